@@ -1,0 +1,16 @@
+//! RabbitMQ: the one place that knows the AMQP client.
+//!
+//! [`topology`] names and declares everything that exists on the broker, [`connection`] gets there,
+//! [`publisher`] sends with confirms, [`consumer`] takes deliveries and settles them, and
+//! [`supervisor`] starts over for ever when any of it ends.
+
+pub mod connection;
+pub mod consumer;
+pub mod delivery;
+pub mod fault;
+pub mod publisher;
+pub mod supervisor;
+pub mod topology;
+
+pub use connection::{Broker, check_url};
+pub use fault::BrokerFault;

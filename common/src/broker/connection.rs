@@ -1,0 +1,77 @@
+//! Getting a connection, with a deadline.
+
+use std::time::Duration;
+
+use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::timeout;
+
+use super::{BrokerFault, topology::Names};
+
+/// How long a step of a conversation with the broker may take: connect, open, declare, close.
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Seconds without a sign of life after which each side doubts the other. The server's default of
+/// a minute leaves a half-open connection unnoticed for two.
+const HEARTBEAT_SECONDS: u16 = 10;
+/// The client keeps two rings of 32 frames for each connection: 7.5 MB at the broker's default
+/// frame size, a tenth of that at this one, at the same speed for messages of an order's size.
+const FRAME_MAX: u32 = 8_192;
+
+/// Where the broker is and what things are called there.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    url: SecretString,
+    service: &'static str,
+    names: Names,
+}
+
+/// Whether the text is a URL of a broker. The answer never repeats it: it holds a password.
+///
+/// # Errors
+/// What is wanted, in words for whoever set it.
+pub fn check_url(url: &SecretString) -> Result<(), String> {
+    parse(url).map(|_| ())
+}
+
+fn parse(url: &SecretString) -> Result<AMQPUri, String> {
+    let wanted = "must be a URL such as amqp://user:password@host:5672/%2f (special characters percent-encoded)";
+    let mut uri: AMQPUri = url.expose_secret().parse().map_err(|_| wanted.to_owned())?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    uri.query.frame_max.get_or_insert(FRAME_MAX);
+    Ok(uri)
+}
+
+impl Broker {
+    /// A broker for the process called `service`.
+    #[must_use]
+    pub fn new(url: SecretString, service: &'static str, names: Names) -> Self {
+        Self { url, service, names }
+    }
+
+    /// What things are called.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Opens a connection that shows in the broker's management as `service:role`.
+    pub(super) async fn connect(&self, role: &str) -> Result<Connection, BrokerFault> {
+        const DOING: &str = "connecting to the broker";
+        let uri = parse(&self.url).map_err(|cause| BrokerFault::Lost { doing: DOING, cause })?;
+        let name = format!("{}:{role}", self.service);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        step(DOING, Connection::connect_uri(uri, properties)).await
+    }
+}
+
+/// One step of a conversation, with its deadline.
+pub(super) async fn step<T>(
+    doing: &'static str,
+    future: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, BrokerFault> {
+    match timeout(STEP_TIMEOUT, future).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(fault)) => Err(BrokerFault::from_client(doing, &fault)),
+        Err(_) => Err(BrokerFault::Overdue { doing, seconds: STEP_TIMEOUT.as_secs() }),
+    }
+}

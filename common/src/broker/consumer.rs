@@ -1,0 +1,181 @@
+//! Consuming: deliveries in, settlements out, on a connection of its own.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use lapin::{
+    Channel, Connection,
+    message::Delivery as Raw,
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    Broker, BrokerFault,
+    connection::step,
+    delivery::{Delivery, Settlement, Unsettled, Window},
+    topology,
+};
+use crate::trace_context::TraceParent;
+
+/// How long a finished delivery waits for slower ones before it, so that one frame can acknowledge
+/// them all.
+const STRAGGLER_WAIT: Duration = Duration::from_millis(50);
+
+/// A consumer of one queue.
+///
+/// It has a connection of its own: while the broker blocks publishers, nothing is written on a
+/// connection that has published, acknowledgements included.
+#[derive(Debug)]
+pub struct Consumer {
+    connection: Connection,
+    channel: Channel,
+    stream: lapin::Consumer,
+    queue: String,
+    prefetch: u16,
+    window: Window,
+    stragglers_since: Option<Instant>,
+}
+
+impl Consumer {
+    /// Connects, declares what `destinations` need, and consumes `queue` with at most `prefetch`
+    /// deliveries unsettled.
+    ///
+    /// # Errors
+    /// Any [`BrokerFault`].
+    pub async fn open(
+        broker: &Broker,
+        destinations: &[String],
+        queue: String,
+        prefetch: u16,
+    ) -> Result<Self, BrokerFault> {
+        let connection = broker.connect("consume").await?;
+        topology::declare(&connection, broker.names(), destinations).await?;
+        let channel = step("opening a channel", connection.create_channel()).await?;
+        // Zero would mean without limit, and the client's buffer has none of its own.
+        step("setting the prefetch", channel.basic_qos(prefetch.max(1), BasicQosOptions::default())).await?;
+        let consume = channel.basic_consume(
+            queue.as_str().into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let stream = step("starting to consume", consume).await?;
+        Ok(Self { connection, channel, stream, queue, prefetch, window: Window::default(), stragglers_since: None })
+    }
+
+    /// The next delivery.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// The session is over: connection, channel or consumer ended, whatever ended it. A stream that
+    /// merely ends is a fault too; after [`Consumer::cancel`] nobody calls this any more.
+    pub async fn next(&mut self) -> Result<Delivery, BrokerFault> {
+        let next = self.stream.next().await;
+        // What is still buffered from a connection that is gone will be delivered again.
+        if !self.channel.status().connected() && matches!(next, Some(Ok(_))) {
+            return Err(BrokerFault::Lost { doing: "consuming", cause: "the channel is closed".to_owned() });
+        }
+        match next {
+            Some(Ok(raw)) => {
+                self.window.delivered(raw.delivery_tag);
+                Ok(delivery(raw))
+            }
+            Some(Err(fault)) => Err(BrokerFault::from_client("consuming", &fault)),
+            None => Err(BrokerFault::ConsumerEnded { queue: self.queue.clone() }),
+        }
+    }
+
+    /// Settles a delivery. Acknowledgements are gathered; [`Consumer::flush`] sends them.
+    pub fn settle(&mut self, unsettled: Unsettled, settlement: Settlement) {
+        let Unsettled { tag } = unsettled;
+        match settlement {
+            Settlement::Ack => self.window.ready(tag),
+            Settlement::DeadLetter => {
+                self.window.settled(tag);
+                let options = BasicNackOptions { requeue: false, multiple: false };
+                send(self.channel.basic_nack(tag, options));
+            }
+        }
+    }
+
+    /// Sends what can be acknowledged in one frame, and singly what has waited for that too long.
+    pub fn flush(&mut self) {
+        if let Some(tag) = self.window.take_prefix() {
+            send(self.channel.basic_ack(tag, BasicAckOptions { multiple: true }));
+        }
+        if self.window.waiting() == 0 {
+            self.stragglers_since = None;
+            return;
+        }
+        let since = *self.stragglers_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= STRAGGLER_WAIT || self.window.waiting() >= usize::from(self.prefetch) / 4 {
+            self.flush_all();
+        }
+    }
+
+    /// Sends every acknowledgement, singly where need be.
+    pub fn flush_all(&mut self) {
+        if let Some(tag) = self.window.take_prefix() {
+            send(self.channel.basic_ack(tag, BasicAckOptions { multiple: true }));
+        }
+        for tag in self.window.take_stragglers() {
+            send(self.channel.basic_ack(tag, BasicAckOptions { multiple: false }));
+        }
+        self.stragglers_since = None;
+    }
+
+    /// When [`Consumer::flush`] should be called even if nothing else happens.
+    #[must_use]
+    pub fn flush_at(&self) -> Option<Instant> {
+        self.stragglers_since.map(|since| since + STRAGGLER_WAIT)
+    }
+
+    /// Tells the broker to send nothing more. What was sent already and is not taken goes back when
+    /// the channel closes.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub async fn cancel(&mut self) -> Result<(), BrokerFault> {
+        let tag = self.stream.tag();
+        step("cancelling the consumer", self.channel.basic_cancel(tag, BasicCancelOptions::default())).await
+    }
+
+    /// Sends the remaining acknowledgements and closes channel and connection in good order, which
+    /// tells that the broker has read them.
+    pub async fn close(mut self) {
+        self.flush_all();
+        let closed = step("closing the channel", self.channel.close(200, "done".into())).await;
+        if let Err(fault) = closed {
+            tracing::warn!(%fault, "the last acknowledgements may not have arrived");
+        }
+        let _ = step("closing the connection", self.connection.close(200, "done".into())).await;
+    }
+}
+
+/// Queues a frame without waiting until it is on the wire: the first poll queues it, and waiting
+/// would cost two switches between threads for each. A channel that has ended shows at the next
+/// delivery, and what it left unsettled is delivered again.
+fn send(frame: impl Future<Output = lapin::Result<()>>) {
+    if let Some(Err(fault)) = frame.now_or_never() {
+        tracing::debug!(%fault, "not settled, will be delivered again");
+    }
+}
+
+fn delivery(raw: Raw) -> Delivery {
+    let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
+    let trace = raw.properties.headers().as_ref().and_then(|headers| match headers.inner().get("traceparent")? {
+        AMQPValue::LongString(text) => TraceParent::parse(std::str::from_utf8(text.as_bytes()).ok()?),
+        _ => None,
+    });
+    Delivery {
+        unsettled: Unsettled { tag: raw.delivery_tag },
+        redelivered: raw.redelivered,
+        message_id: text(raw.properties.message_id()).and_then(|id| Uuid::parse_str(&id).ok()),
+        trace,
+        body: raw.data,
+    }
+}

@@ -1,0 +1,266 @@
+//! Publishing with confirms: one owner, a window of messages in flight, a deadline on each confirm.
+//!
+//! The client hands out sequence numbers under one lock and queues frames under another, so a
+//! confirm channel that several tasks share gives confirms to the wrong message. A [`Publisher`]
+//! therefore owns its channel, is not `Clone`, and polls all its publishes from one task.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::{Broker, BrokerFault, connection::step, topology};
+use crate::trace_context::TraceParent;
+
+/// How long a confirm may take. A quorum queue that has lost its majority confirms nothing and
+/// refuses nothing; only this ends the wait.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a wait that is overdue is looked at again while the broker blocks publishing.
+const BLOCKED_RECHECK: Duration = Duration::from_secs(1);
+
+/// Where a message goes.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// To the fan-out exchange.
+    FanOut,
+    /// To the one queue of this name, through the default exchange.
+    Queue(String),
+}
+
+/// One durable message.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its id, by which a return is matched.
+    pub id: Uuid,
+    /// The AMQP `type`.
+    pub kind: &'static str,
+    /// The request it belongs to, if one.
+    pub correlation_id: Option<String>,
+    /// The caller, for the trace.
+    pub trace: Option<TraceParent>,
+    /// JSON.
+    pub body: Bytes,
+}
+
+/// What happened to messages since the last look.
+#[derive(Debug)]
+pub struct Resolved<T> {
+    /// The broker has them, in every queue.
+    pub confirmed: Vec<T>,
+    /// The broker refused them (a full queue); some queue may have them all the same.
+    pub refused: Vec<T>,
+}
+
+/// A channel in confirm mode with messages in flight, each with a token of type `T`.
+#[derive(Debug)]
+pub struct Publisher<T> {
+    connection: Connection,
+    channel: Channel,
+    exchange: String,
+    in_flight: FuturesUnordered<Confirm<T>>,
+    sent: Sent,
+}
+
+type Confirm<T> = Pin<Box<dyn Future<Output = (u64, T, lapin::Result<Confirmation>)> + Send>>;
+
+impl<T: Send + 'static> Publisher<T> {
+    /// Connects, declares what `destinations` need, and opens a channel in confirm mode.
+    ///
+    /// # Errors
+    /// Any [`BrokerFault`].
+    pub async fn open(broker: &Broker, destinations: &[String]) -> Result<Self, BrokerFault> {
+        let connection = broker.connect("publish").await?;
+        topology::declare(&connection, broker.names(), destinations).await?;
+        let channel = step("opening a channel", connection.create_channel()).await?;
+        step("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        Ok(Self {
+            connection,
+            channel,
+            exchange: broker.names().exchange().to_owned(),
+            in_flight: FuturesUnordered::new(),
+            sent: Sent::default(),
+        })
+    }
+
+    /// How many messages wait for their confirm.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether the broker currently takes nothing from publishers (memory or disk alarm).
+    #[must_use]
+    pub fn blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// Sends a message; `token` comes back with its confirm from [`Publisher::resolved`].
+    pub fn publish(&mut self, target: &Target, message: Message, token: T) {
+        let (exchange, routing_key) = match target {
+            Target::FanOut => (self.exchange.as_str().into(), "".into()),
+            Target::Queue(queue) => ("".into(), queue.as_str().into()),
+        };
+        let number = self.sent.push(Instant::now() + CONFIRM_TIMEOUT);
+        let channel = self.channel.clone();
+        let publish = async move {
+            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+            let properties = properties(&message);
+            let confirmed = match channel.basic_publish(exchange, routing_key, options, &message.body, properties).await
+            {
+                Ok(confirm) => confirm.await,
+                Err(fault) => Err(fault),
+            };
+            (number, token, confirmed)
+        };
+        self.in_flight.push(Box::pin(publish));
+    }
+
+    /// Waits until at least one message in flight is resolved and takes all that are by then.
+    /// Pends for ever while nothing is in flight.
+    ///
+    /// Cancellation safe: a confirm is either in a returned [`Resolved`] or still in flight.
+    ///
+    /// # Errors
+    /// After an error none of the messages in flight counts as published, and the publisher is of no
+    /// further use. [`BrokerFault::Returned`]: no queue is bound. [`BrokerFault::Overdue`]: a confirm
+    /// did not come, although the broker does not block publishing.
+    pub async fn resolved(&mut self) -> Result<Resolved<T>, BrokerFault> {
+        let first = loop {
+            let Some(deadline) = self.sent.oldest() else {
+                return std::future::pending().await;
+            };
+            match timeout_at(deadline, self.in_flight.next()).await {
+                Ok(Some(first)) => break first,
+                Ok(None) => return std::future::pending().await,
+                Err(_) if self.blocked() => self.sent.postpone(Instant::now() + BLOCKED_RECHECK),
+                Err(_) => {
+                    return Err(BrokerFault::Overdue {
+                        doing: "waiting for a confirm",
+                        seconds: CONFIRM_TIMEOUT.as_secs(),
+                    });
+                }
+            }
+        };
+        let mut resolved = Resolved { confirmed: Vec::new(), refused: Vec::new() };
+        let mut returned = Vec::new();
+        // All that is resolved by now is looked at together: the client may hang a returned message
+        // on the confirm of another one that resolved earlier, so one return anywhere in here means
+        // that no plain ack in here can be believed.
+        let mut next = Some(first);
+        while let Some((number, token, confirmation)) = next {
+            self.sent.done(number);
+            match confirmation.map_err(|fault| BrokerFault::from_client("publishing", &fault))? {
+                Confirmation::Ack(None) => resolved.confirmed.push(token),
+                Confirmation::Nack(None) => resolved.refused.push(token),
+                Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message)) => {
+                    let id = message.delivery.properties.message_id().as_ref();
+                    returned.push(id.map_or_else(|| "without id".to_owned(), ToString::to_string));
+                }
+                Confirmation::NotRequested => {
+                    return Err(BrokerFault::Lost {
+                        doing: "publishing",
+                        cause: "the channel is not in confirm mode".to_owned(),
+                    });
+                }
+            }
+            next = self.in_flight.next().now_or_never().flatten();
+        }
+        if returned.is_empty() { Ok(resolved) } else { Err(BrokerFault::Returned { message_ids: returned }) }
+    }
+
+    /// Closes the connection in good order. What is in flight stays unconfirmed.
+    pub async fn close(self) {
+        // A close that fails leaves nothing to do: the broker drops the connection by itself.
+        let _ = step("closing the connection", self.connection.close(200, "done".into())).await;
+    }
+}
+
+fn properties(message: &Message) -> BasicProperties {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut properties = BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_delivery_mode(2)
+        .with_message_id(message.id.to_string().into())
+        .with_type(message.kind.into())
+        .with_timestamp(seconds);
+    if let Some(correlation_id) = &message.correlation_id {
+        properties = properties.with_correlation_id(correlation_id.as_str().into());
+    }
+    if let Some(trace) = message.trace {
+        let mut headers = FieldTable::default();
+        headers.insert("traceparent".into(), AMQPValue::LongString(trace.to_string().into()));
+        properties = properties.with_headers(headers);
+    }
+    properties
+}
+
+/// When each message in flight is overdue, in the order of sending, so that the oldest is at the front.
+#[derive(Debug, Default)]
+struct Sent {
+    first: u64,
+    deadlines: VecDeque<Option<Instant>>,
+}
+
+impl Sent {
+    fn push(&mut self, deadline: Instant) -> u64 {
+        self.deadlines.push_back(Some(deadline));
+        self.first + self.deadlines.len() as u64 - 1
+    }
+
+    fn done(&mut self, number: u64) {
+        let slot = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        if let Some(slot) = slot.and_then(|index| self.deadlines.get_mut(index)) {
+            *slot = None;
+        }
+        while let Some(None) = self.deadlines.front() {
+            self.deadlines.pop_front();
+            self.first += 1;
+        }
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.deadlines.front().copied().flatten()
+    }
+
+    fn postpone(&mut self, deadline: Instant) {
+        if let Some(Some(oldest)) = self.deadlines.front_mut() {
+            *oldest = deadline;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_unconfirmed_message_sets_the_deadline() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut sent = Sent::default();
+        assert_eq!(sent.oldest(), None);
+        let numbers: Vec<_> = (1..=3).map(|second| sent.push(at(second))).collect();
+        sent.done(numbers[1]);
+        assert_eq!(sent.oldest(), Some(at(1)));
+        sent.done(numbers[0]);
+        assert_eq!(sent.oldest(), Some(at(3)));
+        sent.postpone(at(9));
+        assert_eq!(sent.oldest(), Some(at(9)));
+        sent.done(numbers[2]);
+        assert_eq!(sent.oldest(), None);
+        assert_eq!(sent.push(at(4)), 3);
+        assert_eq!(sent.oldest(), Some(at(4)));
+    }
+}

@@ -1,0 +1,173 @@
+//! Everything that exists on the broker: its names, its properties, its declaration.
+//!
+//! Every service declares what it needs, at every connection, with the same properties: a fan-out
+//! to a queue that does not exist yet is silently lost, confirms and `mandatory` notwithstanding.
+
+use lapin::{
+    Channel, Connection, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tokio::time::timeout;
+
+use super::{
+    BrokerFault,
+    connection::{STEP_TIMEOUT, step},
+    fault::mismatch,
+};
+
+/// How often a message may come back before the broker gives it up.
+///
+/// Up to RabbitMQ 4.2 every return counts, and when a worker dies each message it held returns, not
+/// only the one that killed it: at the default of 20 (RabbitMQ 4), twenty crashes of a worker would
+/// dead-letter its whole prefetch. At 100 a message that kills its worker each time still ends in
+/// the dead-letter queue, within an hour of restarts.
+const DELIVERY_LIMIT: i64 = 100;
+
+/// A dead letter has nowhere further to go: RabbitMQ 4 would delete it at its default limit, so
+/// looking at it and putting it back must be allowed practically for ever. (3.10 knows no "none".)
+const DEAD_LETTER_DELIVERY_LIMIT: i64 = 1_000_000;
+
+/// The names on the broker, all derived from the name of the fan-out exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    exchange: String,
+}
+
+impl Names {
+    /// The names below this exchange.
+    #[must_use]
+    pub fn new(exchange: String) -> Self {
+        Self { exchange }
+    }
+
+    /// The fan-out exchange.
+    #[must_use]
+    pub fn exchange(&self) -> &str {
+        &self.exchange
+    }
+
+    /// The direct exchange that dead letters go through.
+    #[must_use]
+    pub fn dead_letter_exchange(&self) -> String {
+        format!("{}.dlx", self.exchange)
+    }
+
+    /// The queue of a destination.
+    #[must_use]
+    pub fn queue(&self, destination: &str) -> String {
+        format!("{}.{destination}", self.exchange)
+    }
+
+    /// The queue of reports.
+    #[must_use]
+    pub fn outcomes(&self) -> String {
+        format!("{}.outcomes", self.exchange)
+    }
+}
+
+/// The dead-letter queue of a queue.
+#[must_use]
+pub fn dead_letter_queue(queue: &str) -> String {
+    format!("{queue}.dlq")
+}
+
+/// Declares the exchange, the queue of each destination given, and the queue of reports, each with
+/// its dead-letter queue.
+///
+/// # Errors
+/// [`BrokerFault::Mismatch`] names what exists with other properties.
+pub(super) async fn declare(
+    connection: &Connection,
+    names: &Names,
+    destinations: &[String],
+) -> Result<(), BrokerFault> {
+    let channel = step("opening a channel", connection.create_channel()).await?;
+    declare_exchange(&channel, names.exchange(), ExchangeKind::Fanout).await?;
+    declare_exchange(&channel, &names.dead_letter_exchange(), ExchangeKind::Direct).await?;
+    for destination in destinations {
+        let queue = names.queue(destination);
+        declare_with_dead_letters(&channel, names, &queue).await?;
+        bind(&channel, &queue, names.exchange(), "").await?;
+    }
+    declare_with_dead_letters(&channel, names, &names.outcomes()).await?;
+    step("closing a channel", channel.close(200, "declared".into())).await
+}
+
+/// A quorum queue whose dead letters arrive at least once. Each argument is needed for that:
+/// without `reject-publish` the broker silently falls back to at-most-once.
+async fn declare_with_dead_letters(channel: &Channel, names: &Names, queue: &str) -> Result<(), BrokerFault> {
+    let dead_letters = dead_letter_queue(queue);
+    declare_queue(channel, &dead_letters, &[("x-delivery-limit", AMQPValue::LongLongInt(DEAD_LETTER_DELIVERY_LIMIT))])
+        .await?;
+    bind(channel, &dead_letters, &names.dead_letter_exchange(), queue).await?;
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let arguments = [
+        ("x-dead-letter-exchange", text(&names.dead_letter_exchange())),
+        ("x-dead-letter-routing-key", text(queue)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-overflow", text("reject-publish")),
+        ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
+    ];
+    declare_queue(channel, queue, &arguments).await
+}
+
+async fn declare_exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), BrokerFault> {
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declared = channel.exchange_declare(name.into(), kind, options, FieldTable::default());
+    named("declaring an exchange", "exchange", name, declared).await
+}
+
+async fn declare_queue(channel: &Channel, name: &str, extra: &[(&str, AMQPValue)]) -> Result<(), BrokerFault> {
+    let mut arguments = FieldTable::default();
+    // Quorum also on a single node: always durable, with delivery counting and at-least-once
+    // dead-lettering. And a durable classic queue on a node that is down misses a fan-out unseen.
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    for (key, value) in extra {
+        arguments.insert((*key).into(), value.clone());
+    }
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let declared = async { channel.queue_declare(name.into(), options, arguments).await.map(|_| ()) };
+    named("declaring a queue", "queue", name, declared).await
+}
+
+async fn bind(channel: &Channel, queue: &str, exchange: &str, routing_key: &str) -> Result<(), BrokerFault> {
+    let options = QueueBindOptions::default();
+    step(
+        "binding a queue",
+        channel.queue_bind(queue.into(), exchange.into(), routing_key.into(), options, FieldTable::default()),
+    )
+    .await
+}
+
+/// Like [`step`], and tells a thing with other properties apart from every other fault.
+async fn named(
+    doing: &'static str,
+    kind: &'static str,
+    name: &str,
+    future: impl Future<Output = lapin::Result<()>>,
+) -> Result<(), BrokerFault> {
+    match timeout(STEP_TIMEOUT, future).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(fault)) => Err(match mismatch(&fault) {
+            Some(difference) => BrokerFault::Mismatch { kind, name: name.to_owned(), difference },
+            None => BrokerFault::from_client(doing, &fault),
+        }),
+        Err(_) => Err(BrokerFault::Overdue { doing, seconds: STEP_TIMEOUT.as_secs() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_the_contract() {
+        let names = Names::new("orders".into());
+        assert_eq!(names.exchange(), "orders");
+        assert_eq!(names.dead_letter_exchange(), "orders.dlx");
+        assert_eq!(names.queue("north"), "orders.north");
+        assert_eq!(dead_letter_queue(&names.queue("north")), "orders.north.dlq");
+        assert_eq!(names.outcomes(), "orders.outcomes");
+    }
+}

@@ -1,0 +1,96 @@
+//! Configuration: environment variables, each also a flag, read once at the start.
+//!
+//! A binary lists its [`Setting`]s in a table; the table makes the flags, the help text and the
+//! documentation. Reading gathers every fault before any is reported.
+
+mod duration;
+mod fault;
+mod settings;
+mod table;
+
+pub use fault::{Fault, Faults};
+pub use settings::{Command, Settings, Source};
+pub use table::{Setting, common_settings, markdown_table};
+
+use std::{net::SocketAddr, time::Duration};
+
+use secrecy::SecretString;
+
+/// What every process of Tandem is told.
+#[derive(Debug)]
+pub struct CommonConfig {
+    /// Where the broker is, credentials included.
+    pub amqp_url: SecretString,
+    /// The fan-out exchange; every other name on the broker derives from it.
+    pub exchange: String,
+    /// Where this process serves its health and metrics (and the producer its API).
+    pub http_addr: SocketAddr,
+    /// How logs look.
+    pub log_format: LogFormat,
+    /// Which logs are written, in the syntax of `tracing`'s filter directives.
+    pub log_level: String,
+    /// How long a drain may take.
+    pub shutdown_grace: Duration,
+}
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for a person.
+    Text,
+    /// An object a line, for a machine.
+    Json,
+}
+
+impl CommonConfig {
+    /// Reads the settings that [`common_settings`] lists.
+    ///
+    /// # Errors
+    /// [`Faults`] as soon as [`Settings::finish`] reports them; call it after every other read.
+    pub fn read(settings: &mut Settings) -> impl FnOnce() -> Result<Self, Faults> + use<> {
+        let amqp_url = settings.secret("AMQP_URL");
+        let exchange = settings.parsed("EXCHANGE", exchange_name);
+        let http_addr = settings.parsed("HTTP_ADDR", |text| {
+            text.parse().map_err(|_| "must be an address and port such as 127.0.0.1:8080".to_owned())
+        });
+        let log_format = settings.parsed("LOG_FORMAT", |text| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be text or json".to_owned()),
+        });
+        let log_level = settings.parsed("LOG_LEVEL", |text| {
+            text.parse::<tracing_subscriber::filter::Targets>()
+                .map(|_| text.to_owned())
+                .map_err(|fault| format!("must be a level or filter directives such as info,common=debug: {fault}"))
+        });
+        let shutdown_grace = settings.duration("SHUTDOWN_GRACE");
+        if let Ok(url) = &amqp_url
+            && let Err(detail) = crate::broker::check_url(url)
+        {
+            settings.fault("AMQP_URL", detail);
+        }
+        move || {
+            Ok(Self {
+                amqp_url: amqp_url?,
+                exchange: exchange?,
+                http_addr: http_addr?,
+                log_format: log_format?,
+                log_level: log_level?,
+                shutdown_grace: shutdown_grace?,
+            })
+        }
+    }
+}
+
+/// The longest name that leaves room for the suffixes of the queues in an AMQP short string (255 bytes).
+const MAX_EXCHANGE_BYTES: usize = 120;
+
+fn exchange_name(text: &str) -> Result<String, String> {
+    let fits = text.len() <= MAX_EXCHANGE_BYTES
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if fits && !text.starts_with("amq.") {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be at most {MAX_EXCHANGE_BYTES} letters, digits, '-', '_' or '.', and not start with amq."))
+    }
+}

@@ -1,0 +1,255 @@
+//! Reading settings: flags over environment over default, every fault gathered.
+
+use std::{collections::HashMap, ffi::OsString, fmt::Display, path::Path, str::FromStr, time::Duration};
+
+use secrecy::SecretString;
+
+use super::{Fault, Faults, Setting, duration};
+
+/// Where values come from. Nothing else in Tandem reads the environment.
+///
+/// Deliberately without `Debug`: it holds secrets.
+#[derive(Default)]
+pub struct Source {
+    /// Environment variables.
+    pub env: HashMap<String, String>,
+    /// Flags given on the command line, by the name of their setting.
+    pub flags: HashMap<String, String>,
+}
+
+impl Source {
+    /// Takes the process's environment and command line, for a binary with these settings.
+    ///
+    /// `--help`, `--version` and an unknown flag are answered here, as clap does: by printing and exiting.
+    #[must_use]
+    pub fn from_process(binary: &'static str, about: &'static str, settings: &[Setting]) -> (Self, Option<Command>) {
+        let matches = command_line(binary, about, settings).get_matches();
+        let mut flags = HashMap::new();
+        for setting in settings {
+            for name in names(setting) {
+                if let Some(value) = matches.get_one::<String>(&name) {
+                    flags.insert(name, value.clone());
+                }
+            }
+        }
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let command = matches.subcommand_name().map(|_| Command::Healthcheck);
+        (Self { env: std::env::vars_os().filter_map(text).collect(), flags }, command)
+    }
+}
+
+/// What a binary can do besides its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Ask the process that runs with this configuration whether it is ready, and exit 0 or 1.
+    Healthcheck,
+}
+
+fn names(setting: &Setting) -> Vec<String> {
+    if setting.secret {
+        vec![setting.name.to_owned(), format!("{}_FILE", setting.name)]
+    } else {
+        vec![setting.name.to_owned()]
+    }
+}
+
+fn command_line(binary: &'static str, about: &'static str, settings: &[Setting]) -> clap::Command {
+    let mut command = clap::Command::new(binary)
+        .about(about)
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(
+            "Each flag is also an environment variable of the name shown. Durations carry their unit: 250ms, 5s, 10m.",
+        )
+        .subcommand(
+            clap::Command::new("healthcheck")
+                .about("Asks the process that runs with the same HTTP_ADDR whether it is ready; exits 0 or 1"),
+        );
+    for setting in settings {
+        let default = setting.default.map_or_else(|| "required".to_owned(), |value| format!("default: {value}"));
+        for name in names(setting) {
+            let help = if name == setting.name {
+                format!("{} [{default}]", setting.help)
+            } else {
+                format!("A file that holds {}.", setting.name)
+            };
+            let flag = name.to_ascii_lowercase().replace('_', "-");
+            command = command.arg(clap::Arg::new(name.clone()).long(flag).value_name(name).help(help));
+        }
+    }
+    command
+}
+
+/// Reads settings one by one and remembers what is wrong with them.
+pub struct Settings {
+    source: Source,
+    table: Vec<Setting>,
+    faults: Vec<Fault>,
+}
+
+impl Settings {
+    /// Reads from `source` what `table` lists.
+    #[must_use]
+    pub fn new(source: Source, table: &[Setting]) -> Self {
+        Self { source, table: table.to_vec(), faults: Vec::new() }
+    }
+
+    /// A text that `parse` takes.
+    ///
+    /// # Errors
+    /// The fault is also remembered for [`Settings::finish`], so the result may wait until after that.
+    pub fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Faults> {
+        let found = self.text(name).and_then(|text| match text {
+            Some(text) => parse(&text),
+            None => Err("is required and not set".to_owned()),
+        });
+        found.map_err(|detail| self.fault(name, detail))
+    }
+
+    /// A value of a type that reads itself, within a range.
+    ///
+    /// # Errors
+    /// As [`Settings::parsed`].
+    pub fn number<T>(&mut self, name: &str, range: std::ops::RangeInclusive<T>) -> Result<T, Faults>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        self.parsed(name, |text| match text.parse::<T>() {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => Err(format!("must be a whole number from {} to {}, is {text:?}", range.start(), range.end())),
+        })
+    }
+
+    /// A duration with its unit.
+    ///
+    /// # Errors
+    /// As [`Settings::parsed`].
+    pub fn duration(&mut self, name: &str) -> Result<Duration, Faults> {
+        self.parsed(name, duration::parse)
+    }
+
+    /// A base address of an API: `http` or `https`, without query or fragment.
+    ///
+    /// # Errors
+    /// As [`Settings::parsed`].
+    pub fn url(&mut self, name: &str) -> Result<reqwest::Url, Faults> {
+        self.parsed(name, |text| {
+            let url: reqwest::Url = text.parse().map_err(|fault| format!("is not a URL: {fault}"))?;
+            let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+            if !web || url.query().is_some() || url.fragment().is_some() {
+                return Err("must be an http:// or https:// address without query or fragment".to_owned());
+            }
+            if !url.username().is_empty() || url.password().is_some() {
+                return Err("must not contain credentials: they would reach logs".to_owned());
+            }
+            Ok(url)
+        })
+    }
+
+    /// A secret: its value never appears in a fault, a log or a debug text.
+    ///
+    /// # Errors
+    /// As [`Settings::parsed`].
+    pub fn secret(&mut self, name: &str) -> Result<SecretString, Faults> {
+        self.parsed(name, |text| Ok(SecretString::from(text)))
+    }
+
+    /// Remembers a fault that only shows when several values are looked at together.
+    pub fn fault(&mut self, name: &str, detail: impl Into<String>) -> Faults {
+        let fault = Fault { variable: name.to_owned(), detail: detail.into() };
+        self.faults.push(fault.clone());
+        Faults(vec![fault])
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// Every fault that was found.
+    pub fn finish(self) -> Result<(), Faults> {
+        if self.faults.is_empty() { Ok(()) } else { Err(Faults(self.faults)) }
+    }
+
+    /// Flag, environment or default. An empty value counts as absent, because a template that
+    /// renders `TOKEN=` means that there is none.
+    fn text(&self, name: &str) -> Result<Option<String>, String> {
+        let Some(setting) = self.table.iter().find(|setting| setting.name == name) else {
+            return Err("is not in this binary's table of settings".to_owned());
+        };
+        let file_name = format!("{name}_FILE");
+        // A flag outranks the environment, whichever of the two forms it has.
+        for level in [&self.source.flags, &self.source.env] {
+            let given = |name: &str| level.get(name).filter(|value| !value.is_empty());
+            let file = given(&file_name).filter(|_| setting.secret);
+            match (given(name), file) {
+                (Some(_), Some(_)) => return Err(format!("is given twice, directly and by {file_name}")),
+                (Some(value), None) => return Ok(Some(value.clone())),
+                (None, Some(path)) => return read_secret(Path::new(path)).map(Some),
+                (None, None) => {}
+            }
+        }
+        Ok(setting.default.map(str::to_owned))
+    }
+}
+
+fn read_secret(path: &Path) -> Result<String, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|fault| format!("cannot be read from {}: {fault}", path.display()))?;
+    let text = text.trim_end_matches(['\n', '\r']);
+    if text.is_empty() { Err(format!("is empty in {}", path.display())) } else { Ok(text.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    const TABLE: [Setting; 3] = [
+        Setting::new("COUNT", "3", "A count."),
+        Setting::new("PAUSE", "5s", "A pause."),
+        Setting::required("TOKEN", "A token.").secret(),
+    ];
+
+    fn settings(env: &[(&str, &str)], flags: &[(&str, &str)]) -> Settings {
+        let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        Settings::new(Source { env: owned(env), flags: owned(flags) }, &TABLE)
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once_by_variable_name() {
+        let mut settings = settings(&[("COUNT", "many"), ("PAUSE", "5")], &[]);
+        let _ = settings.number::<u32>("COUNT", 1..=9);
+        let _ = settings.duration("PAUSE");
+        let _ = settings.secret("TOKEN");
+        let Err(Faults(faults)) = settings.finish() else { panic!("no fault found") };
+        let variables: Vec<_> = faults.iter().map(|fault| fault.variable.as_str()).collect();
+        assert_eq!(variables, ["COUNT", "PAUSE", "TOKEN"]);
+    }
+
+    #[test]
+    fn a_flag_outranks_the_environment_which_outranks_the_default() {
+        assert_eq!(settings(&[], &[]).number("COUNT", 1..=9), Ok(3));
+        assert_eq!(settings(&[("COUNT", "4")], &[]).number("COUNT", 1..=9), Ok(4));
+        assert_eq!(settings(&[("COUNT", "4")], &[("COUNT", "5")]).number("COUNT", 1..=9), Ok(5));
+    }
+
+    #[test]
+    fn an_empty_value_counts_as_absent() {
+        assert!(settings(&[("TOKEN", "")], &[]).secret("TOKEN").is_err());
+        assert_eq!(settings(&[("COUNT", "")], &[]).number("COUNT", 1..=9), Ok(3));
+    }
+
+    #[test]
+    fn a_secret_is_read_from_its_file_and_never_shown() -> Result<(), Box<dyn std::error::Error>> {
+        let path = std::env::temp_dir().join(format!("tandem-secret-{}", uuid::Uuid::new_v4()));
+        std::fs::write(&path, "hush\n")?;
+        let name = path.display().to_string();
+        let mut read = settings(&[("TOKEN_FILE", &name)], &[]);
+        let token = read.secret("TOKEN")?;
+        assert_eq!(token.expose_secret(), "hush");
+        assert!(!format!("{token:?}").contains("hush"));
+        let twice = settings(&[("TOKEN", "a"), ("TOKEN_FILE", &name)], &[]).secret("TOKEN");
+        assert!(twice.is_err());
+        std::fs::remove_file(path)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! The event: a typed fact on the wire, published once per order to the fan-out exchange.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::order::{CorrelationId, CustomerId, Items, OrderId};
+
+/// The `event_type` of [`OrderCreated`].
+pub const ORDER_CREATED: &str = "OrderCreated";
+
+/// Names one event: the AMQP `message_id`, and the root of every idempotency key derived from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(pub Uuid);
+
+impl EventId {
+    /// A fresh id.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+/// An order was accepted. Fields that a newer writer adds are ignored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderCreated {
+    /// This event.
+    pub event_id: EventId,
+    /// The order it speaks of.
+    pub order_id: OrderId,
+    /// Who placed it.
+    pub customer_id: CustomerId,
+    /// What was ordered.
+    pub items: Items,
+    /// Ties together all that happens for one request.
+    pub correlation_id: CorrelationId,
+    /// When the order was accepted.
+    pub occurred_at: Timestamp,
+}
+
+/// What a body on a queue turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// An order to deliver.
+    OrderCreated(Box<OrderCreated>),
+    /// A well-formed event of a type this version does not know.
+    Unknown {
+        /// Its `event_type`.
+        event_type: String,
+    },
+}
+
+/// A body that is no event at all.
+#[derive(Debug, thiserror::Error)]
+#[error("not a readable event: {0}")]
+pub struct Unreadable(#[from] serde_json::Error);
+
+impl OrderCreated {
+    /// The bytes that go on the wire, and into the store, once.
+    ///
+    /// # Errors
+    /// Never in practice: the type holds nothing that JSON cannot.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        #[derive(Serialize)]
+        struct Out<'a> {
+            event_type: &'static str,
+            event_id: EventId,
+            order_id: OrderId,
+            customer_id: &'a CustomerId,
+            items: &'a Items,
+            correlation_id: &'a CorrelationId,
+            occurred_at: Timestamp,
+        }
+        serde_json::to_vec(&Out {
+            event_type: ORDER_CREATED,
+            event_id: self.event_id,
+            order_id: self.order_id,
+            customer_id: &self.customer_id,
+            items: &self.items,
+            correlation_id: &self.correlation_id,
+            occurred_at: self.occurred_at,
+        })
+    }
+}
+
+/// Reads a body from a queue.
+///
+/// # Errors
+/// [`Unreadable`] for a body that is not JSON, has no `event_type`, or claims to be an
+/// `OrderCreated` and is not.
+pub fn decode(body: &[u8]) -> Result<Decoded, Unreadable> {
+    #[derive(Deserialize)]
+    struct In {
+        event_type: String,
+        event_id: EventId,
+        order_id: OrderId,
+        customer_id: CustomerId,
+        items: Items,
+        correlation_id: CorrelationId,
+        occurred_at: Timestamp,
+    }
+    #[derive(Deserialize)]
+    struct Envelope {
+        event_type: String,
+    }
+    // The known type is read in one pass; the envelope is looked at only when that does not fit.
+    let fault = match serde_json::from_slice::<In>(body) {
+        Ok(read) if read.event_type == ORDER_CREATED => {
+            return Ok(Decoded::OrderCreated(Box::new(OrderCreated {
+                event_id: read.event_id,
+                order_id: read.order_id,
+                customer_id: read.customer_id,
+                items: read.items,
+                correlation_id: read.correlation_id,
+                occurred_at: read.occurred_at,
+            })));
+        }
+        Ok(read) => return Ok(Decoded::Unknown { event_type: read.event_type }),
+        Err(fault) => fault,
+    };
+    match serde_json::from_slice::<Envelope>(body) {
+        Ok(envelope) if envelope.event_type != ORDER_CREATED => {
+            Ok(Decoded::Unknown { event_type: envelope.event_type })
+        }
+        _ => Err(Unreadable(fault)),
+    }
+}
+
+/// The current time, to the microsecond: the precision that is stored and shown.
+#[must_use]
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Result<OrderCreated, Box<dyn std::error::Error>> {
+        Ok(OrderCreated {
+            event_id: EventId::fresh(),
+            order_id: OrderId::new(),
+            customer_id: CustomerId::parse("c-1".into())?,
+            items: serde_json::from_str(r#"[{"product_id":"p","qty":2}]"#)?,
+            correlation_id: CorrelationId::fresh(),
+            occurred_at: now(),
+        })
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() -> Result<(), Box<dyn std::error::Error>> {
+        let event = sample()?;
+        assert_eq!(decode(&event.encode()?)?, Decoded::OrderCreated(Box::new(event)));
+        Ok(())
+    }
+
+    #[test]
+    fn an_added_field_is_tolerated() -> Result<(), Box<dyn std::error::Error>> {
+        let mut wire: serde_json::Value = serde_json::from_slice(&sample()?.encode()?)?;
+        wire["added_later"] = serde_json::json!({"deep": [1, 2]});
+        assert!(matches!(decode(wire.to_string().as_bytes())?, Decoded::OrderCreated(_)));
+        Ok(())
+    }
+
+    #[test]
+    fn another_event_type_is_known_as_unknown() -> Result<(), Box<dyn std::error::Error>> {
+        let decoded = decode(br#"{"event_type":"OrderCancelled","x":1}"#)?;
+        assert_eq!(decoded, Decoded::Unknown { event_type: "OrderCancelled".into() });
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_event_is_unreadable() {
+        let bodies: [&[u8]; 5] = [b"", b"not json", b"{}", br#"{"event_type":"OrderCreated"}"#, b"\xff\xfe"];
+        for body in bodies {
+            assert!(decode(body).is_err(), "{body:?}");
+        }
+    }
+}

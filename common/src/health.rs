@@ -1,0 +1,188 @@
+//! What the parts of a process say of themselves: the truth behind `/livez` and `/readyz`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+/// A part that has not shown a sign of life for this long makes the process not live.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
+
+/// The parts of one process. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<Mutex<BTreeMap<&'static str, Part>>>);
+
+#[derive(Debug)]
+struct Part {
+    kind: Kind,
+    state: State,
+    seen: Instant,
+}
+
+/// What it means for the process when a part is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The process cannot do its work: not ready.
+    Required,
+    /// The process does its work and catches up later: ready, but degraded.
+    Tolerated,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Up,
+    Down(String),
+}
+
+/// One part's hand on its own state.
+#[derive(Clone, Debug)]
+pub struct Component {
+    health: Health,
+    name: &'static str,
+}
+
+impl Health {
+    /// Adds a part, down until it says otherwise.
+    #[must_use]
+    pub fn component(&self, name: &'static str, kind: Kind) -> Component {
+        let part = Part { kind, state: State::Down("starting".to_owned()), seen: Instant::now() };
+        self.parts().insert(name, part);
+        Component { health: self.clone(), name }
+    }
+
+    /// Whether the process can do its work, and why not.
+    #[must_use]
+    pub fn readiness(&self) -> HealthReport {
+        self.report(|part| match &part.state {
+            State::Up => (ComponentStatus::Up, None),
+            State::Down(reason) => (ComponentStatus::Down, Some(reason.clone())),
+        })
+    }
+
+    /// Whether the process is alive: every part has shown a sign of life lately, connected or not.
+    #[must_use]
+    pub fn liveness(&self) -> HealthReport {
+        self.report(|part| {
+            let silent = part.seen.elapsed();
+            if silent < SIGN_OF_LIFE {
+                (ComponentStatus::Up, None)
+            } else {
+                (ComponentStatus::Down, Some(format!("no sign of life for {} s", silent.as_secs())))
+            }
+        })
+    }
+
+    fn report(&self, look: impl Fn(&Part) -> (ComponentStatus, Option<String>)) -> HealthReport {
+        let mut status = Readiness::Ready;
+        let components = self
+            .parts()
+            .iter()
+            .map(|(name, part)| {
+                let (component, reason) = look(part);
+                if component == ComponentStatus::Down {
+                    status = status.max(match part.kind {
+                        Kind::Required => Readiness::NotReady,
+                        Kind::Tolerated => Readiness::Degraded,
+                    });
+                }
+                (*name, ComponentReport { status: component, reason })
+            })
+            .collect();
+        HealthReport { status, components }
+    }
+
+    fn parts(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Part>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Component {
+    /// The part does its work.
+    pub fn up(&self) {
+        self.set(State::Up);
+    }
+
+    /// The part does not do its work, and why, in words for the person on call.
+    pub fn down(&self, reason: impl Into<String>) {
+        self.set(State::Down(reason.into()));
+    }
+
+    /// The part is alive, whatever its state.
+    pub fn sign_of_life(&self) {
+        if let Some(part) = self.health.parts().get_mut(self.name) {
+            part.seen = Instant::now();
+        }
+    }
+
+    fn set(&self, state: State) {
+        if let Some(part) = self.health.parts().get_mut(self.name) {
+            part.state = state;
+            part.seen = Instant::now();
+        }
+    }
+}
+
+/// The answer of `/livez` and `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HealthReport {
+    /// The worst of the parts.
+    pub status: Readiness,
+    /// Each part.
+    pub components: BTreeMap<&'static str, ComponentReport>,
+}
+
+/// The state of a process, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Readiness {
+    /// All is well.
+    Ready,
+    /// It does its work, and something is down that it makes up for later.
+    Degraded,
+    /// It cannot do its work.
+    NotReady,
+}
+
+/// One part, as shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ComponentReport {
+    /// Up or down.
+    pub status: ComponentStatus,
+    /// Why it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Up or down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComponentStatus {
+    /// Does its work.
+    Up,
+    /// Does not.
+    Down,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_as_ready_as_its_worst_part() {
+        let health = Health::default();
+        let store = health.component("store", Kind::Required);
+        let relay = health.component("relay", Kind::Tolerated);
+        assert_eq!(health.readiness().status, Readiness::NotReady);
+        store.up();
+        assert_eq!(health.readiness().status, Readiness::Degraded);
+        relay.up();
+        assert_eq!(health.readiness().status, Readiness::Ready);
+        relay.down("the broker does not answer");
+        let report = health.readiness();
+        assert_eq!(report.components["relay"].reason.as_deref(), Some("the broker does not answer"));
+        assert_eq!(health.liveness().status, Readiness::Ready);
+    }
+}

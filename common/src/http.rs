@@ -1,0 +1,7 @@
+//! Serving HTTP: the one place in this crate that knows the web framework.
+
+mod operations;
+mod server;
+
+pub use operations::operations;
+pub use server::{Server, bind};

@@ -1,0 +1,42 @@
+//! What every process shows to the people who run it: `/livez`, `/readyz`, `/metrics`.
+
+use axum::{
+    Json, Router,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use crate::{
+    health::{Health, HealthReport, Readiness},
+    telemetry::metrics::Metrics,
+};
+
+/// The routes. `before_scrape` runs before metrics are read, for gauges that are measured and not counted.
+pub fn operations<F, Fut>(health: Health, metrics: Metrics, before_scrape: F) -> Router
+where
+    F: Fn() -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    let live = health.clone();
+    Router::new()
+        .route("/livez", get(move || std::future::ready(answer(live.liveness()))))
+        .route("/readyz", get(move || std::future::ready(answer(health.readiness()))))
+        .route(
+            "/metrics",
+            get(async move || {
+                before_scrape().await;
+                let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                ([(header::CONTENT_TYPE, format)], metrics.encode())
+            }),
+        )
+}
+
+fn answer(report: HealthReport) -> Response {
+    // Degraded is ready: taking the process out of service would add an outage, not cure one.
+    let status = match report.status {
+        Readiness::Ready | Readiness::Degraded => StatusCode::OK,
+        Readiness::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(report)).into_response()
+}

@@ -1,0 +1,45 @@
+//! What the services of Tandem share. No destination is named here: a worker is this crate plus
+//! one implementation of [`destination::Destination`].
+//!
+//! In the order of the flow: an [`order`] becomes an [`event`], under whose id every
+//! [`idempotency`] key is derived; the [`broker`] carries it; a [`worker`] tells its
+//! [`destination`] through the [`http_client`], again after the delays of [`retry`], and reports
+//! the [`outcome`]. [`config`], [`telemetry`], [`health`], [`http`], [`shutdown`] and
+//! [`process`] are what a process needs around that.
+
+#![warn(missing_docs)]
+
+pub mod order;
+
+pub mod event;
+
+pub mod idempotency;
+
+pub mod trace_context;
+
+pub mod broker;
+
+pub mod worker;
+
+pub mod destination;
+
+pub mod http_client;
+
+pub mod retry;
+
+pub mod outcome;
+
+pub mod config;
+
+pub mod telemetry;
+
+pub mod health;
+
+pub mod http;
+
+pub mod shutdown;
+
+pub mod process;
+
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,136 @@
+//! When to try again: the one file that knows the `backoff` crate.
+//!
+//! The crate makes exponential delays with jitter and nothing else; the attempt cap, the clamp on
+//! a server's `Retry-After` and the total bound are ours.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use backoff::backoff::Backoff as _;
+
+/// Delays double from one attempt to the next.
+const MULTIPLIER: f64 = 2.0;
+/// A delay is spread by half of itself in both directions, so that orders that failed together do
+/// not come back together.
+const JITTER: f64 = 0.5;
+
+/// How often, how long and how far apart a destination is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Most attempts for one delivery.
+    pub max_attempts: NonZeroU32,
+    /// How long one attempt may take.
+    pub attempt_timeout: Duration,
+    /// The delay after the first failed attempt, before jitter.
+    pub initial: Duration,
+    /// No delay is longer, a server's wish included.
+    pub max: Duration,
+}
+
+impl RetryPolicy {
+    /// The longest that one delivery can take: every attempt runs into its timeout and every delay
+    /// is the longest.
+    #[must_use]
+    pub fn worst_case(&self) -> Duration {
+        let attempts = self.max_attempts.get();
+        self.attempt_timeout.saturating_mul(attempts).saturating_add(self.max.saturating_mul(attempts - 1))
+    }
+
+    /// The delays of one delivery.
+    #[must_use]
+    pub fn delays(&self) -> Delays {
+        let mut generator = Delays::generator(self.initial, self.max);
+        generator.reset();
+        Delays { left: self.max_attempts.get() - 1, max: self.max, generator }
+    }
+}
+
+/// The delays of one delivery, or of one reconnecting party.
+#[derive(Debug)]
+pub struct Delays {
+    left: u32,
+    max: Duration,
+    generator: backoff::ExponentialBackoff,
+}
+
+impl Delays {
+    /// Delays without end, for whoever must reconnect for ever.
+    #[must_use]
+    pub fn endless(initial: Duration, max: Duration) -> Self {
+        let mut generator = Self::generator(initial, max);
+        generator.reset();
+        Self { left: u32::MAX, max, generator }
+    }
+
+    fn generator(initial: Duration, max: Duration) -> backoff::ExponentialBackoff {
+        backoff::ExponentialBackoff {
+            current_interval: initial,
+            initial_interval: initial,
+            randomization_factor: JITTER,
+            multiplier: MULTIPLIER,
+            max_interval: max,
+            max_elapsed_time: None,
+            ..backoff::ExponentialBackoff::default()
+        }
+    }
+
+    /// How long to wait before the next attempt; `None` when there is none left.
+    ///
+    /// A server's `Retry-After` can lengthen the delay, up to the policy's longest, and never shorten it.
+    pub fn next(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+        if self.left == 0 {
+            return None;
+        }
+        if self.left != u32::MAX {
+            self.left -= 1;
+        }
+        let own = self.generator.next_backoff().unwrap_or(self.max);
+        Some(own.max(retry_after.unwrap_or_default()).min(self.max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(max_attempts: u32) -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: NonZeroU32::new(max_attempts).unwrap_or(NonZeroU32::MIN),
+            attempt_timeout: Duration::from_secs(5),
+            initial: Duration::from_millis(500),
+            max: Duration::from_secs(30),
+        }
+    }
+
+    #[test]
+    fn there_is_one_delay_fewer_than_attempts() {
+        for attempts in [1, 3, 5] {
+            let mut delays = policy(attempts).delays();
+            let count = std::iter::from_fn(|| delays.next(None)).count();
+            assert_eq!(count, attempts as usize - 1);
+        }
+    }
+
+    #[test]
+    fn delays_double_within_their_jitter_and_stop_at_the_longest() {
+        let mut delays = policy(20).delays();
+        for step in 0..19 {
+            let middle = 0.5 * f64::powi(2.0, step);
+            let Some(delay) = delays.next(None) else { panic!("ended at {step}") };
+            let seconds = delay.as_secs_f64();
+            assert!(seconds >= middle.min(30.0) * 0.499 && seconds <= (middle * 1.501).min(30.0), "{step}: {seconds}");
+        }
+    }
+
+    #[test]
+    fn a_servers_wish_lengthens_a_delay_within_the_limit_and_never_shortens_it() {
+        let mut delays = policy(9).delays();
+        assert_eq!(delays.next(Some(Duration::from_secs(7))), Some(Duration::from_secs(7)));
+        assert_eq!(delays.next(Some(Duration::from_secs(315_360_000))), Some(Duration::from_secs(30)));
+        assert!(delays.next(Some(Duration::ZERO)) >= Some(Duration::from_millis(999)));
+    }
+
+    #[test]
+    fn the_worst_case_counts_every_timeout_and_every_delay() {
+        assert_eq!(policy(3).worst_case(), Duration::from_secs(3 * 5 + 2 * 30));
+    }
+}

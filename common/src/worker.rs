@@ -1,0 +1,92 @@
+//! The worker: one destination told of every order, as often as it takes.
+//!
+//! A delivery goes through named steps: **decode** the body, **admit** it (an event that is in hand
+//! already is not called twice), **attempt** and back off until the end is known, **report** the
+//! outcome, and only then **settle**.
+
+mod attempt;
+mod config;
+mod in_hand;
+mod metrics;
+mod pipeline;
+mod report;
+mod settle;
+
+use std::{marker::PhantomData, process::ExitCode};
+
+use tokio_util::sync::CancellationToken;
+
+pub use config::{WorkerConfig, worker_settings};
+
+use crate::{
+    broker::{Broker, supervisor, topology::Names},
+    config::{CommonConfig, Faults, Setting, Settings},
+    destination::Destination,
+    health::{Health, Kind},
+    http,
+    http_client::HttpClient,
+    process::{self, Failure, Process},
+    telemetry::metrics::Metrics,
+};
+
+/// The whole `main` of a worker.
+#[must_use]
+pub fn main<D: Destination>() -> ExitCode {
+    process::main::<Worker<D>>()
+}
+
+/// A worker for one destination, configured.
+struct Worker<D: Destination> {
+    common: CommonConfig,
+    worker: WorkerConfig,
+    destination: D::Config,
+    kind: PhantomData<D>,
+}
+
+impl<D: Destination> Process for Worker<D> {
+    const BINARY: &'static str = D::BINARY;
+    const ABOUT: &'static str = "Takes orders from its queue and tells one API of each, until it accepts.";
+
+    fn settings() -> Vec<Setting> {
+        worker_settings::<D>()
+    }
+
+    fn configure(mut settings: Settings) -> Result<Self, Faults> {
+        let common = CommonConfig::read(&mut settings);
+        let worker = WorkerConfig::read(&mut settings);
+        let destination = D::configure(&mut settings);
+        settings.finish()?;
+        Ok(Self { common: common()?, worker: worker?, destination: destination?, kind: PhantomData })
+    }
+
+    fn common(&self) -> &CommonConfig {
+        &self.common
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), Failure> {
+        let Self { common, worker, destination, .. } = self;
+        let health = Health::default();
+        let metrics = Metrics::default();
+        let server = http::bind(common.http_addr).await?;
+        let client = HttpClient::new(D::url(&destination), worker.concurrency)?;
+        let names = Names::new(common.exchange);
+        let broker = Broker::new(common.amqp_url, D::BINARY, names);
+        let pipeline = pipeline::Pipeline::new(
+            D::new(destination, client),
+            worker,
+            common.shutdown_grace,
+            broker,
+            metrics::WorkerMetrics::register(&metrics, D::NAME),
+        );
+        let consumer = health.component("consumer", Kind::Required);
+        let routes = http::operations(health, metrics, || std::future::ready(()));
+
+        // Health is served until the drain is over: an orchestrator watches it.
+        let drained = CancellationToken::new();
+        let served = tokio::spawn(server.run(routes, drained.clone(), common.shutdown_grace));
+        let ended = supervisor::supervise(pipeline, consumer, shutdown).await;
+        drained.cancel();
+        served.await?;
+        Ok(ended?)
+    }
+}

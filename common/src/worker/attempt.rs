@@ -1,0 +1,140 @@
+//! Attempt and back off: from a decoded order to the end of its delivery.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::WorkerMetrics;
+use crate::{
+    destination::{AttemptError, Call, Destination},
+    event::{EventId, OrderCreated, now},
+    idempotency,
+    outcome::{Attempt, Outcome, OutcomeStatus, Reason},
+    retry::RetryPolicy,
+    trace_context::TraceParent,
+};
+
+/// How the work on one delivery ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The end is known.
+    Finished(Arc<Outcome>),
+    /// The process must end first. That is no failure: it is neither reported nor counted, and the
+    /// delivery is handed out again.
+    Interrupted(EventId),
+}
+
+/// What attempts are made with.
+#[derive(Debug)]
+pub(super) struct Attempts<D> {
+    pub(super) destination: D,
+    pub(super) retry: RetryPolicy,
+    pub(super) metrics: WorkerMetrics,
+    /// Cancelled when nothing new is to be begun.
+    pub(super) stop: CancellationToken,
+}
+
+impl<D: Destination> Attempts<D> {
+    /// Attempts until the destination accepts, refuses for good, or has been tried often enough.
+    ///
+    /// A panic of the destination's code ends this delivery and no other.
+    pub(super) async fn run(self: Arc<Self>, order: Box<OrderCreated>, trace: TraceParent) -> Ended {
+        let mut attempts = Vec::with_capacity(1);
+        let last = match AssertUnwindSafe(self.until_final(&order, trace, &mut attempts)).catch_unwind().await {
+            Ok(Some(last)) => last,
+            Ok(None) => return Ended::Interrupted(order.event_id),
+            Err(_) => Some(Reason::WorkerPanic),
+        };
+        let outcome = Outcome {
+            event_id: order.event_id,
+            order_id: order.order_id,
+            correlation_id: order.correlation_id,
+            destination: D::NAME.to_owned(),
+            status: if last.is_none() { OutcomeStatus::Delivered } else { OutcomeStatus::DeadLettered },
+            reason: last,
+            attempts,
+            settled_at: now(),
+        };
+        self.metrics.finished(&outcome, order.occurred_at);
+        log(&outcome);
+        Ended::Finished(Arc::new(outcome))
+    }
+
+    /// The reason of the failure, or none after success; nothing when interrupted.
+    async fn until_final(
+        &self,
+        order: &OrderCreated,
+        trace: TraceParent,
+        attempts: &mut Vec<Attempt>,
+    ) -> Option<Option<Reason>> {
+        let idempotency_key = idempotency::key(order.event_id, D::NAME);
+        let mut delays = self.retry.delays();
+        loop {
+            let call = Call { idempotency_key, trace: trace.child() };
+            let (attempt, result) = self.once(order, &call).await;
+            attempts.push(attempt);
+            let retry_after = match result {
+                Ok(()) => return Some(None),
+                Err(AttemptError::Permanent { .. }) => return Some(Some(Reason::Rejected)),
+                Err(AttemptError::Transient { retry_after, .. }) => retry_after,
+            };
+            let Some(delay) = delays.next(retry_after) else {
+                return Some(Some(Reason::AttemptsExhausted));
+            };
+            tracing::debug!(
+                order_id = %order.order_id, correlation_id = %order.correlation_id,
+                attempt = attempts.len(), ?delay, "attempt failed, backing off"
+            );
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    /// One HTTP call, with its deadline.
+    async fn once(&self, order: &OrderCreated, call: &Call) -> (Attempt, Result<(), AttemptError>) {
+        let at = now();
+        let started = Instant::now();
+        let result = timeout(self.retry.attempt_timeout, self.destination.attempt(order, call)).await;
+        let took = started.elapsed();
+        let (status_code, error, result) = match result {
+            Ok(Ok(status)) => (Some(status.as_u16()), None, Ok(())),
+            Ok(Err(fault)) => {
+                let (status, error) = match &fault {
+                    AttemptError::Transient { status, error, .. } | AttemptError::Permanent { status, error } => {
+                        (*status, error.clone())
+                    }
+                };
+                (status, error, Err(fault))
+            }
+            Err(_) => {
+                let error = format!("no answer within {:?}", self.retry.attempt_timeout);
+                (None, Some(error), Err(AttemptError::Transient { status: None, error: None, retry_after: None }))
+            }
+        };
+        self.metrics.attempted(&result, took);
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        (Attempt { at, duration_ms, status_code, error }, result)
+    }
+}
+
+/// A dead letter is worth a line; a success is not, at a thousand a second.
+fn log(outcome: &Outcome) {
+    let (order_id, correlation_id) = (outcome.order_id, &outcome.correlation_id);
+    let attempts = outcome.attempts.len();
+    match outcome.reason {
+        None => tracing::debug!(%order_id, %correlation_id, attempts, "delivered"),
+        Some(reason) => {
+            let last = outcome.attempts.last();
+            tracing::warn!(
+                %order_id, %correlation_id, attempts, reason = reason.as_str(),
+                status_code = last.and_then(|attempt| attempt.status_code),
+                error = last.and_then(|attempt| attempt.error.as_deref()),
+                "dead-lettered"
+            );
+        }
+    }
+}

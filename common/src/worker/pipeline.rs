@@ -1,0 +1,218 @@
+//! The pipeline: decode → admit → attempt / back off → report → settle.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    attempt::Attempts,
+    config::WorkerConfig,
+    in_hand::{Admission, InHand},
+    metrics::WorkerMetrics,
+    report::{Reported, Reporter},
+    settle::{End, settlement},
+};
+use crate::{
+    broker::{Broker, BrokerFault, consumer::Consumer, delivery::Delivery, publisher::Publisher, supervisor::Session},
+    destination::Destination,
+    event::{self, Decoded},
+    health::Component,
+    outcome::Reason,
+    trace_context::TraceParent,
+};
+
+/// How often health is told the state of things.
+const HEALTH_TICK: Duration = Duration::from_secs(1);
+
+/// One destination's deliveries, over as many connections as it takes.
+pub(super) struct Pipeline<D> {
+    attempts: Arc<Attempts<D>>,
+    config: WorkerConfig,
+    grace: Duration,
+    broker: Broker,
+    destinations: [String; 1],
+    in_hand: InHand,
+}
+
+impl<D: Destination> Pipeline<D> {
+    pub(super) fn new(
+        destination: D,
+        config: WorkerConfig,
+        grace: Duration,
+        broker: Broker,
+        metrics: WorkerMetrics,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        Self {
+            attempts: Arc::new(Attempts { destination, retry: config.retry, metrics, stop }),
+            grace,
+            broker,
+            destinations: [D::NAME.to_owned()],
+            in_hand: InHand::new(2 * usize::from(config.prefetch())),
+            config,
+        }
+    }
+
+    async fn open(&self) -> Result<(Consumer, Reporter), BrokerFault> {
+        let names = self.broker.names();
+        // The way out first: what cannot be reported must not be taken.
+        let publisher = Publisher::open(&self.broker, &self.destinations).await?;
+        let reporter = Reporter::new(publisher, names.outcomes());
+        let queue = names.queue(D::NAME);
+        let consumer = Consumer::open(&self.broker, &self.destinations, queue, self.config.prefetch()).await?;
+        Ok((consumer, reporter))
+    }
+
+    /// Takes deliveries until `shutdown`.
+    async fn take(
+        &mut self,
+        consumer: &mut Consumer,
+        reporter: &mut Reporter,
+        component: &Component,
+        shutdown: &CancellationToken,
+    ) -> Result<(), BrokerFault> {
+        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        loop {
+            if reporter.due().is_some_and(|due| due <= Instant::now()) {
+                reporter.send();
+            }
+            consumer.flush();
+            let wake_at = [reporter.due(), consumer.flush_at()].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                finished = self.in_hand.finished() => {
+                    if let Some((outcome, owed)) = finished {
+                        reporter.push(outcome, owed);
+                    }
+                    self.gauge();
+                }
+                confirmed = reporter.confirmed() => settle(consumer, confirmed?),
+                delivery = consumer.next(), if self.in_hand.running() < self.config.concurrency => {
+                    self.admit(consumer, reporter, delivery?);
+                    self.gauge();
+                }
+                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+                _ = health_tick.tick() => {
+                    if reporter.blocked() {
+                        component.down("the broker takes no reports at present (memory or disk alarm)");
+                    } else {
+                        component.up();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decode and admit.
+    fn admit(&mut self, consumer: &mut Consumer, reporter: &mut Reporter, delivery: Delivery) {
+        let metrics = &self.attempts.metrics;
+        if delivery.redelivered {
+            metrics.redelivered.inc();
+        }
+        let decoded = event::decode(&delivery.body);
+        if let Some(end) = End::of_body(&decoded) {
+            let message_id = delivery.message_id.map(tracing::field::display);
+            match &decoded {
+                Err(fault) => {
+                    metrics.dead_lettered(Reason::Unreadable);
+                    tracing::warn!(message_id, bytes = delivery.body.len(), %fault, "dead-lettered, unreadable");
+                }
+                Ok(other) => {
+                    metrics.unknown_events.inc();
+                    tracing::debug!(message_id, ?other, "acknowledged, an event of an unknown type");
+                }
+            }
+            consumer.settle(delivery.unsettled, settlement(end));
+            return;
+        }
+        let Ok(Decoded::OrderCreated(order)) = decoded else { return };
+        let event_id = order.event_id;
+        match self.in_hand.admit(event_id, delivery.redelivered, delivery.unsettled) {
+            Admission::Running => {}
+            Admission::Known(unsettled, outcome) => reporter.push(outcome, vec![unsettled]),
+            Admission::Begin(unsettled) => {
+                let trace = delivery.trace.unwrap_or_else(TraceParent::root);
+                let attempts = Arc::clone(&self.attempts).run(order, trace);
+                self.in_hand.begin(event_id, unsettled, attempts);
+            }
+        }
+    }
+
+    /// Finishes what runs, within `grace`; takes nothing new.
+    async fn drain(&mut self, mut consumer: Consumer, mut reporter: Reporter) -> Result<(), BrokerFault> {
+        let deadline = Instant::now() + self.grace;
+        consumer.cancel().await?;
+        let finished = timeout_at(deadline, async {
+            while self.in_hand.running() > 0 || !reporter.idle() {
+                // In a drain nothing waits for company.
+                reporter.send();
+                tokio::select! {
+                    finished = self.in_hand.finished() => {
+                        if let Some((outcome, owed)) = finished {
+                            reporter.push(outcome, owed);
+                        }
+                    }
+                    confirmed = reporter.confirmed() => settle(&mut consumer, confirmed?),
+                }
+            }
+            Ok(())
+        });
+        let finished = finished.await.unwrap_or(Ok(()));
+        self.abandon().await;
+        // Closing sends the last acknowledgements; what is unsettled goes back to the queue.
+        consumer.close().await;
+        reporter.close().await;
+        finished
+    }
+
+    /// Ends what still runs and says what that is.
+    async fn abandon(&mut self) {
+        if self.in_hand.running() > 0 {
+            let events: Vec<_> = self.in_hand.events().map(|event| event.0.to_string()).collect();
+            tracing::warn!(
+                deliveries = events.len(),
+                events = events.join(" "),
+                "left unfinished at the end of the grace period; they are delivered again"
+            );
+        }
+        self.in_hand.abandon().await;
+    }
+
+    fn gauge(&self) {
+        self.attempts.metrics.in_flight.set(i64::try_from(self.in_hand.running()).unwrap_or(i64::MAX));
+    }
+}
+
+/// The one place where a delivery that was attempted leaves the queue.
+fn settle(consumer: &mut Consumer, confirmed: Vec<Reported>) {
+    for Reported { outcome, owed } in confirmed {
+        for unsettled in owed {
+            consumer.settle(unsettled, settlement(End::Reported(outcome.status)));
+        }
+    }
+}
+
+impl<D: Destination> Session for Pipeline<D> {
+    async fn run(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
+        self.in_hand.connection_lost();
+        let (mut consumer, mut reporter) = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {
+                self.abandon().await;
+                return Ok(());
+            }
+            opened = self.open() => opened?,
+        };
+        tracing::info!(queue = self.broker.names().queue(D::NAME), "consuming");
+        component.up();
+        self.attempts.metrics.consumer_up.set(1);
+        let taken = self.take(&mut consumer, &mut reporter, component, shutdown).await;
+        self.attempts.metrics.consumer_up.set(0);
+        taken?;
+        component.down("draining");
+        self.attempts.stop.cancel();
+        self.drain(consumer, reporter).await
+    }
+}

@@ -1,0 +1,116 @@
+//! Report: outcomes are gathered into few messages, and a delivery is settled only after the
+//! broker has confirmed its report.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    broker::{
+        BrokerFault,
+        delivery::Unsettled,
+        publisher::{Message, Publisher, Target},
+    },
+    outcome::{Outcome, Report},
+};
+
+/// How long an outcome waits for company. No API call waits for it: it only delays what is shown.
+/// An unbatched report would double the broker's work for an order.
+const LINGER: Duration = Duration::from_millis(10);
+/// The pause before a report that the broker refused (its queue is full) is sent again.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// An outcome, and the deliveries that may be settled once it is reported.
+#[derive(Debug)]
+pub(super) struct Reported {
+    pub(super) outcome: Arc<Outcome>,
+    pub(super) owed: Vec<Unsettled>,
+}
+
+/// Gathers outcomes and publishes them.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    publisher: Publisher<Vec<Reported>>,
+    target: Target,
+    gathered: Vec<Reported>,
+    due: Option<Instant>,
+}
+
+impl Reporter {
+    pub(super) fn new(publisher: Publisher<Vec<Reported>>, outcomes_queue: String) -> Self {
+        Self { publisher, target: Target::Queue(outcomes_queue), gathered: Vec::new(), due: None }
+    }
+
+    /// Takes an outcome; sends when a message is full.
+    pub(super) fn push(&mut self, outcome: Arc<Outcome>, owed: Vec<Unsettled>) {
+        self.gathered.push(Reported { outcome, owed });
+        if self.gathered.len() >= Report::MAX_OUTCOMES {
+            self.send();
+        } else {
+            self.due.get_or_insert_with(|| Instant::now() + LINGER);
+        }
+    }
+
+    /// When [`Reporter::send`] is to be called.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Whether nothing is gathered and nothing waits for its confirm.
+    pub(super) fn idle(&self) -> bool {
+        self.gathered.is_empty() && self.publisher.in_flight() == 0
+    }
+
+    /// Whether the broker takes nothing from publishers at present.
+    pub(super) fn blocked(&self) -> bool {
+        self.publisher.blocked()
+    }
+
+    /// Sends what is gathered.
+    pub(super) fn send(&mut self) {
+        self.due = None;
+        if self.gathered.is_empty() {
+            return;
+        }
+        #[derive(Serialize)]
+        struct Out<'a> {
+            outcomes: Vec<&'a Outcome>,
+        }
+        let gathered = std::mem::take(&mut self.gathered);
+        let out = Out { outcomes: gathered.iter().map(|reported| &*reported.outcome).collect() };
+        match serde_json::to_vec(&out) {
+            Ok(body) => {
+                let message = Message {
+                    id: Uuid::now_v7(),
+                    kind: "Outcomes",
+                    correlation_id: None,
+                    trace: None,
+                    body: body.into(),
+                };
+                self.publisher.publish(&self.target, message, gathered);
+            }
+            // The types hold nothing that JSON cannot. Unsettled, they would be delivered again.
+            Err(fault) => tracing::error!(%fault, "a report cannot be written"),
+        }
+    }
+
+    /// Waits for the broker and returns what it has confirmed. Pends while nothing is in flight.
+    ///
+    /// Cancellation safe.
+    pub(super) async fn confirmed(&mut self) -> Result<Vec<Reported>, BrokerFault> {
+        let resolved = self.publisher.resolved().await?;
+        if !resolved.refused.is_empty() {
+            self.gathered.extend(resolved.refused.into_iter().flatten());
+            self.due = Some(Instant::now() + REFUSED_PAUSE);
+            tracing::warn!("the broker refused a report, its queue is full; sending it again");
+        }
+        Ok(resolved.confirmed.into_iter().flatten().collect())
+    }
+
+    /// Closes the connection in good order.
+    pub(super) async fn close(self) {
+        self.publisher.close().await;
+    }
+}

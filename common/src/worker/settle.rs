@@ -1,0 +1,55 @@
+//! Settle: the one place that decides how a delivery leaves its queue.
+
+use crate::{
+    broker::delivery::Settlement,
+    event::{Decoded, Unreadable},
+    outcome::OutcomeStatus,
+};
+
+/// What is known of a delivery that is to leave the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its outcome has been reported.
+    Reported(OutcomeStatus),
+    /// An event of a type this version does not know.
+    UnknownEvent,
+    /// No event at all.
+    Unreadable,
+}
+
+impl End {
+    /// The end of a body that is not to be delivered, or nothing for one that is.
+    pub(super) fn of_body(decoded: &Result<Decoded, Unreadable>) -> Option<Self> {
+        match decoded {
+            Ok(Decoded::OrderCreated(_)) => None,
+            Ok(Decoded::Unknown { .. }) => Some(Self::UnknownEvent),
+            Err(_) => Some(Self::Unreadable),
+        }
+    }
+}
+
+/// How the delivery is settled.
+pub(super) fn settlement(end: End) -> Settlement {
+    match end {
+        End::Reported(OutcomeStatus::Delivered) | End::UnknownEvent => Settlement::Ack,
+        End::Reported(OutcomeStatus::DeadLettered) | End::Unreadable => Settlement::DeadLetter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_has_its_settlement() {
+        let table = [
+            (End::Reported(OutcomeStatus::Delivered), Settlement::Ack),
+            (End::Reported(OutcomeStatus::DeadLettered), Settlement::DeadLetter),
+            (End::UnknownEvent, Settlement::Ack),
+            (End::Unreadable, Settlement::DeadLetter),
+        ];
+        for (end, wanted) in table {
+            assert_eq!(settlement(end), wanted, "{end:?}");
+        }
+    }
+}

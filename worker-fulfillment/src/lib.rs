@@ -1,0 +1,84 @@
+//! The fulfillment API: a partner ships every order.
+
+use common::{
+    config::{Faults, Setting, Settings},
+    destination::{AttemptError, Call, Defaults, Destination},
+    event::OrderCreated,
+    http_client::HttpClient,
+    order::{CustomerId, Items, OrderId},
+};
+use reqwest::{StatusCode, Url, header::HeaderValue};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+
+/// The fulfillment API, ready to call.
+#[derive(Debug)]
+pub struct Fulfillment {
+    client: HttpClient,
+    new_order: Url,
+    /// Marked sensitive, so that no debug text shows it.
+    partner_auth: HeaderValue,
+}
+
+/// Where the API is, and what it wants to see.
+#[derive(Debug)]
+pub struct Config {
+    url: Url,
+    partner_auth: HeaderValue,
+}
+
+/// The body of `POST /api/new_order`.
+#[derive(Serialize)]
+struct NewOrder<'a> {
+    order_id: OrderId,
+    customer_id: &'a CustomerId,
+    items: &'a Items,
+}
+
+impl Destination for Fulfillment {
+    const NAME: &'static str = "fulfillment";
+    const BINARY: &'static str = "worker-fulfillment";
+    const SETTINGS: &'static [Setting] = &[
+        Setting::required(
+            "FULFILLMENT_API_URL",
+            "The fulfillment API, such as https://partner.example; orders go to /api/new_order below it.",
+        ),
+        Setting::required("FULFILLMENT_API_TOKEN", "What the fulfillment API expects in X-Partner-Auth.").secret(),
+    ];
+    const DEFAULTS: Defaults = Defaults { http_addr: "127.0.0.1:8082", max_attempts: "5", request_timeout: "10s" };
+
+    type Config = Config;
+
+    fn configure(settings: &mut Settings) -> Result<Config, Faults> {
+        let url = settings.url("FULFILLMENT_API_URL");
+        let token = settings.secret("FULFILLMENT_API_TOKEN");
+        let (url, token) = (url?, token?);
+        let Some(partner_auth) = header_value(&token) else {
+            return Err(settings.fault("FULFILLMENT_API_TOKEN", "must consist of visible ASCII characters"));
+        };
+        Ok(Config { url, partner_auth })
+    }
+
+    fn url(config: &Config) -> &Url {
+        &config.url
+    }
+
+    fn new(Config { url, partner_auth }: Config, client: HttpClient) -> Self {
+        Self { client, new_order: common::http_client::below(&url, "api/new_order"), partner_auth }
+    }
+
+    async fn attempt(&self, order: &OrderCreated, call: &Call) -> Result<StatusCode, AttemptError> {
+        let body = NewOrder { order_id: order.order_id, customer_id: &order.customer_id, items: &order.items };
+        let request = call
+            .headers(order, self.client.post(self.new_order.clone()))
+            .header("X-Partner-Auth", self.partner_auth.clone())
+            .json(&body);
+        self.client.send(request).await
+    }
+}
+
+fn header_value(token: &SecretString) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(token.expose_secret()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
