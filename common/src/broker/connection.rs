@@ -8,8 +8,12 @@ use tokio::time::timeout;
 
 use super::{BrokerFault, topology::Names};
 
-/// How long a step of a conversation with the broker may take: connect, open, declare, close.
+/// How long a step of a conversation with the broker may take: connect, open, declare.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take until a session stands.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long saying goodbye may take, at the very end of a drain.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Seconds without a sign of life after which each side doubts the other. The server's default of
 /// a minute leaves a half-open connection unnoticed for two.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -60,8 +64,29 @@ impl Broker {
         let uri = parse(&self.url).map_err(|cause| BrokerFault::Lost { doing: DOING, cause })?;
         let name = format!("{}:{role}", self.service);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        step(DOING, Connection::connect_uri(uri, properties)).await
+        let address = format!("{}:{}", uri.authority.host, uri.authority.port);
+        step(DOING, Connection::connect_uri(uri, properties)).await.map_err(|fault| match fault {
+            BrokerFault::Lost { doing, cause } => {
+                BrokerFault::Lost { doing, cause: format!("{cause}; AMQP_URL names {address}") }
+            }
+            other => other,
+        })
     }
+}
+
+/// All that it takes until a session stands, with a deadline over its many steps.
+pub(super) async fn opened<T>(
+    doing: &'static str,
+    future: impl Future<Output = Result<T, BrokerFault>>,
+) -> Result<T, BrokerFault> {
+    let overdue = Err(BrokerFault::Overdue { doing, seconds: OPEN_TIMEOUT.as_secs() });
+    timeout(OPEN_TIMEOUT, future).await.unwrap_or(overdue)
+}
+
+/// Closes a connection in good order, if the broker answers soon. One that does not will notice by
+/// itself.
+pub(super) async fn close(connection: &Connection) {
+    let _ = timeout(CLOSE_TIMEOUT, connection.close(200, "done".into())).await;
 }
 
 /// One step of a conversation, with its deadline.

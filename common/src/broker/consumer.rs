@@ -9,12 +9,12 @@ use lapin::{
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{
     Broker, BrokerFault,
-    connection::step,
+    connection::{CLOSE_TIMEOUT, close, opened, step},
     delivery::{Delivery, Settlement, Unsettled, Window},
     topology,
 };
@@ -46,6 +46,15 @@ impl Consumer {
     /// # Errors
     /// Any [`BrokerFault`].
     pub async fn open(
+        broker: &Broker,
+        destinations: &[String],
+        queue: String,
+        prefetch: u16,
+    ) -> Result<Self, BrokerFault> {
+        opened("opening a session to consume", Self::steps(broker, destinations, queue, prefetch)).await
+    }
+
+    async fn steps(
         broker: &Broker,
         destinations: &[String],
         queue: String,
@@ -148,11 +157,11 @@ impl Consumer {
     /// tells that the broker has read them.
     pub async fn close(mut self) {
         self.flush_all();
-        let closed = step("closing the channel", self.channel.close(200, "done".into())).await;
-        if let Err(fault) = closed {
-            tracing::warn!(%fault, "the last acknowledgements may not have arrived");
+        let closed = timeout(CLOSE_TIMEOUT, self.channel.close(200, "done".into())).await;
+        if !matches!(closed, Ok(Ok(()))) {
+            tracing::warn!(queue = self.queue, "the last acknowledgements may not have arrived");
         }
-        let _ = step("closing the connection", self.connection.close(200, "done".into())).await;
+        close(&self.connection).await;
     }
 }
 

@@ -21,7 +21,11 @@ use lapin::{
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{Broker, BrokerFault, connection::step, topology};
+use super::{
+    Broker, BrokerFault,
+    connection::{close, opened, step},
+    topology,
+};
 use crate::trace_context::TraceParent;
 
 /// How long a confirm may take. A quorum queue that has lost its majority confirms nothing and
@@ -81,6 +85,10 @@ impl<T: Send + 'static> Publisher<T> {
     /// # Errors
     /// Any [`BrokerFault`].
     pub async fn open(broker: &Broker, destinations: &[String]) -> Result<Self, BrokerFault> {
+        opened("opening a session to publish", Self::steps(broker, destinations)).await
+    }
+
+    async fn steps(broker: &Broker, destinations: &[String]) -> Result<Self, BrokerFault> {
         let connection = broker.connect("publish").await?;
         topology::declare(&connection, broker.names(), destinations).await?;
         let channel = step("opening a channel", connection.create_channel()).await?;
@@ -104,6 +112,18 @@ impl<T: Send + 'static> Publisher<T> {
     #[must_use]
     pub fn blocked(&self) -> bool {
         self.connection.status().blocked()
+    }
+
+    /// Whether the session still stands. While nothing is in flight nobody else would notice its end.
+    ///
+    /// # Errors
+    /// The connection or the channel is gone.
+    pub fn check(&self) -> Result<(), BrokerFault> {
+        if self.connection.status().connected() && self.channel.status().connected() {
+            Ok(())
+        } else {
+            Err(BrokerFault::Lost { doing: "publishing", cause: "the connection is gone".to_owned() })
+        }
     }
 
     /// Sends a message; `token` comes back with its confirm from [`Publisher::resolved`].
@@ -182,8 +202,7 @@ impl<T: Send + 'static> Publisher<T> {
 
     /// Closes the connection in good order. What is in flight stays unconfirmed.
     pub async fn close(self) {
-        // A close that fails leaves nothing to do: the broker drops the connection by itself.
-        let _ = step("closing the connection", self.connection.close(200, "done".into())).await;
+        close(&self.connection).await;
     }
 }
 

@@ -29,27 +29,25 @@ pub trait Session: Send {
 /// Runs sessions until one ends in good order, which only happens on `shutdown`.
 ///
 /// # Errors
-/// A fault that needs a person, on the first conversation of the process: then it is a mistake in
-/// the set-up and is best seen at once. Later the same fault is logged and tried again, because
-/// ending a running process would help nobody.
+/// A fault that needs a person, before the first session was ever up: then it is a mistake in the
+/// set-up and is best seen at once. Later the same fault is logged and tried again, because ending
+/// a running process would help nobody.
 pub async fn supervise(
     mut session: impl Session,
     component: Component,
     shutdown: CancellationToken,
 ) -> Result<(), BrokerFault> {
     let mut delays = Delays::endless(FIRST_PAUSE, LONGEST_PAUSE);
-    let mut talked_before = false;
+    let mut been_up = false;
     let mut last_words = String::new();
     loop {
         let started = Instant::now();
         let Err(fault) = session.run(&component, &shutdown).await else { return Ok(()) };
-        if fault.needs_a_person() && !talked_before {
+        been_up |= component.is_up();
+        if fault.needs_a_person() && !been_up {
             return Err(fault);
         }
-        talked_before |=
-            !matches!(fault, BrokerFault::Lost { .. } | BrokerFault::Overdue { .. } | BrokerFault::Refused { .. });
         if started.elapsed() >= GOOD_SESSION {
-            talked_before = true;
             delays = Delays::endless(FIRST_PAUSE, LONGEST_PAUSE);
         }
         let words = fault.to_string();
@@ -57,9 +55,19 @@ pub async fn supervise(
         let pause = delays.next(None).unwrap_or(LONGEST_PAUSE);
         // The same words again and again would bury everything else.
         if words == last_words {
-            tracing::debug!(fault = words, ?pause, "no session with the broker, trying again");
+            tracing::debug!(
+                component = component.name(),
+                fault = words,
+                ?pause,
+                "no session with the broker, trying again"
+            );
         } else {
-            tracing::warn!(fault = words, ?pause, "no session with the broker, trying again");
+            tracing::warn!(
+                component = component.name(),
+                fault = words,
+                ?pause,
+                "no session with the broker, trying again"
+            );
             last_words = words;
         }
         tokio::select! {

@@ -82,6 +82,15 @@ impl<D: Destination> Pipeline<D> {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
+                // Before the rest: a busy worker must not look dead.
+                _ = health_tick.tick() => {
+                    reporter.check()?;
+                    if reporter.blocked() {
+                        component.down("the broker takes no reports at present (memory or disk alarm)");
+                    } else {
+                        component.up();
+                    }
+                }
                 finished = self.in_hand.finished() => {
                     if let Some((outcome, owed)) = finished {
                         reporter.push(outcome, owed);
@@ -94,13 +103,6 @@ impl<D: Destination> Pipeline<D> {
                     self.gauge();
                 }
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
-                _ = health_tick.tick() => {
-                    if reporter.blocked() {
-                        component.down("the broker takes no reports at present (memory or disk alarm)");
-                    } else {
-                        component.up();
-                    }
-                }
             }
         }
     }

@@ -68,6 +68,11 @@ impl Reporter {
         self.publisher.blocked()
     }
 
+    /// Whether the session still stands.
+    pub(super) fn check(&self) -> Result<(), BrokerFault> {
+        self.publisher.check()
+    }
+
     /// Sends what is gathered.
     pub(super) fn send(&mut self) {
         self.due = None;
