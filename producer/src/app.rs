@@ -1,0 +1,207 @@
+//! The wiring: store, intake, relay, ledger and HTTP, from start to drain.
+
+use std::{collections::BTreeMap, sync::Arc, thread::JoinHandle};
+
+use common::{
+    broker::{Broker, BrokerFault, supervisor, topology::Names},
+    config::{CommonConfig, Faults, Setting, Settings},
+    event::now,
+    health::{Health, Kind},
+    order::OrderId,
+    process::{Failure, Process},
+    telemetry::metrics::{Gauge, Metrics},
+};
+use std::sync::atomic::AtomicU64;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{self, Config, Database},
+    http::{self, Accept, Show},
+    intake::{self, Intake, NotAccepted, Placed, Receipt},
+    ledger::{Ledger, LedgerMetrics},
+    outbox::Outbox,
+    relay::{Relay, RelayMetrics},
+    status::{DeliveryView, OrderView, fold},
+    store::{Backend as _, Reads, Sqlite, StoreFault, WriterMetrics, Writes},
+};
+
+impl Process for Config {
+    const BINARY: &'static str = "producer";
+    const ABOUT: &'static str = "Takes orders over HTTP, stores them, and publishes an event for each.";
+
+    fn settings() -> Vec<Setting> {
+        config::settings()
+    }
+
+    fn configure(settings: Settings) -> Result<Self, Faults> {
+        Self::read(settings)
+    }
+
+    fn common(&self) -> &CommonConfig {
+        &self.common
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), Failure> {
+        run(self, shutdown).await
+    }
+}
+
+async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
+    let Config { common, database, destinations, intake_queue, outbox_limit } = config;
+    let grace = common.shutdown_grace;
+    let health = Health::default();
+    let metrics = Metrics::default();
+
+    let server = common::http::bind(common.http_addr).await?;
+    let Database::Sqlite(path) = database;
+    let mut first = Sqlite::open(&path)?;
+    let backlog = first.backlog().await?;
+    let (committed, groups) = mpsc::unbounded_channel();
+    let (writes, writer) = Writes::start(first, intake_queue, committed, WriterMetrics::register(&metrics))?;
+    let (reads, reader) = Reads::start(Sqlite::open(&path)?)?;
+
+    let outbox = Arc::new(Outbox::new(backlog, outbox_limit));
+    let taken = backlog.first.map_or(backlog.last, |first| first - 1);
+    if backlog.events > 0 {
+        tracing::info!(events = backlog.events, "the outbox holds events from before, publishing them");
+    }
+    let store = health.component("store", Kind::Required);
+    let distributor = tokio::spawn(intake::distribute(groups, Arc::clone(&outbox), store));
+
+    let names = Names::new(common.exchange);
+    let broker = Broker::new(common.amqp_url, Config::BINARY, names);
+    let relay = Relay::new(
+        broker.clone(),
+        destinations.clone(),
+        grace,
+        Arc::clone(&outbox),
+        reads.clone(),
+        writes.clone(),
+        RelayMetrics::register(&metrics),
+        taken,
+    );
+    let ledger = Ledger {
+        broker,
+        destinations: destinations.clone(),
+        grace,
+        writes: writes.clone(),
+        metrics: LedgerMetrics::register(&metrics),
+    };
+    // An order is accepted without the broker too, so its absence only degrades.
+    let relay = supervisor::supervise(relay, health.component("relay", Kind::Tolerated), shutdown.clone());
+    let ledger = supervisor::supervise(ledger, health.component("ledger", Kind::Tolerated), shutdown.clone());
+    let relay = tokio::spawn(ending(relay, shutdown.clone()));
+    let ledger = tokio::spawn(ending(ledger, shutdown.clone()));
+
+    let intake = Intake::new(writes, Arc::clone(&outbox), &metrics);
+    let gauges = OutboxGauges::register(&metrics);
+    let scraped = (reads.clone(), outbox);
+    let operations = common::http::operations(health, metrics.clone(), move || {
+        let ((reads, outbox), gauges) = (scraped.clone(), gauges.clone());
+        async move { gauges.measure(&reads, &outbox).await }
+    });
+    let orders = Orders { reads, destinations: destinations.clone() };
+    let router = http::router(intake, orders, destinations, &metrics, operations);
+    server.run(router, shutdown, grace).await;
+
+    // The ways to the store end with HTTP, relay and ledger; then its threads do.
+    let (relay, ledger) = (relay.await?, ledger.await?);
+    join(writer).await;
+    join(reader).await;
+    distributor.await?;
+    relay?;
+    ledger?;
+    Ok(())
+}
+
+/// Ends the process when a part of it cannot go on.
+async fn ending(
+    part: impl Future<Output = Result<(), BrokerFault>>,
+    shutdown: CancellationToken,
+) -> Result<(), BrokerFault> {
+    let ended = part.await;
+    shutdown.cancel();
+    ended
+}
+
+/// Waits for a store's thread without blocking the runtime's own, which it still speaks to.
+async fn join(thread: JoinHandle<()>) {
+    while !thread.is_finished() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    if thread.join().is_err() {
+        tracing::error!("a thread of the store panicked");
+    }
+}
+
+/// Orders as they are shown.
+#[derive(Clone, Debug)]
+struct Orders {
+    reads: Reads,
+    destinations: Vec<String>,
+}
+
+impl Show for Orders {
+    async fn order(&self, order_id: OrderId) -> Result<Option<OrderView>, StoreFault> {
+        let Some((event, outcomes)) = self.reads.order(order_id).await? else { return Ok(None) };
+        // Every destination configured now, and every one that has been told before.
+        let mut deliveries: BTreeMap<_, _> =
+            self.destinations.iter().map(|name| (name.clone(), DeliveryView::pending())).collect();
+        for outcome in outcomes {
+            deliveries.insert(outcome.destination.clone(), DeliveryView::from(outcome));
+        }
+        Ok(Some(OrderView {
+            order_id,
+            correlation_id: event.correlation_id,
+            customer_id: event.customer_id,
+            items: event.items,
+            status: fold(deliveries.values().map(|delivery| delivery.status)),
+            created_at: event.occurred_at,
+            deliveries,
+        }))
+    }
+}
+
+impl Accept for Intake {
+    async fn accept(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
+        Self::accept(self, placed).await
+    }
+}
+
+/// What is measured when somebody looks, and not counted along the way.
+#[derive(Clone, Debug)]
+struct OutboxGauges {
+    events: Gauge,
+    oldest_age: Gauge<f64, AtomicU64>,
+}
+
+impl OutboxGauges {
+    fn register(metrics: &Metrics) -> Self {
+        let this = Self { events: Gauge::default(), oldest_age: Gauge::default() };
+        metrics.register(|registry| {
+            registry.register(
+                "outbox_backlog",
+                "Accepted orders that the broker has not confirmed",
+                this.events.clone(),
+            );
+            registry.register(
+                "outbox_oldest_age_seconds",
+                "Age of the oldest accepted order that the broker has not confirmed",
+                this.oldest_age.clone(),
+            );
+        });
+        this
+    }
+
+    async fn measure(&self, reads: &Reads, outbox: &Outbox) {
+        self.events.set(i64::try_from(outbox.backlog()).unwrap_or(i64::MAX));
+        if outbox.backlog() == 0 {
+            self.oldest_age.set(0.0);
+        } else if let Ok(backlog) = reads.backlog().await {
+            let age = backlog.oldest_at.map_or(0, |at| now().as_microsecond() - at.as_microsecond());
+            #[expect(clippy::cast_precision_loss, reason = "an age in microseconds is far below 2^52")]
+            self.oldest_age.set(age.max(0) as f64 / 1e6);
+        }
+    }
+}

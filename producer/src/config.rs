@@ -1,0 +1,141 @@
+//! What the producer is told.
+
+use std::path::PathBuf;
+
+use common::config::{CommonConfig, Faults, Setting, Settings, common_settings};
+use secrecy::ExposeSecret as _;
+
+/// What the producer is told.
+#[derive(Debug)]
+pub struct Config {
+    /// What every process is told.
+    pub common: CommonConfig,
+    /// Where orders are kept.
+    pub database: Database,
+    /// Who is told of every order.
+    pub destinations: Vec<String>,
+    /// Most requests that wait for the disk.
+    pub intake_queue: usize,
+    /// Most orders that wait for the broker.
+    pub outbox_limit: u64,
+}
+
+/// Where orders are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// A file, created if absent.
+    Sqlite(PathBuf),
+}
+
+/// Every setting of the producer.
+#[must_use]
+pub fn settings() -> Vec<Setting> {
+    let mut settings = common_settings("127.0.0.1:8080").to_vec();
+    settings.extend([
+        Setting::new(
+            "DATABASE_URL",
+            "sqlite://tandem.db",
+            "Where orders are kept: sqlite://PATH, a file that is created if absent.",
+        )
+        .secret(),
+        Setting::new(
+            "DESTINATIONS",
+            "inventory,fulfillment",
+            "Who is told of every order, by name; each has a queue and a worker.",
+        ),
+        Setting::new(
+            "INTAKE_QUEUE",
+            "1024",
+            "Most requests that may wait for the disk; beyond it 503 with Retry-After.",
+        ),
+        Setting::new(
+            "OUTBOX_LIMIT",
+            "1000000",
+            "Most accepted orders that may wait for the broker; beyond it 503 with Retry-After.",
+        ),
+    ]);
+    settings
+}
+
+impl Config {
+    /// Reads the settings that [`settings`] lists.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn read(mut settings: Settings) -> Result<Self, Faults> {
+        let common = CommonConfig::read(&mut settings);
+        let database_url = settings.secret("DATABASE_URL");
+        let database = database_url
+            .and_then(|url| database(url.expose_secret()).map_err(|detail| settings.fault("DATABASE_URL", detail)));
+        let destinations = settings.parsed("DESTINATIONS", destinations);
+        let intake_queue = settings.number("INTAKE_QUEUE", 1..=1_000_000_usize);
+        let outbox_limit = settings.number("OUTBOX_LIMIT", 1..=u64::from(u32::MAX));
+        settings.finish()?;
+        Ok(Self {
+            common: common()?,
+            database: database?,
+            destinations: destinations?,
+            intake_queue: intake_queue?,
+            outbox_limit: outbox_limit?,
+        })
+    }
+}
+
+/// The text may hold a password, so it is never repeated.
+fn database(url: &str) -> Result<Database, String> {
+    match url.split_once("://") {
+        Some(("sqlite", path)) if !path.is_empty() && !path.contains(['?', '#']) && path != ":memory:" => {
+            Ok(Database::Sqlite(PathBuf::from(path)))
+        }
+        Some(("sqlite", _)) => {
+            Err("must name a file: sqlite://orders.db, or sqlite:///var/lib/tandem/orders.db".to_owned())
+        }
+        Some(("postgres" | "postgresql", _)) => {
+            Err("PostgreSQL is not supported by this version: use sqlite://PATH".to_owned())
+        }
+        _ => Err("must be sqlite://PATH".to_owned()),
+    }
+}
+
+fn destinations(text: &str) -> Result<Vec<String>, String> {
+    const MOST: usize = 32;
+    const LONGEST: usize = 64;
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    let plain = |name: &String| {
+        (1..=LONGEST).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    if names.len() > MOST || !names.iter().all(plain) {
+        return Err(format!("must be 1 to {MOST} names of lower-case letters, digits and '-', with commas between"));
+    }
+    if let Some(reserved) = names.iter().find(|name| matches!(name.as_str(), "outcomes" | "dlx")) {
+        return Err(format!("{reserved} is the name of a part of the broker's topology, choose another"));
+    }
+    if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+        return Err(format!("{} is named twice", twice.1));
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_a_file() {
+        assert_eq!(database("sqlite://a.db"), Ok(Database::Sqlite("a.db".into())));
+        assert_eq!(database("sqlite:///var/a.db"), Ok(Database::Sqlite("/var/a.db".into())));
+        for bad in ["sqlite://", "sqlite://:memory:", "a.db", "", "mysql://x", "postgres://u:hush@h/d"] {
+            let Err(fault) = database(bad) else { panic!("{bad} was taken") };
+            assert!(!fault.contains("hush"));
+        }
+    }
+
+    #[test]
+    fn destinations_are_plain_names_each_once() {
+        assert_eq!(destinations("north, south-2"), Ok(vec!["north".into(), "south-2".into()]));
+        for bad in ["", "a,,b", "A", "a b", "a,a", "outcomes", "dlx", "a.b"] {
+            assert!(destinations(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The HTTP edge: a request becomes domain types, or is refused with every reason at once.
+//!
+//! The one place in the producer that knows the web framework. In the order of the flow: a `call`
+//! begins with its `headers`, the `body` is gathered, a `new_order` is read from its `json` and the
+//! `faults` are noted, `place_order` hands it to intake; `show_order` shows it; a `problem` is the
+//! answer to everything else. `openapi` and `docs` describe all that from the same types.
+
+mod call;
+
+mod headers;
+
+mod body;
+
+mod new_order;
+
+mod json;
+
+mod faults;
+
+mod place_order;
+
+mod show_order;
+
+mod problem;
+
+mod metrics;
+
+pub mod schema;
+
+mod openapi;
+
+mod docs;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::Response,
+    routing::{get, post},
+};
+use common::{order::OrderId, telemetry::metrics::Metrics};
+
+use self::{
+    body::BodyReader,
+    call::Call,
+    metrics::HttpMetrics,
+    problem::{METHOD_NOT_ALLOWED, Problem, UNKNOWN_PATH},
+};
+use crate::{
+    intake::{NotAccepted, Placed, Receipt},
+    status::{DeliveryView, OrderView},
+    store::StoreFault,
+};
+
+/// Where well-formed orders go.
+pub trait Accept: Send + Sync + 'static {
+    /// Accepts an order, and returns when it is on disk.
+    ///
+    /// A client that hangs up drops this future: the order is then stored or not, and a repetition
+    /// under the same key tells.
+    ///
+    /// # Errors
+    /// [`NotAccepted`]: nothing was stored.
+    fn accept(&self, placed: Placed) -> impl Future<Output = Result<Receipt, NotAccepted>> + Send;
+}
+
+/// Where orders are looked up.
+pub trait Show: Send + Sync + 'static {
+    /// The order with this id, as it is now.
+    ///
+    /// # Errors
+    /// [`StoreFault`]: it cannot be told whether there is one.
+    fn order(&self, order_id: OrderId) -> impl Future<Output = Result<Option<OrderView>, StoreFault>> + Send;
+}
+
+/// What the handlers share.
+struct Api<A, S> {
+    intake: A,
+    orders: S,
+    bodies: BodyReader,
+    /// The deliveries of an order that was accepted just now.
+    pending: BTreeMap<String, DeliveryView>,
+    metrics: HttpMetrics,
+}
+
+/// Every route of the API. Whatever is no route is answered with a problem too.
+///
+/// `operations` are the routes that every process has; here they share the answers for what is unknown.
+pub fn router<A: Accept, S: Show>(
+    intake: A,
+    orders: S,
+    destinations: Vec<String>,
+    metrics: &Metrics,
+    operations: Router,
+) -> Router {
+    let api = Arc::new(Api {
+        intake,
+        orders,
+        bodies: BodyReader::new(),
+        pending: destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect(),
+        metrics: HttpMetrics::register(metrics),
+    });
+    Router::new()
+        .route("/v1/orders", post(place_order::place_order::<A, S>))
+        .route("/v1/orders/{order_id}", get(show_order::show_order::<A, S>))
+        .route("/problems/{name}", get(docs::problem_page::<A, S>))
+        .route("/openapi.json", get(docs::openapi_json::<A, S>))
+        .route("/docs", get(docs::to_page::<A, S>))
+        .route("/docs/", get(docs::file::<A, S>))
+        .route("/docs/{*file}", get(docs::file::<A, S>))
+        .merge(operations.with_state(()))
+        .fallback(unknown_path::<A, S>)
+        .method_not_allowed_fallback(method_not_allowed::<A, S>)
+        .with_state(api)
+}
+
+async fn unknown_path<A: Accept, S: Show>(State(api): State<Arc<Api<A, S>>>, request: Request) -> Response {
+    let (call, _) = Call::begin(request.headers(), &api.metrics.other);
+    call.end(Err(Problem::new(&UNKNOWN_PATH, "nothing is at this path")))
+}
+
+/// The framework adds `Allow`.
+async fn method_not_allowed<A: Accept, S: Show>(State(api): State<Arc<Api<A, S>>>, request: Request) -> Response {
+    let (call, _) = Call::begin(request.headers(), &api.metrics.other);
+    call.end(Err(Problem::new(&METHOD_NOT_ALLOWED, "the header Allow names the methods of this path")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! One call of the API: what every answer has in common, whatever was asked.
+
+use std::time::Instant;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use common::order::CorrelationId;
+use serde::Serialize;
+
+use super::{
+    headers::{self, X_CORRELATION_ID},
+    metrics::RouteMetrics,
+    problem::{INTERNAL, Problem},
+};
+
+/// A call, from the head of its request to its answer.
+#[derive(Debug)]
+pub(super) struct Call<'m> {
+    /// The client's, or a fresh one.
+    pub(super) correlation_id: CorrelationId,
+    metrics: &'m RouteMetrics,
+    began: Instant,
+}
+
+impl<'m> Call<'m> {
+    /// Begins with the headers. A correlation id that cannot be used refuses the call; its answer
+    /// then bears a fresh one.
+    pub(super) fn begin(headers: &HeaderMap, metrics: &'m RouteMetrics) -> (Self, Result<(), Problem>) {
+        let began = Instant::now();
+        let (correlation_id, sound) = match headers::correlation_id(headers) {
+            Ok(sent) => (sent, Ok(())),
+            Err(problem) => (None, Err(problem)),
+        };
+        let correlation_id = correlation_id.unwrap_or_else(CorrelationId::fresh);
+        (Self { correlation_id, metrics, began }, sound)
+    }
+
+    /// Ends with the answer: adds the correlation id, and counts.
+    pub(super) fn end(self, answer: Result<Response, Problem>) -> Response {
+        let mut response = answer.unwrap_or_else(|problem| {
+            tracing::debug!(correlation_id = %self.correlation_id, problem = problem.kind.name, "request refused");
+            problem.into_response(&self.correlation_id)
+        });
+        // Its characters are a header's by its type.
+        if let Ok(echo) = HeaderValue::from_str(self.correlation_id.as_str()) {
+            response.headers_mut().insert(&X_CORRELATION_ID, echo);
+        }
+        self.metrics.answered(response.status(), self.began.elapsed());
+        response
+    }
+}
+
+/// An answer in JSON that nobody may keep: it is true now, and may not be in a moment.
+pub(super) fn json_answer(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(body).map_err(|fault| {
+        tracing::error!(%fault, "an answer cannot be written as JSON");
+        Problem::new(&INTERNAL, "the answer could not be written")
+    })?;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

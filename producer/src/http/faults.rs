@@ -1,0 +1,173 @@
+//! What is wrong with a body, and where: every fault at once, so that one look mends them all.
+
+use std::fmt::Write as _;
+
+use common::order::Invalid;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Most faults that an answer lists; the rest are counted.
+pub(super) const MAX_LISTED: usize = 20;
+/// How much of an unknown field's name is repeated, in characters.
+const MAX_NAME_CHARS: usize = 64;
+
+/// Deepest nesting of arrays and objects in a body; an order needs three levels. It lies below the
+/// limit of the JSON parser, so that this limit is the one that is met.
+pub(super) const MAX_DEPTH: usize = 64;
+
+/// A place in the body. It lives on the stack and is written out only where there is a fault.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'p> {
+    step: Step<'p>,
+    /// How many arrays and objects are around it.
+    pub(super) depth: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step<'p> {
+    Body,
+    Field(&'p Place<'p>, &'p str),
+    Item(&'p Place<'p>, usize),
+}
+
+impl<'p> Place<'p> {
+    /// The body itself.
+    pub(super) const BODY: Self = Self { step: Step::Body, depth: 0 };
+
+    /// A field of the object at this place.
+    pub(super) fn field(&'p self, name: &'p str) -> Self {
+        Self { step: Step::Field(self, name), depth: self.depth + 1 }
+    }
+
+    /// An element of the array at this place.
+    pub(super) fn item(&'p self, index: usize) -> Self {
+        Self { step: Step::Item(self, index), depth: self.depth + 1 }
+    }
+
+    /// The place as a JSON pointer in a URI fragment (RFC 6901, section 6).
+    fn pointer(&self) -> String {
+        match self.step {
+            Step::Body => "#".to_owned(),
+            Step::Field(parent, name) => {
+                let mut pointer = parent.pointer();
+                pointer.push('/');
+                push_name(&mut pointer, name);
+                pointer
+            }
+            Step::Item(parent, index) => format!("{}/{index}", parent.pointer()),
+        }
+    }
+}
+
+fn push_name(pointer: &mut String, name: &str) {
+    for byte in name.bytes() {
+        match byte {
+            b'~' => pointer.push_str("~0"),
+            b'/' => pointer.push_str("~1"),
+            // What RFC 3986 allows in a fragment.
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'!' | b'$' | b'&' => {
+                pointer.push(char::from(byte));
+            }
+            b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'?' => {
+                pointer.push(char::from(byte));
+            }
+            // Writing to a String cannot fail.
+            other => drop(write!(pointer, "%{other:02X}")),
+        }
+    }
+}
+
+/// Shortens the name of an unknown field: it is repeated for orientation, at any length it could
+/// be abused to send things through logs and answers.
+pub(super) fn shorten(name: &str) -> String {
+    match name.char_indices().nth(MAX_NAME_CHARS) {
+        None => name.to_owned(),
+        Some((end, _)) => format!("{}…", &name[..end]),
+    }
+}
+
+/// What is wrong at a place. It holds nothing of the value that was sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Flaw {
+    #[error("must be {wanted}, is {found}")]
+    Type { wanted: &'static str, found: &'static str },
+    #[error(transparent)]
+    Value(#[from] Invalid),
+    #[error("must be a whole number, without fraction or exponent")]
+    NotWhole,
+    #[error("is required")]
+    Missing,
+    #[error("is given more than once")]
+    Repeated,
+    #[error("is no known field; known are {known}")]
+    Unknown { known: &'static str },
+}
+
+/// One fault, as it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Fault {
+    /// Where in the body: a JSON pointer as URI fragment (RFC 6901, section 6).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "#/items/0/qty")]
+    pub(super) pointer: Option<String>,
+    /// Which header of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>)]
+    pub(super) header: Option<&'static str>,
+    /// What is wrong there.
+    #[schema(example = "must be between 1 and 1000000")]
+    pub(super) detail: String,
+}
+
+/// The faults of one body.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// The first of them, at most [`MAX_LISTED`].
+    pub(super) listed: Vec<Fault>,
+    /// How many more there are.
+    pub(super) omitted: usize,
+    /// Whether reading ended at [`MAX_DEPTH`].
+    pub(super) too_deep: bool,
+}
+
+impl Faults {
+    /// Notes a fault.
+    pub(super) fn add(&mut self, at: &Place<'_>, flaw: &Flaw) {
+        if self.listed.len() < MAX_LISTED {
+            self.listed.push(Fault { pointer: Some(at.pointer()), header: None, detail: flaw.to_string() });
+        } else {
+            self.omitted += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_is_escaped_for_json_and_for_the_fragment() {
+        let body = Place::BODY;
+        let odd = body.field("a/b~c d%é\"#");
+        assert_eq!(body.pointer(), "#");
+        assert_eq!(odd.pointer(), "#/a~1b~0c%20d%25%C3%A9%22%23");
+        assert_eq!(odd.item(7).pointer(), "#/a~1b~0c%20d%25%C3%A9%22%23/7");
+        assert_eq!(body.field("").pointer(), "#/");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        assert_eq!(shorten("qty"), "qty");
+        assert_eq!(shorten(&"é".repeat(64)), "é".repeat(64));
+        assert_eq!(shorten(&"é".repeat(65)), format!("{}…", "é".repeat(64)));
+    }
+
+    #[test]
+    fn faults_beyond_the_list_are_counted() {
+        let mut faults = Faults::default();
+        for _ in 0..25 {
+            faults.add(&Place::BODY, &Flaw::Missing);
+        }
+        assert_eq!((faults.listed.len(), faults.omitted), (20, 5));
+    }
+}

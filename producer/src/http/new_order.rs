@@ -1,0 +1,171 @@
+//! A new order: a body read into domain types, or everything that is wrong with it.
+
+use std::marker::PhantomData;
+
+use common::order::{CustomerId, Invalid, Item, Items, MAX_ITEMS, MAX_QTY, ProductId, Qty};
+use serde::de::{DeserializeSeed as _, MapAccess, SeqAccess};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    faults::{Faults, Flaw, Place},
+    json::{Field, Name, Read, Shape, unknown_field},
+};
+
+/// An order as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NewOrder {
+    pub(super) customer_id: CustomerId,
+    pub(super) items: Items,
+}
+
+/// Why a body is no order.
+#[derive(Debug)]
+pub(super) enum NoOrder {
+    /// It is no JSON; the words say what and where, by line and column.
+    Malformed(String),
+    /// Arrays and objects deeper than [`super::faults::MAX_DEPTH`].
+    TooDeep,
+    /// It is JSON, and no order.
+    Invalid(Faults),
+}
+
+impl NewOrder {
+    /// Reads a body.
+    pub(super) fn read(body: &[u8]) -> Result<Self, NoOrder> {
+        let mut faults = Faults::default();
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let read = Read::<OrderShape>::new(Place::BODY, &mut faults).deserialize(&mut json);
+        match read.and_then(|order| json.end().map(|()| order)) {
+            Err(_) if faults.too_deep => Err(NoOrder::TooDeep),
+            Err(fault) => Err(NoOrder::Malformed(in_words(body, &fault))),
+            Ok(Some(order)) if faults.listed.is_empty() => Ok(order),
+            Ok(_) => Err(NoOrder::Invalid(faults)),
+        }
+    }
+
+    /// What makes a repetition recognisable: SHA-256 over what the order says, so that white space,
+    /// the order of fields and the way a string is escaped do not matter. A field added later
+    /// enters only where it is set: a key must not change its meaning by an upgrade.
+    pub(super) fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        // Each text goes in behind its length: no two orders run into the same bytes.
+        let mut text = |text: &str| {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
+        };
+        text("tandem order 1");
+        text(self.customer_id.as_str());
+        for item in self.items.as_slice() {
+            text(item.product_id.as_str());
+            text(&item.qty.get().to_string());
+        }
+        hash.finalize().into()
+    }
+}
+
+/// The parser's words. They hold nothing of the body, for its own faults are all about syntax.
+fn in_words(body: &[u8], fault: &serde_json::Error) -> String {
+    if body.trim_ascii().is_empty() {
+        "the body is empty".to_owned()
+    } else if body.starts_with(b"\xef\xbb\xbf") {
+        "JSON must not begin with a byte order mark, at line 1 column 1".to_owned()
+    } else {
+        fault.to_string()
+    }
+}
+
+struct OrderShape;
+
+impl<'de> Shape<'de> for OrderShape {
+    type Out = NewOrder;
+    const WANTED: &'static str = "an object";
+
+    fn object<A: MapAccess<'de>>(
+        mut object: A,
+        at: &Place<'_>,
+        faults: &mut Faults,
+    ) -> Result<Option<NewOrder>, A::Error> {
+        let (mut customer_id, mut items) = (Field::new("customer_id"), Field::new("items"));
+        while let Some(name) = object.next_key_seed(Name(&["customer_id", "items"]))? {
+            match name {
+                Ok("customer_id") => customer_id.read::<Text<CustomerId>, _>(&mut object, at, faults)?,
+                Ok(_) => items.read::<ItemsShape, _>(&mut object, at, faults)?,
+                Err(name) => unknown_field(&mut object, at, &name, "customer_id and items", faults)?,
+            }
+        }
+        let (customer_id, items) = (customer_id.required(at, faults), items.required(at, faults));
+        Ok(customer_id.zip(items).map(|(customer_id, items)| NewOrder { customer_id, items }))
+    }
+}
+
+struct ItemsShape;
+
+impl<'de> Shape<'de> for ItemsShape {
+    type Out = Items;
+    const WANTED: &'static str = "an array";
+
+    fn array<A: SeqAccess<'de>>(mut array: A, at: &Place<'_>, faults: &mut Faults) -> Result<Option<Items>, A::Error> {
+        let (mut items, mut count) = (Vec::new(), 0);
+        while let Some(item) = array.next_element_seed(Read::<ItemShape>::new(at.item(count), faults))? {
+            count += 1;
+            if let Some(item) = item.filter(|_| count <= MAX_ITEMS) {
+                items.push(item);
+            }
+        }
+        if !(1..=MAX_ITEMS).contains(&count) {
+            faults.add(at, &Invalid::ItemCount(count).into());
+        }
+        Ok(Items::try_from(items).ok())
+    }
+}
+
+struct ItemShape;
+
+impl<'de> Shape<'de> for ItemShape {
+    type Out = Item;
+    const WANTED: &'static str = "an object";
+
+    fn object<A: MapAccess<'de>>(mut object: A, at: &Place<'_>, faults: &mut Faults) -> Result<Option<Item>, A::Error> {
+        let (mut product_id, mut qty) = (Field::new("product_id"), Field::new("qty"));
+        while let Some(name) = object.next_key_seed(Name(&["product_id", "qty"]))? {
+            match name {
+                Ok("product_id") => product_id.read::<Text<ProductId>, _>(&mut object, at, faults)?,
+                Ok(_) => qty.read::<QtyShape, _>(&mut object, at, faults)?,
+                Err(name) => unknown_field(&mut object, at, &name, "product_id and qty", faults)?,
+            }
+        }
+        let (product_id, qty) = (product_id.required(at, faults), qty.required(at, faults));
+        Ok(product_id.zip(qty).map(|(product_id, qty)| Item { product_id, qty }))
+    }
+}
+
+struct Text<T>(PhantomData<T>);
+
+impl<T: TryFrom<String, Error = Invalid>> Shape<'_> for Text<T> {
+    type Out = T;
+    const WANTED: &'static str = "a string";
+
+    fn text(text: &str) -> Result<T, Flaw> {
+        Ok(T::try_from(text.to_owned())?)
+    }
+}
+
+struct QtyShape;
+
+impl Shape<'_> for QtyShape {
+    type Out = Qty;
+    const WANTED: &'static str = "a whole number";
+
+    fn whole(number: u64) -> Result<Qty, Flaw> {
+        let number = u32::try_from(number).map_err(|_| Invalid::QtyOutOfRange)?;
+        Ok(Qty::try_from(number)?)
+    }
+
+    fn number(number: f64) -> Result<Qty, Flaw> {
+        let in_range = (1.0..=f64::from(MAX_QTY)).contains(&number);
+        Err(if in_range { Flaw::NotWhole } else { Invalid::QtyOutOfRange.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

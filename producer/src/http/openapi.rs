@@ -1,0 +1,202 @@
+//! The OpenAPI document, made from the types that are read and answered and from the table of
+//! problems, so that it cannot drift from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{
+    order::{CorrelationId, OrderId},
+    outcome::{Attempt, Reason},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::{
+    OpenApi as _,
+    openapi::{
+        Content, HeaderBuilder, Object, OpenApi, Ref, ResponseBuilder, Type,
+        example::ExampleBuilder,
+        path::{HttpMethod, Operation},
+    },
+};
+use uuid::Uuid;
+
+use super::{
+    faults::{Faults, Flaw, Place},
+    headers::CORRELATION_ID,
+    new_order::NewOrder,
+    place_order, problem,
+    problem::{Kind, PROBLEM_JSON, Problem, ProblemBody},
+    schema::{Accepted, Health},
+    show_order,
+};
+use crate::status::{DeliveryStatus, DeliveryView, OrderStatus, OrderView};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Tandem",
+        description = "One order in, every destination told, nothing lost. An order is on disk when it is accepted; \
+                       each destination is then told independently, as often as it takes, under one idempotency key. \
+                       Whatever cannot be delivered is shown as dead-lettered, with its reason.\n\n\
+                       Every answer bears X-Correlation-ID. Every refusal is a problem (RFC 9457), also where a path \
+                       (404) or a method (405) is unknown.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    paths(place_order::place_order, show_order::show_order, livez, readyz, metrics),
+    components(schemas(ProblemBody<'_>)),
+    tags(
+        (name = "orders", description = "Placing and following orders"),
+        (name = "operations", description = "For the people who run it"),
+    ),
+)]
+struct Document;
+
+/// The document.
+pub(super) fn document() -> OpenApi {
+    let mut document = Document::openapi();
+    let problems: [(&str, HttpMethod, &[&'static Kind]); 2] = [
+        ("/v1/orders", HttpMethod::Post, &place_order::PROBLEMS),
+        ("/v1/orders/{order_id}", HttpMethod::Get, &show_order::PROBLEMS),
+    ];
+    for (path, method, kinds) in problems {
+        let item = document.paths.paths.get_mut(path);
+        let operation = item.and_then(|item| match method {
+            HttpMethod::Post => item.post.as_mut(),
+            _ => item.get.as_mut(),
+        });
+        if let Some(operation) = operation {
+            add_problems(operation, kinds);
+        }
+    }
+    document
+}
+
+/// Adds one answer per status, with one example per type of problem.
+fn add_problems(operation: &mut Operation, kinds: &[&'static Kind]) {
+    let statuses: BTreeSet<_> = kinds.iter().map(|kind| kind.status).collect();
+    for status in statuses {
+        let kinds: Vec<_> = kinds.iter().filter(|kind| kind.status == status).collect();
+        let titles: Vec<_> = kinds.iter().map(|kind| kind.title).collect();
+        let examples = kinds.iter().map(|kind| {
+            let example = ExampleBuilder::new().summary(kind.title).value(Some(problem_example(kind)));
+            (kind.name, example.build())
+        });
+        let content =
+            Content::builder().schema(Some(Ref::from_schema_name("Problem"))).examples_from_iter(examples).build();
+        let mut response = ResponseBuilder::new()
+            .description(titles.join("; "))
+            .content(PROBLEM_JSON, content)
+            .header(CORRELATION_ID, text_header("The correlation id of the request, or a fresh one."));
+        if kinds.iter().any(|kind| kind.retry_after.is_some()) {
+            response = response.header("Retry-After", text_header("When to try again, in seconds."));
+        }
+        operation.responses.responses.insert(status.as_u16().to_string(), response.build().into());
+    }
+}
+
+fn text_header(description: &str) -> utoipa::openapi::Header {
+    HeaderBuilder::new().schema(Some(Object::with_type(Type::String))).description(Some(description)).build()
+}
+
+fn problem_example(kind: &'static Kind) -> Value {
+    let problem = if kind.name == problem::INVALID_ORDER.name {
+        let mut faults = Faults::default();
+        let body = Place::BODY;
+        let items = body.field("items");
+        let item = items.item(0);
+        faults.add(&body.field("customer_id"), &Flaw::Missing);
+        faults.add(&item.field("qty"), &common::order::Invalid::QtyOutOfRange.into());
+        Problem::invalid(faults)
+    } else if kind.name == problem::INVALID_HEADER.name {
+        Problem::header(CORRELATION_ID, "must consist of visible ASCII characters")
+    } else {
+        Problem::new(kind, kind.help)
+    };
+    value(&problem.body(&sample().1))
+}
+
+/// An order to place.
+pub(super) fn new_order_example() -> Value {
+    json!({"customer_id": "c-42", "items": [{"product_id": "p-7", "qty": 2}]})
+}
+
+/// The answer to it.
+pub(super) fn accepted_example() -> Value {
+    let (order_id, correlation_id) = sample();
+    let deliveries = ["fulfillment", "inventory"].map(|name| (name.to_owned(), DeliveryView::pending())).into();
+    value(&Accepted {
+        order_id,
+        correlation_id: &correlation_id,
+        status: OrderStatus::Pending,
+        deliveries: &deliveries,
+    })
+}
+
+/// The same order, after one destination was told and the other has refused.
+pub(super) fn shown_example() -> Value {
+    let (order_id, correlation_id) = sample();
+    // 2026-01-02T03:04:05.678Z
+    let created_at = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_767_323_045_678);
+    let settled = |status, reason, status_code| {
+        let at = created_at + SignedDuration::from_millis(3);
+        let attempts = vec![Attempt { at, duration_ms: 12, status_code: Some(status_code), error: None }];
+        let settled_at = Some(at + SignedDuration::from_millis(12));
+        DeliveryView { status, reason, attempts, settled_at }
+    };
+    let deliveries = BTreeMap::from([
+        ("fulfillment".to_owned(), settled(DeliveryStatus::Delivered, None, 200)),
+        ("inventory".to_owned(), settled(DeliveryStatus::DeadLettered, Some(Reason::Rejected), 422)),
+    ]);
+    let order = NewOrder::read(new_order_example().to_string().as_bytes());
+    let shown = order.map(|order| OrderView {
+        order_id,
+        correlation_id,
+        customer_id: order.customer_id,
+        items: order.items,
+        status: OrderStatus::PartiallyDelivered,
+        created_at,
+        deliveries,
+    });
+    shown.map(|shown| value(&shown)).unwrap_or_default()
+}
+
+fn sample() -> (OrderId, CorrelationId) {
+    let correlation_id = CorrelationId::parse("checkout-8e03978e".to_owned());
+    let order_id = Uuid::from_u128(0x019b_7cb2_4d5e_7a31_9f6e_2c8d_5b1a_7e40);
+    (OrderId(order_id), correlation_id.unwrap_or_else(|_| CorrelationId::fresh()))
+}
+
+fn value(body: &impl Serialize) -> Value {
+    serde_json::to_value(body).unwrap_or_default()
+}
+
+/// Alive
+///
+/// Whether every part of the process has shown a sign of life lately.
+#[utoipa::path(get, path = "/livez", tag = "operations", responses(
+    (status = 200, description = "It is alive", body = Health),
+    (status = 503, description = "Some part has been silent for too long; restart it", body = Health),
+))]
+#[expect(dead_code, reason = "served by the common crate, which has no OpenAPI document")]
+fn livez() {}
+
+/// Ready
+///
+/// Whether the process can do its work, and for each part that is down, why.
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
+    (status = 200, description = "It is ready, or degraded: it does its work and makes up for something later",
+     body = Health),
+    (status = 503, description = "It cannot do its work", body = Health),
+))]
+#[expect(dead_code, reason = "served by the common crate, which has no OpenAPI document")]
+fn readyz() {}
+
+/// Metrics
+///
+/// What the process counts, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses(
+    (status = 200, description = "The metrics, in the OpenMetrics text format", body = String,
+     content_type = "application/openmetrics-text"),
+))]
+#[expect(dead_code, reason = "served by the common crate, which has no OpenAPI document")]
+fn metrics() {}

@@ -1,0 +1,283 @@
+//! Problems: every refusal there is, in one table, and its answer (RFC 9457).
+
+use std::borrow::Cow;
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
+use common::order::CorrelationId;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::faults::{Fault, Faults};
+
+/// The media type of every refusal.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A type of problem. Its `name` is the end of its `type` URI and never changes.
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    pub(super) status: StatusCode,
+    pub(super) title: &'static str,
+    /// What it means and what to do, for the page at its URI.
+    pub(super) help: &'static str,
+    /// When to try again, in seconds, where that may help.
+    pub(super) retry_after: Option<&'static str>,
+}
+
+const fn kind(name: &'static str, status: StatusCode, title: &'static str, help: &'static str) -> Kind {
+    Kind { name, status, title, help, retry_after: None }
+}
+
+pub(super) static INVALID_HEADER: Kind = kind(
+    "invalid-header",
+    StatusCode::BAD_REQUEST,
+    "A header of the request is not valid",
+    "The member errors names the header and the rule that it breaks. Nothing was stored.",
+);
+pub(super) static UNREADABLE_BODY: Kind = kind(
+    "unreadable-body",
+    StatusCode::BAD_REQUEST,
+    "The body of the request ended early or was framed wrongly",
+    "Content-Length or the chunks did not match what was sent. Nothing was stored.",
+);
+pub(super) static MALFORMED_JSON: Kind = kind(
+    "malformed-json",
+    StatusCode::BAD_REQUEST,
+    "The body is not well-formed JSON",
+    "The detail says what is wrong, and at which line and column. Nothing was stored.",
+);
+pub(super) static NESTED_TOO_DEEPLY: Kind = kind(
+    "nested-too-deeply",
+    StatusCode::BAD_REQUEST,
+    "The body is nested too deeply",
+    "An order needs three levels of arrays and objects; 64 are read at most. Nothing was stored.",
+);
+pub(super) static UNKNOWN_PATH: Kind = kind(
+    "unknown-path",
+    StatusCode::NOT_FOUND,
+    "Nothing is at this path",
+    "The paths of this API are listed at /openapi.json and shown at /docs.",
+);
+pub(super) static UNKNOWN_ORDER: Kind = kind(
+    "unknown-order",
+    StatusCode::NOT_FOUND,
+    "No order has this id",
+    "The id of an order is a UUID, answered when the order was accepted.",
+);
+pub(super) static METHOD_NOT_ALLOWED: Kind = kind(
+    "method-not-allowed",
+    StatusCode::METHOD_NOT_ALLOWED,
+    "This path does not take the method",
+    "The header Allow names the methods that it takes.",
+);
+pub(super) static REQUEST_TIMEOUT: Kind = kind(
+    "request-timeout",
+    StatusCode::REQUEST_TIMEOUT,
+    "The body did not arrive in time",
+    "A body must be complete within 10 seconds. Nothing was stored.",
+);
+pub(super) static BODY_TOO_LARGE: Kind = kind(
+    "body-too-large",
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "The body is too large",
+    "A body has at most 262144 bytes (256 KiB). Nothing was stored.",
+);
+pub(super) static UNSUPPORTED_MEDIA_TYPE: Kind = kind(
+    "unsupported-media-type",
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "The body is not sent as JSON",
+    "Content-Type must be application/json, and the body must not be compressed. Nothing was stored.",
+);
+pub(super) static INVALID_ORDER: Kind = kind(
+    "invalid-order",
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "The order is not valid",
+    "The member errors lists the faults: where in the body, as a JSON pointer, and what is wrong there. \
+     At most 20 are listed; errors_omitted says how many more there are. Nothing was stored.",
+);
+pub(super) static IDEMPOTENCY_KEY_REUSED: Kind = kind(
+    "idempotency-key-reused",
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "The idempotency key was used for another order",
+    "A key stands for one order. Send another order under a key of its own. Nothing was stored.",
+);
+pub(super) static BUSY: Kind = Kind {
+    retry_after: Some("1"),
+    ..kind(
+        "busy",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Too many requests are waiting",
+        "Nothing was stored. Try again after the time in Retry-After, under the same Idempotency-Key.",
+    )
+};
+pub(super) static STORE_UNAVAILABLE: Kind = Kind {
+    retry_after: Some("5"),
+    ..kind(
+        "store-unavailable",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The store does not answer",
+        "Try again after the time in Retry-After, under the same Idempotency-Key.",
+    )
+};
+pub(super) static INTERNAL: Kind = kind(
+    "internal",
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "The server made a mistake",
+    "The log of the server knows more, under the correlation id of the answer.",
+);
+
+/// The table.
+pub(super) static KINDS: [&Kind; 15] = [
+    &INVALID_HEADER,
+    &UNREADABLE_BODY,
+    &MALFORMED_JSON,
+    &NESTED_TOO_DEEPLY,
+    &UNKNOWN_PATH,
+    &UNKNOWN_ORDER,
+    &METHOD_NOT_ALLOWED,
+    &REQUEST_TIMEOUT,
+    &BODY_TOO_LARGE,
+    &UNSUPPORTED_MEDIA_TYPE,
+    &INVALID_ORDER,
+    &IDEMPOTENCY_KEY_REUSED,
+    &BUSY,
+    &STORE_UNAVAILABLE,
+    &INTERNAL,
+];
+
+/// One refusal.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) kind: &'static Kind,
+    detail: Cow<'static, str>,
+    errors: Vec<Fault>,
+    errors_omitted: usize,
+}
+
+/// A refusal, as it is answered (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    /// Which type of problem it is; the URI leads to a page about it.
+    #[serde(rename = "type")]
+    #[schema(format = "uri-reference", example = "/problems/invalid-order")]
+    uri: String,
+    /// The type in words.
+    title: &'static str,
+    /// The status of the answer.
+    status: u16,
+    /// What it is this time.
+    detail: &'a str,
+    /// Names this request in the log of the server.
+    #[schema(value_type = String)]
+    correlation_id: &'a CorrelationId,
+    /// Every fault that was found, where the problem is one of fields or headers.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false, max_items = 20)]
+    errors: &'a [Fault],
+    /// How many faults are not listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    errors_omitted: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this form")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+impl Problem {
+    pub(super) fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new(), errors_omitted: 0 }
+    }
+
+    /// A header that breaks a rule.
+    pub(super) fn header(name: &'static str, detail: &str) -> Self {
+        let fault = Fault { pointer: None, header: Some(name), detail: detail.to_owned() };
+        Self { errors: vec![fault], ..Self::new(&INVALID_HEADER, format!("{name} {detail}")) }
+    }
+
+    /// A body with faults.
+    pub(super) fn invalid(faults: Faults) -> Self {
+        let Faults { listed, omitted, .. } = faults;
+        let detail = match (listed.len(), omitted) {
+            (1, 0) => "the order has one fault".to_owned(),
+            (count, 0) => format!("the order has {count} faults"),
+            (count, _) => format!("the order has {} faults, the first {count} are listed", count + omitted),
+        };
+        Self { errors: listed, errors_omitted: omitted, ..Self::new(&INVALID_ORDER, detail) }
+    }
+
+    /// What is answered, without its headers.
+    pub(super) fn body<'a>(&'a self, correlation_id: &'a CorrelationId) -> ProblemBody<'a> {
+        ProblemBody {
+            uri: format!("/problems/{}", self.kind.name),
+            title: self.kind.title,
+            status: self.kind.status.as_u16(),
+            detail: &self.detail,
+            correlation_id,
+            errors: &self.errors,
+            errors_omitted: self.errors_omitted,
+        }
+    }
+
+    /// The answer.
+    pub(super) fn into_response(self, correlation_id: &CorrelationId) -> Response {
+        // Nothing in it can fail to be JSON; should it all the same, the status still tells.
+        let body = serde_json::to_vec(&self.body(correlation_id)).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.kind.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.kind.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if self.kind.leaves_body_unread() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl Kind {
+    /// Whether the rest of the body may still be on its way, so that the connection is of no more use.
+    fn leaves_body_unread(&self) -> bool {
+        [StatusCode::REQUEST_TIMEOUT, StatusCode::PAYLOAD_TOO_LARGE].contains(&self.status)
+    }
+
+    /// The page at the URI of this type.
+    pub(super) fn page(&self) -> String {
+        let Self { title, status, help, .. } = self;
+        format!("{title}\n\nStatus: {status}\n\n{help}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::http::{body::MAX_BYTES, faults::MAX_DEPTH};
+
+    #[test]
+    fn each_type_of_problem_has_its_own_name_and_is_a_refusal() {
+        let names: BTreeSet<_> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(names.len(), KINDS.len());
+        for kind in KINDS {
+            assert!(kind.status.is_client_error() || kind.status.is_server_error(), "{}", kind.name);
+            assert_eq!(kind.retry_after.is_some(), kind.status == StatusCode::SERVICE_UNAVAILABLE, "{}", kind.name);
+        }
+    }
+
+    #[test]
+    fn the_numbers_in_the_help_are_those_of_the_code() {
+        assert!(NESTED_TOO_DEEPLY.help.contains(&format!("; {MAX_DEPTH} are read")));
+        assert!(BODY_TOO_LARGE.help.contains(&format!(" {MAX_BYTES} bytes")));
+        assert!(INVALID_ORDER.help.contains(&format!("At most {} are", crate::http::faults::MAX_LISTED)));
+    }
+}

@@ -1,0 +1,186 @@
+//! The API as a client sees it, through the router, over an intake and orders in memory. Every
+//! answer is held against the published document on the way.
+
+mod bodies;
+mod documents;
+mod following;
+mod headers;
+mod placing;
+mod refusals;
+mod schema_check;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{HeaderMap, Method, Request, StatusCode},
+};
+use bytes::Bytes;
+use common::order::CorrelationId;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::{
+    intake::Idempotency,
+    status::{DeliveryStatus, fold},
+};
+
+const SOUND: &str = r#"{"customer_id":"c-1","items":[{"product_id":"p-1","qty":2}]}"#;
+
+/// An intake and its orders, in memory.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Stored>>);
+
+#[derive(Default)]
+struct Stored {
+    placed: Vec<Placed>,
+    keys: HashMap<String, (Idempotency, Receipt)>,
+    refusal: Option<NotAccepted>,
+    fault: Option<StoreFault>,
+}
+
+impl Accept for Memory {
+    async fn accept(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
+        let mut stored = self.0.lock().unwrap();
+        if let Some(refusal) = stored.refusal.clone() {
+            return Err(refusal);
+        }
+        let (order_id, correlation_id) = (placed.event.order_id, placed.event.correlation_id.clone());
+        let receipt = Receipt { order_id, correlation_id, replayed: false };
+        if let Some(idempotency) = placed.idempotency.clone() {
+            if let Some((known, receipt)) = stored.keys.get(&idempotency.key) {
+                let replay = Receipt { replayed: true, ..receipt.clone() };
+                return if *known == idempotency { Ok(replay) } else { Err(NotAccepted::KeyReused) };
+            }
+            stored.keys.insert(idempotency.key.clone(), (idempotency, receipt.clone()));
+        }
+        stored.placed.push(placed);
+        Ok(receipt)
+    }
+}
+
+impl Show for Memory {
+    async fn order(&self, order_id: OrderId) -> Result<Option<OrderView>, StoreFault> {
+        let stored = self.0.lock().unwrap();
+        if let Some(fault) = stored.fault.clone() {
+            return Err(fault);
+        }
+        let found = stored.placed.iter().map(|placed| &placed.event).find(|event| event.order_id == order_id);
+        Ok(found.cloned().map(|event| OrderView {
+            order_id,
+            correlation_id: event.correlation_id,
+            customer_id: event.customer_id,
+            items: event.items,
+            status: fold([DeliveryStatus::Pending]),
+            created_at: event.occurred_at,
+            deliveries: [("inventory".to_owned(), DeliveryView::pending())].into(),
+        }))
+    }
+}
+
+/// The API over its memory.
+struct Bench {
+    router: Router,
+    memory: Memory,
+    metrics: Metrics,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (memory, metrics) = (Memory::default(), Metrics::default());
+        let destinations = vec!["inventory".to_owned(), "fulfillment".to_owned()];
+        let router = router(memory.clone(), memory.clone(), destinations, &metrics, Router::new());
+        Self { router, memory, metrics }
+    }
+
+    fn placed(&self) -> usize {
+        self.memory.0.lock().unwrap().placed.len()
+    }
+
+    fn refuse(&self, refusal: NotAccepted) {
+        self.memory.0.lock().unwrap().refusal = Some(refusal);
+    }
+
+    fn fail(&self, fault: StoreFault) {
+        self.memory.0.lock().unwrap().fault = Some(fault);
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let answer = Answer { status: head.status, headers: head.headers, body };
+        answer.check(&method, &path);
+        answer
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// Sends an order with more headers than the usual one.
+    async fn place(&self, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = Request::post("/v1/orders").header("Content-Type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, value.as_bytes());
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn problem(&self) -> String {
+        self.json()["type"].as_str().unwrap().trim_start_matches("/problems/").to_owned()
+    }
+
+    /// Place and words of each fault.
+    fn faults(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let errors = self.json()["errors"].as_array().cloned().unwrap_or_default();
+        let place = |error: &Value| error.get("pointer").or(error.get("header")).map(text).unwrap_or_default();
+        errors.iter().map(|error| (place(error), text(&error["detail"]))).collect()
+    }
+
+    /// What holds for every answer.
+    fn check(&self, method: &Method, path: &str) {
+        let echo = self.header("X-Correlation-ID").expect("every answer bears a correlation id");
+        assert!(CorrelationId::parse(echo.to_owned()).is_ok());
+        assert_eq!(self.headers.get_all("X-Correlation-ID").iter().count(), 1);
+        let refused = self.status.is_client_error() || self.status.is_server_error();
+        if refused && method != Method::HEAD {
+            assert_eq!(self.header("Content-Type"), Some("application/problem+json"));
+            let problem = self.json();
+            assert_eq!(problem["correlation_id"], echo);
+            assert_eq!(problem["status"], self.status.as_u16());
+            let kind = problem::KINDS.iter().find(|kind| kind.name == self.problem()).expect("it is in the table");
+            assert_eq!((problem["title"].as_str(), self.status), (Some(kind.title), kind.status));
+            assert_eq!(self.header("Retry-After"), kind.retry_after);
+        }
+        schema_check::check_answer(method, path, self);
+    }
+}
+
+#[track_caller]
+fn assert_refused(answer: &Answer, status: u16, problem: &str) {
+    assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (status, problem), "{answer:?}");
+}

@@ -1,0 +1,145 @@
+use super::*;
+
+#[tokio::test]
+async fn each_fault_of_an_order_is_named_with_its_place_and_nothing_is_stored() {
+    let bench = Bench::new();
+    for (body, faults) in [
+        (r#"{"items":[{"product_id":"p","qty":1}]}"#, vec![("#/customer_id", "is required")]),
+        (r#"{"customer_id":"c"}"#, vec![("#/items", "is required")]),
+        (
+            r#"{"customer_id":7,"items":[{"product_id":"p","qty":1}]}"#,
+            vec![("#/customer_id", "must be a string, is a number")],
+        ),
+        (r#"{"customer_id":"c","items":[]}"#, vec![("#/items", "must have between 1 and 1000 items, has 0")]),
+        (
+            r#"{"customer_id":"c","items":[{"product_id":"p","qty":0}]}"#,
+            vec![("#/items/0/qty", "must be between 1 and 1000000")],
+        ),
+        (
+            r#"{"customer_id":"c","items":[{"product_id":"p","qty":1,"price":2}]}"#,
+            vec![("#/items/0/price", "is no known field; known are product_id and qty")],
+        ),
+        (
+            r#"{"customer_id":"","items":[{"qty":"1"},null]}"#,
+            vec![
+                ("#/customer_id", "must not be empty"),
+                ("#/items/0/qty", "must be a whole number, is a string"),
+                ("#/items/0/product_id", "is required"),
+                ("#/items/1", "must be an object, is null"),
+            ],
+        ),
+    ] {
+        let answer = bench.place(&[], body).await;
+        assert_refused(&answer, 422, "invalid-order");
+        let found = answer.faults();
+        let found: Vec<_> = found.iter().map(|(place, detail)| (place.as_str(), detail.as_str())).collect();
+        assert_eq!(found, faults, "{body}");
+    }
+    assert_eq!(bench.placed(), 0);
+}
+
+#[tokio::test]
+async fn faults_beyond_the_list_are_counted_in_the_answer() {
+    let bench = Bench::new();
+    let zeros = vec!["0"; 1_001].join(",");
+    let answer = bench.place(&[], format!(r#"{{"customer_id":"c","items":[{zeros}]}}"#)).await;
+    assert_refused(&answer, 422, "invalid-order");
+    assert_eq!(answer.faults().len(), 20);
+    assert_eq!(answer.json()["errors_omitted"], 982);
+    assert_eq!(answer.json()["detail"], "the order has 1002 faults, the first 20 are listed");
+}
+
+#[tokio::test]
+async fn malformed_json_is_named_with_line_and_column() {
+    let bench = Bench::new();
+    for (body, detail) in [
+        (&b""[..], "the body is empty"),
+        (b"{\"customer_id\":}", "expected value at line 1 column 16"),
+        (b"{\"customer_id\":\"\xff\"}", "invalid unicode code point at line 1 column 17"),
+        (b"{} x", "trailing characters at line 1 column 4"),
+    ] {
+        let answer = bench.place(&[], body).await;
+        assert_refused(&answer, 400, "malformed-json");
+        assert_eq!(answer.json()["detail"], detail);
+    }
+}
+
+#[tokio::test]
+async fn deep_nesting_is_a_problem_of_its_own() {
+    let bench = Bench::new();
+    for depth in [65, 127, 128, 10_000] {
+        assert_refused(&bench.place(&[], "[".repeat(depth)).await, 400, "nested-too-deeply");
+    }
+}
+
+#[tokio::test]
+async fn only_json_is_taken() {
+    let bench = Bench::new();
+    let send = async |content_type: &str| {
+        let request = Request::post("/v1/orders").header("Content-Type", content_type);
+        bench.send(request.body(Body::from(SOUND)).unwrap()).await
+    };
+    let sound = [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=UTF-8",
+        "application/json ;x",
+    ];
+    for sound in sound {
+        assert_eq!(send(sound).await.status, 202, "{sound}");
+    }
+    let others =
+        ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx", "application/vnd.api+json", "*/*"];
+    for other in others {
+        assert_refused(&send(other).await, 415, "unsupported-media-type");
+    }
+    let bare = bench.send(Request::post("/v1/orders").body(Body::from(SOUND)).unwrap()).await;
+    assert_refused(&bare, 415, "unsupported-media-type");
+    assert_refused(&bench.place(&[("Content-Encoding", "gzip")], SOUND).await, 415, "unsupported-media-type");
+    assert_eq!(bench.place(&[("Content-Encoding", "identity")], SOUND).await.status, 202);
+    assert_eq!(bench.placed(), sound.len() + 1);
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_answered_with_those_that_are_right() {
+    let bench = Bench::new();
+    for (method, path, allowed) in [
+        ("GET", "/v1/orders", "POST"),
+        ("PUT", "/v1/orders", "POST"),
+        ("OPTIONS", "/v1/orders", "POST"),
+        ("BREW", "/v1/orders", "POST"),
+        ("DELETE", "/v1/orders/019b7cb2-4d5e-7a31-9f6e-2c8d5b1a7e40", "GET,HEAD"),
+        ("POST", "/v1/orders/x", "GET,HEAD"),
+        ("POST", "/openapi.json", "GET,HEAD"),
+        ("POST", "/docs/", "GET,HEAD"),
+    ] {
+        // The document lists no operation for these, so nothing but the answer itself is checked.
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let answer = bench.send(request).await;
+        assert_refused(&answer, 405, "method-not-allowed");
+        assert_eq!(answer.header("Allow"), Some(allowed), "{method} {path}");
+    }
+    let head = Request::head("/v1/orders").body(Body::empty()).unwrap();
+    let answer = bench.send(head).await;
+    assert_eq!((answer.status.as_u16(), answer.header("Allow")), (405, Some("POST")));
+}
+
+#[tokio::test]
+async fn a_path_that_is_none_is_a_problem_too() {
+    let bench = Bench::new();
+    for path in [
+        "/",
+        "/v1",
+        "/v1/orders/",
+        "/v1/orders/a/b",
+        "/v2/orders",
+        "/V1/orders",
+        "//v1/orders",
+        "/v1/orders/%ff/x",
+        "/docs/nothing.js",
+        "/docs/../openapi.json",
+        "/problems/nothing",
+    ] {
+        assert_refused(&bench.get(path).await, 404, "unknown-path");
+    }
+}

@@ -1,0 +1,188 @@
+//! The ledger: takes the workers' reports, records them many in one transaction, and acknowledges
+//! only after the commit.
+
+use std::time::Duration;
+
+use common::{
+    broker::{
+        Broker, BrokerFault,
+        consumer::Consumer,
+        delivery::{Delivery, Settlement, Unsettled},
+        supervisor::Session,
+    },
+    health::Component,
+    outcome::{Outcome, Report},
+    telemetry::metrics::Metrics,
+};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::Writes;
+
+/// Reports being recorded at a time, each of up to [`Report::MAX_OUTCOMES`] outcomes.
+const PREFETCH: u16 = 64;
+/// How often health is told the state of things.
+const HEALTH_TICK: Duration = Duration::from_secs(1);
+
+/// What the ledger counts.
+#[derive(Clone, Debug)]
+pub struct LedgerMetrics {
+    outcomes: Family<ByOutcome, Counter>,
+    unreadable: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    destination: String,
+    status: &'static str,
+    reason: &'static str,
+}
+
+impl LedgerMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn register(metrics: &Metrics) -> Self {
+        let this = Self { outcomes: Family::default(), unreadable: Counter::default() };
+        metrics.register(|registry| {
+            registry.register(
+                "ledger_outcomes",
+                "Outcomes recorded, by destination, status and reason",
+                this.outcomes.clone(),
+            );
+            registry.register(
+                "ledger_unreadable",
+                "Reports that cannot be read, dead-lettered",
+                this.unreadable.clone(),
+            );
+        });
+        this
+    }
+
+    fn recorded(&self, outcomes: &[Outcome]) {
+        // A report is of one destination and mostly of one status: counting runs spares look-ups.
+        for run in
+            outcomes.chunk_by(|a, b| (a.status, a.reason, &a.destination) == (b.status, b.reason, &b.destination))
+        {
+            if let Some(outcome) = run.first() {
+                let labels = ByOutcome {
+                    destination: outcome.destination.clone(),
+                    status: outcome.status.as_str(),
+                    reason: outcome.reason.map_or("", |reason| reason.as_str()),
+                };
+                self.outcomes.get_or_create(&labels).inc_by(run.len() as u64);
+            }
+        }
+    }
+}
+
+/// The consumer of reports.
+pub struct Ledger {
+    /// Where the reports are.
+    pub broker: Broker,
+    /// What is declared, besides the queue of reports.
+    pub destinations: Vec<String>,
+    /// How long a drain may take.
+    pub grace: Duration,
+    /// The way to the store.
+    pub writes: Writes,
+    /// What is counted.
+    pub metrics: LedgerMetrics,
+}
+
+/// Reports whose outcomes are on their way into the store.
+type Recording = FuturesUnordered<
+    std::pin::Pin<Box<dyn Future<Output = (Unsettled, Result<(), oneshot::error::RecvError>)> + Send>>,
+>;
+
+impl Ledger {
+    async fn take(
+        &self,
+        consumer: &mut Consumer,
+        recording: &mut Recording,
+        component: &Component,
+        shutdown: &CancellationToken,
+    ) -> Result<(), BrokerFault> {
+        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        loop {
+            consumer.flush();
+            let flush_at = consumer.flush_at();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                // Before the rest: a busy ledger must not look dead.
+                _ = health_tick.tick() => component.up(),
+                Some((unsettled, recorded)) = recording.next(), if !recording.is_empty() => {
+                    settle(consumer, unsettled, recorded.is_ok());
+                }
+                delivery = consumer.next() => self.record(consumer, recording, delivery?).await,
+                () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {}
+            }
+        }
+    }
+
+    async fn record(&self, consumer: &mut Consumer, recording: &mut Recording, delivery: Delivery) {
+        let report = match serde_json::from_slice::<Report>(&delivery.body) {
+            Ok(report) => report,
+            Err(fault) => {
+                self.metrics.unreadable.inc();
+                let message_id = delivery.message_id.map(tracing::field::display);
+                tracing::warn!(message_id, %fault, "dead-lettered, an unreadable report");
+                consumer.settle(delivery.unsettled, Settlement::DeadLetter);
+                return;
+            }
+        };
+        self.metrics.recorded(&report.outcomes);
+        // The store has ended only when the process does; the report is delivered again then.
+        if let Ok(recorded) = self.writes.record(report.outcomes).await {
+            let unsettled = delivery.unsettled;
+            recording.push(Box::pin(async move { (unsettled, recorded.await) }));
+        }
+    }
+
+    async fn drain(&self, mut consumer: Consumer, mut recording: Recording) -> Result<(), BrokerFault> {
+        let deadline = Instant::now() + self.grace;
+        consumer.cancel().await?;
+        while !recording.is_empty() {
+            match timeout_at(deadline, recording.next()).await {
+                Ok(Some((unsettled, recorded))) => settle(&mut consumer, unsettled, recorded.is_ok()),
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::warn!(reports = recording.len(), "left unrecorded; they are delivered again");
+                    break;
+                }
+            }
+        }
+        consumer.close().await;
+        Ok(())
+    }
+}
+
+fn settle(consumer: &mut Consumer, unsettled: Unsettled, recorded: bool) {
+    if recorded {
+        consumer.settle(unsettled, Settlement::Ack);
+    }
+}
+
+impl Session for Ledger {
+    async fn run(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
+        let queue = self.broker.names().outcomes();
+        let mut consumer = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            opened = Consumer::open(&self.broker, &self.destinations, queue, PREFETCH) => opened?,
+        };
+        component.up();
+        let mut recording = Recording::new();
+        self.take(&mut consumer, &mut recording, component, shutdown).await?;
+        component.down("draining");
+        self.drain(consumer, recording).await
+    }
+}

@@ -1,0 +1,23 @@
+//! The producer: an order in, an event out, the truth about it in between.
+//!
+//! In the order of the flow: [`http`] parses or refuses, [`intake`] accepts, the [`store`] commits,
+//! the [`outbox`] hands over, the [`relay`] publishes, the [`ledger`] records what became of it,
+//! and [`status`] shows it. [`app`] wires them by [`config`].
+
+pub mod http;
+
+pub mod intake;
+
+pub mod store;
+
+pub mod outbox;
+
+pub mod relay;
+
+pub mod ledger;
+
+pub mod status;
+
+pub mod config;
+
+pub mod app;

@@ -1,0 +1,222 @@
+//! The outbox between intake and relay: in memory while all is well, the table after a restart or
+//! when memory was not enough.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+use crate::store::{Backlog, Entry, Seq};
+
+/// Most events kept in memory for the relay. Beyond it they are read from the table when their
+/// turn comes.
+const IN_MEMORY: usize = 4_096;
+/// Most bytes of events kept in memory: an order can have a quarter of a megabyte.
+const IN_MEMORY_BYTES: usize = 8 * 1_024 * 1_024;
+
+/// Hands committed events to the relay, and knows how many are not published.
+#[derive(Debug)]
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    committed: AtomicU64,
+    backlog: AtomicU64,
+    limit: u64,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Takes it if there is room; the table has it in any case.
+    fn push(&mut self, entry: Entry) {
+        let bytes = self.bytes + entry.body.len();
+        if self.entries.len() < IN_MEMORY && bytes <= IN_MEMORY_BYTES {
+            self.bytes = bytes;
+            self.entries.push_back(entry);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.body.len();
+        Some(entry)
+    }
+
+    fn front(&self) -> Option<Seq> {
+        self.entries.front().map(|entry| entry.seq)
+    }
+}
+
+impl Outbox {
+    /// An outbox over what a table holds, which takes no more than `limit` unpublished events.
+    #[must_use]
+    pub fn new(backlog: Backlog, limit: u64) -> Self {
+        Self {
+            queue: Mutex::default(),
+            committed: AtomicU64::new(backlog.last),
+            backlog: AtomicU64::new(backlog.events),
+            limit,
+            wake: Notify::new(),
+        }
+    }
+
+    /// Whether another order may be accepted.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.backlog() < self.limit
+    }
+
+    /// How many events are not published.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// The last event that was committed.
+    #[must_use]
+    pub fn committed(&self) -> Seq {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// Hands over what one transaction committed, in its order.
+    pub fn hand_over(&self, entries: Vec<Entry>) {
+        let Some(last) = entries.last().map(|entry| entry.seq) else { return };
+        self.backlog.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        let mut queue = self.lock();
+        for entry in entries {
+            queue.push(entry);
+        }
+        drop(queue);
+        self.committed.fetch_max(last, Ordering::AcqRel);
+        self.wake.notify_one();
+    }
+
+    /// Notes that so many were published.
+    pub fn published(&self, count: usize) {
+        let count = count as u64;
+        // Saturating: a row published twice is only once in the backlog.
+        let _ = self.backlog.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(count)));
+    }
+
+    /// The next event after `taken`, in the order of commits and without a gap, if it is in memory.
+    #[must_use]
+    pub fn next(&self, taken: Seq) -> Option<Entry> {
+        let mut queue = self.lock();
+        while queue.front().is_some_and(|seq| seq <= taken) {
+            queue.pop();
+        }
+        if queue.front() == Some(taken + 1) { queue.pop() } else { None }
+    }
+
+    /// Whether the next event after `taken` is in the table only: it was committed when memory was
+    /// full, or before the start.
+    #[must_use]
+    pub fn in_table(&self, taken: Seq) -> bool {
+        let next_in_memory = self.lock().entries.iter().map(|entry| entry.seq).find(|seq| *seq > taken);
+        match next_in_memory {
+            Some(seq) => seq > taken + 1,
+            None => self.committed() > taken,
+        }
+    }
+
+    /// Waits until something is handed over. Cancellation safe.
+    pub async fn handed_over(&self) {
+        self.wake.notified().await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{event::EventId, trace_context::TraceParent};
+
+    use super::*;
+
+    fn entries(seqs: std::ops::RangeInclusive<Seq>) -> Vec<Entry> {
+        seqs.map(|seq| Entry {
+            seq,
+            event_id: EventId::fresh(),
+            correlation_id: String::new(),
+            trace: TraceParent::root(),
+            accepted_at: common::event::now(),
+            body: bytes::Bytes::new(),
+        })
+        .collect()
+    }
+
+    fn next(outbox: &Outbox, taken: Seq) -> Option<Seq> {
+        outbox.next(taken).map(|entry| entry.seq)
+    }
+
+    #[test]
+    fn events_come_in_order_and_from_memory() {
+        let outbox = Outbox::new(Backlog { last: 7, ..Backlog::default() }, 10);
+        assert!(next(&outbox, 7).is_none() && !outbox.in_table(7));
+        outbox.hand_over(entries(8..=9));
+        assert_eq!(next(&outbox, 7), Some(8));
+        assert_eq!(next(&outbox, 8), Some(9));
+        assert!(next(&outbox, 9).is_none() && !outbox.in_table(9));
+    }
+
+    #[test]
+    fn what_was_there_before_the_start_is_in_the_table() {
+        let outbox = Outbox::new(Backlog { events: 3, first: Some(5), last: 7, oldest_at: None }, 10);
+        assert!(next(&outbox, 4).is_none() && outbox.in_table(4));
+        assert!(next(&outbox, 7).is_none() && !outbox.in_table(7));
+    }
+
+    #[test]
+    fn what_did_not_fit_into_memory_is_in_the_table_and_nothing_is_skipped() {
+        let outbox = Outbox::new(Backlog::default(), u64::MAX);
+        let many = IN_MEMORY as u64 + 10;
+        outbox.hand_over(entries(1..=many));
+        let mut taken = 0;
+        while let Some(seq) = next(&outbox, taken) {
+            assert_eq!(seq, taken + 1);
+            taken = seq;
+        }
+        assert_eq!(taken, IN_MEMORY as u64);
+        assert!(next(&outbox, taken).is_none() && outbox.in_table(taken));
+        // Later ones fit again, and are not taken before those that did not.
+        outbox.hand_over(entries(many + 1..=many + 1));
+        assert!(next(&outbox, taken).is_none() && outbox.in_table(taken));
+        assert_eq!(next(&outbox, many), Some(many + 1));
+    }
+
+    #[test]
+    fn memory_is_bounded_in_bytes_too() {
+        let outbox = Outbox::new(Backlog::default(), u64::MAX);
+        let mut large = entries(1..=40);
+        for entry in &mut large {
+            entry.body = vec![0; 256 * 1_024].into();
+        }
+        outbox.hand_over(large);
+        let mut taken = 0;
+        while let Some(seq) = next(&outbox, taken) {
+            taken = seq;
+        }
+        assert_eq!(taken, 32);
+        assert!(outbox.in_table(taken));
+    }
+
+    #[test]
+    fn there_is_room_until_the_limit() {
+        let outbox = Outbox::new(Backlog::default(), 2);
+        outbox.hand_over(entries(1..=2));
+        assert!(!outbox.has_room());
+        outbox.published(1);
+        assert!(outbox.has_room());
+    }
+}

@@ -1,0 +1,353 @@
+//! The relay: publishes what is in the outbox, and marks only what the broker has confirmed.
+//!
+//! One task owns the confirm channel and keeps hundreds of messages in flight. Publishing twice is
+//! legal, skipping is not: whatever a lost session leaves unconfirmed is published again.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use common::{
+    broker::{
+        Broker, BrokerFault,
+        publisher::{Message, Publisher, Target},
+        supervisor::Session,
+    },
+    event::{self, ORDER_CREATED},
+    health::Component,
+    telemetry::metrics::{Metrics, seconds},
+};
+use futures_util::{FutureExt as _, future::OptionFuture};
+use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    outbox::Outbox,
+    store::{Entry, Reads, Seq, StoreFault, Writes},
+};
+
+/// Most messages in flight.
+const WINDOW: usize = 512;
+/// Most bytes in flight, give or take one message.
+const WINDOW_BYTES: usize = 8 * 1_024 * 1_024;
+/// How many events are read from the table at a time; the next page is asked for when half of one is
+/// left, so that the window stays full.
+const PAGE: u32 = 512;
+/// The pause before a message that the broker refused (a queue is full) is published again.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// The pause after the table could not be read.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+/// How long a mark waits for a transaction to ride along with. Losing it publishes once more.
+const MARK_WITHIN: Duration = Duration::from_millis(50);
+/// How often health is told the state of things.
+const HEALTH_TICK: Duration = Duration::from_secs(1);
+
+/// What the relay counts.
+#[derive(Clone, Debug)]
+pub struct RelayMetrics {
+    published: Counter,
+    refused: Counter,
+    returned: Counter,
+    confirm_seconds: Histogram,
+    accepted_to_published_seconds: Histogram,
+}
+
+impl RelayMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn register(metrics: &Metrics) -> Self {
+        let this = Self {
+            published: Counter::default(),
+            refused: Counter::default(),
+            returned: Counter::default(),
+            confirm_seconds: seconds(),
+            accepted_to_published_seconds: seconds(),
+        };
+        metrics.register(|registry| {
+            registry.register("events_published", "Events that the broker confirmed", this.published.clone());
+            registry.register(
+                "events_refused",
+                "Events that the broker refused; published again",
+                this.refused.clone(),
+            );
+            registry.register("events_returned", "Events that found no queue; published again", this.returned.clone());
+            registry.register(
+                "confirm_seconds",
+                "From publishing an event to its confirm",
+                this.confirm_seconds.clone(),
+            );
+            registry.register(
+                "accepted_to_published_seconds",
+                "From the acceptance of an order to the confirm of its event",
+                this.accepted_to_published_seconds.clone(),
+            );
+        });
+        this
+    }
+}
+
+/// The relay, over as many sessions with the broker as it takes.
+pub struct Relay {
+    broker: Broker,
+    destinations: Vec<String>,
+    grace: Duration,
+    outbox: Arc<Outbox>,
+    reads: Reads,
+    writes: Writes,
+    metrics: RelayMetrics,
+    /// The last event that was taken from the outbox.
+    taken: Seq,
+    /// Taken and to be published, next first.
+    waiting: VecDeque<Entry>,
+    /// Published and not confirmed.
+    in_flight: BTreeMap<Seq, (Entry, Instant)>,
+    bytes_in_flight: usize,
+    /// Refused by the broker, to be published again later.
+    refused: Vec<Entry>,
+    retry_at: Option<Instant>,
+    /// When marks are committed even without a transaction to ride along with.
+    mark_at: Option<Instant>,
+}
+
+impl Relay {
+    /// A relay that begins after `taken`: everything later in the outbox is to be published.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "wiring, called once; each is a different part")]
+    pub fn new(
+        broker: Broker,
+        destinations: Vec<String>,
+        grace: Duration,
+        outbox: Arc<Outbox>,
+        reads: Reads,
+        writes: Writes,
+        metrics: RelayMetrics,
+        taken: Seq,
+    ) -> Self {
+        Self {
+            broker,
+            destinations,
+            grace,
+            outbox,
+            reads,
+            writes,
+            metrics,
+            taken,
+            waiting: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            bytes_in_flight: 0,
+            refused: Vec::new(),
+            retry_at: None,
+            mark_at: None,
+        }
+    }
+
+    async fn publish(
+        &mut self,
+        publisher: &mut Publisher<Seq>,
+        component: &Component,
+        shutdown: &CancellationToken,
+    ) -> Result<(), BrokerFault> {
+        let outbox = Arc::clone(&self.outbox);
+        let reads = self.reads.clone();
+        let mut page = OptionFuture::<Pin<Box<dyn Future<Output = Result<Page, StoreFault>> + Send>>>::default();
+        let mut reading = false;
+        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        loop {
+            self.fill(publisher);
+            // The next page is read while half of one is still to be published.
+            if !reading && self.waiting.len() < PAGE as usize / 2 && outbox.in_table(self.taken) {
+                reading = true;
+                page = Some(read_page(reads.clone(), self.taken, outbox.committed()).boxed()).into();
+            }
+            let (retry_at, mark_at) = (self.retry_at, self.mark_at);
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                // Before the rest: a busy relay must not look dead.
+                _ = health_tick.tick() => {
+                    publisher.check()?;
+                    self.tell(component, publisher.blocked());
+                }
+                resolved = publisher.resolved() => {
+                    let resolved = resolved?;
+                    self.resolve(&resolved.confirmed);
+                    self.refuse(&resolved.refused);
+                }
+                () = outbox.handed_over() => {}
+                Some(read) = &mut page, if reading => {
+                    reading = false;
+                    self.take_page(read);
+                }
+                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
+                    self.retry_at = None;
+                    self.waiting.extend(self.refused.drain(..));
+                }
+                () = sleep_until(mark_at.unwrap_or_else(Instant::now)), if mark_at.is_some() => self.mark(),
+            }
+        }
+    }
+
+    /// Publishes until the window is full, or nothing more is in memory.
+    fn fill(&mut self, publisher: &mut Publisher<Seq>) {
+        while publisher.in_flight() < WINDOW && self.bytes_in_flight < WINDOW_BYTES {
+            let entry = match self.waiting.pop_front() {
+                Some(entry) => entry,
+                None => match self.outbox.next(self.taken) {
+                    Some(entry) => {
+                        self.taken = entry.seq;
+                        entry
+                    }
+                    None => return,
+                },
+            };
+            let message = Message {
+                id: entry.event_id.0,
+                kind: ORDER_CREATED,
+                correlation_id: Some(entry.correlation_id.clone()),
+                trace: Some(entry.trace),
+                body: entry.body.clone(),
+            };
+            publisher.publish(&Target::FanOut, message, entry.seq);
+            self.bytes_in_flight += entry.body.len();
+            self.in_flight.insert(entry.seq, (entry, Instant::now()));
+        }
+    }
+
+    fn resolve(&mut self, confirmed: &[Seq]) {
+        let now = event::now().as_microsecond();
+        for seq in confirmed {
+            if let Some((entry, published_at)) = self.in_flight.remove(seq) {
+                self.bytes_in_flight -= entry.body.len();
+                self.metrics.confirm_seconds.observe(published_at.elapsed().as_secs_f64());
+                let micros = u64::try_from(now - entry.accepted_at.as_microsecond()).unwrap_or(0);
+                self.metrics.accepted_to_published_seconds.observe(Duration::from_micros(micros).as_secs_f64());
+                tracing::debug!(
+                    event_id = %entry.event_id.0, correlation_id = entry.correlation_id, "published"
+                );
+            }
+        }
+        self.metrics.published.inc_by(confirmed.len() as u64);
+        self.outbox.published(confirmed.len());
+        // The mark rides along with the next transaction, which under load comes within a millisecond.
+        self.writes.published(confirmed);
+        self.mark_at.get_or_insert_with(|| Instant::now() + MARK_WITHIN);
+    }
+
+    fn refuse(&mut self, refused: &[Seq]) {
+        if refused.is_empty() {
+            return;
+        }
+        self.metrics.refused.inc_by(refused.len() as u64);
+        for (entry, _) in refused.iter().filter_map(|seq| self.in_flight.remove(seq)) {
+            self.bytes_in_flight -= entry.body.len();
+            self.refused.push(entry);
+        }
+        self.retry_at.get_or_insert_with(|| Instant::now() + REFUSED_PAUSE);
+        tracing::warn!(events = refused.len(), "the broker refused events, a queue is full; publishing them again");
+    }
+
+    fn take_page(&mut self, read: Result<Page, StoreFault>) {
+        match read {
+            Ok(Page { entries, up_to }) => {
+                let last = entries.last().map(|entry| entry.seq);
+                let after = self.taken;
+                self.waiting.extend(entries.into_iter().filter(|entry| entry.seq > after));
+                // An empty page says that everything up to the moment of asking is published.
+                self.taken = self.taken.max(last.unwrap_or(up_to));
+            }
+            Err(fault) => tracing::warn!(%fault, "the outbox cannot be read, trying again"),
+        }
+    }
+
+    /// Has the store commit what did not find a transaction to ride along with.
+    fn mark(&mut self) {
+        self.mark_at = self.writes.commit_marks().is_err().then(|| Instant::now() + MARK_WITHIN);
+    }
+
+    fn tell(&self, component: &Component, blocked: bool) {
+        if blocked {
+            component.down("the broker takes nothing from publishers at present (memory or disk alarm)");
+        } else if !self.refused.is_empty() {
+            component.down("the broker refuses events: a queue is full");
+        } else {
+            component.up();
+        }
+    }
+
+    /// What a session left unconfirmed is published again, in the old order.
+    fn session_lost(&mut self) {
+        let unconfirmed = std::mem::take(&mut self.in_flight);
+        self.bytes_in_flight = 0;
+        for (entry, _) in unconfirmed.into_values().rev() {
+            self.waiting.push_front(entry);
+        }
+        self.waiting.extend(self.refused.drain(..));
+        self.retry_at = None;
+    }
+
+    /// Waits for the confirms of what is in flight, takes nothing new.
+    async fn drain(&mut self, mut publisher: Publisher<Seq>) -> Result<(), BrokerFault> {
+        let deadline = Instant::now() + self.grace;
+        while publisher.in_flight() > 0 {
+            match timeout_at(deadline, publisher.resolved()).await {
+                Ok(resolved) => self.resolve(&resolved?.confirmed),
+                Err(_) => {
+                    tracing::warn!(
+                        events = publisher.in_flight(),
+                        "left unconfirmed; published again at the next start"
+                    );
+                    break;
+                }
+            }
+        }
+        self.mark();
+        publisher.close().await;
+        Ok(())
+    }
+}
+
+/// What the table holds after a place, and how far the outbox had got when it was asked.
+struct Page {
+    entries: Vec<Entry>,
+    up_to: Seq,
+}
+
+async fn read_page(reads: Reads, after: Seq, up_to: Seq) -> Result<Page, StoreFault> {
+    match reads.outbox(after, PAGE).await {
+        Ok(entries) => Ok(Page { entries, up_to }),
+        Err(fault) => {
+            tokio::time::sleep(STORE_PAUSE).await;
+            Err(fault)
+        }
+    }
+}
+
+impl Session for Relay {
+    async fn run(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
+        self.session_lost();
+        let mut publisher = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            opened = Publisher::open(&self.broker, &self.destinations) => opened?,
+        };
+        tracing::info!(exchange = self.broker.names().exchange(), "publishing");
+        component.up();
+        match self.publish(&mut publisher, component, shutdown).await {
+            Ok(()) => self.drain(publisher).await,
+            Err(fault) => {
+                if let BrokerFault::Returned { message_ids } = &fault {
+                    self.metrics.returned.inc_by(message_ids.len() as u64);
+                    tracing::error!(
+                        message_ids = message_ids.join(" "),
+                        "events found no queue; declaring again and publishing them again"
+                    );
+                }
+                Err(fault)
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Status: an order as it is shown, folded from the order and the ledger.
+
+use std::collections::BTreeMap;
+
+use common::{
+    order::{CorrelationId, CustomerId, Items, OrderId},
+    outcome::{Attempt, Outcome, OutcomeStatus, Reason},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How far one delivery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// The destination has not accepted it yet.
+    Pending,
+    /// The destination has accepted it.
+    Delivered,
+    /// It waits in the dead-letter queue.
+    DeadLettered,
+}
+
+/// How far an order is, over all its deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderStatus {
+    /// Some delivery is pending.
+    Pending,
+    /// Every destination has accepted it.
+    Delivered,
+    /// Some destination has accepted it, and some delivery is dead-lettered.
+    PartiallyDelivered,
+    /// Every delivery is dead-lettered.
+    DeadLettered,
+}
+
+/// One delivery of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct DeliveryView {
+    /// How far it is.
+    pub status: DeliveryStatus,
+    /// Why it was dead-lettered; set exactly then.
+    pub reason: Option<Reason>,
+    /// Every attempt, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub settled_at: Option<Timestamp>,
+}
+
+/// An order as it is shown.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OrderView {
+    /// Its id.
+    #[schema(value_type = uuid::Uuid)]
+    pub order_id: OrderId,
+    /// The request that placed it.
+    #[schema(value_type = String)]
+    pub correlation_id: CorrelationId,
+    /// Who placed it.
+    #[schema(value_type = String)]
+    pub customer_id: CustomerId,
+    /// What was ordered.
+    #[schema(value_type = Vec<crate::http::schema::Item>)]
+    pub items: Items,
+    /// How far it is, over all deliveries.
+    pub status: OrderStatus,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Each destination's delivery, by the destination's name.
+    pub deliveries: BTreeMap<String, DeliveryView>,
+}
+
+impl DeliveryView {
+    /// A delivery of which nothing has been heard yet.
+    #[must_use]
+    pub fn pending() -> Self {
+        Self { status: DeliveryStatus::Pending, reason: None, attempts: Vec::new(), settled_at: None }
+    }
+}
+
+impl From<Outcome> for DeliveryView {
+    fn from(outcome: Outcome) -> Self {
+        let status = match outcome.status {
+            OutcomeStatus::Delivered => DeliveryStatus::Delivered,
+            OutcomeStatus::DeadLettered => DeliveryStatus::DeadLettered,
+        };
+        Self { status, reason: outcome.reason, attempts: outcome.attempts, settled_at: Some(outcome.settled_at) }
+    }
+}
+
+/// The order's status, from those of its deliveries.
+#[must_use]
+pub fn fold(deliveries: impl IntoIterator<Item = DeliveryStatus>) -> OrderStatus {
+    let (mut pending, mut delivered, mut dead) = (false, false, false);
+    for delivery in deliveries {
+        match delivery {
+            DeliveryStatus::Pending => pending = true,
+            DeliveryStatus::Delivered => delivered = true,
+            DeliveryStatus::DeadLettered => dead = true,
+        }
+    }
+    match (pending, delivered, dead) {
+        (true, _, _) => OrderStatus::Pending,
+        (false, true, true) => OrderStatus::PartiallyDelivered,
+        (false, false, true) => OrderStatus::DeadLettered,
+        (false, _, false) => OrderStatus::Delivered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_orders_status_is_folded_from_its_deliveries() {
+        use DeliveryStatus::{DeadLettered as X, Delivered as D, Pending as P};
+        let table = [
+            (vec![P, P], OrderStatus::Pending),
+            (vec![P, D], OrderStatus::Pending),
+            (vec![P, X], OrderStatus::Pending),
+            (vec![D, D], OrderStatus::Delivered),
+            (vec![D, X], OrderStatus::PartiallyDelivered),
+            (vec![X, X], OrderStatus::DeadLettered),
+            (vec![X], OrderStatus::DeadLettered),
+        ];
+        for (deliveries, wanted) in table {
+            assert_eq!(fold(deliveries.clone()), wanted, "{deliveries:?}");
+        }
+    }
+}

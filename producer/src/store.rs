@@ -1,0 +1,196 @@
+//! The store: orders, outbox, ledger and idempotency keys, in one database.
+//!
+//! One [`writer`] owns all writing: whatever waits for the disk goes into one transaction. Reading
+//! has a [`reader`] of its own. Both speak to a [`Backend`], and only the backends know SQL.
+
+#[cfg(test)]
+mod conformance;
+mod reader;
+mod sqlite;
+mod writer;
+
+use bytes::Bytes;
+use common::{
+    event::{EventId, OrderCreated},
+    order::OrderId,
+    outcome::Outcome,
+    trace_context::TraceParent,
+};
+use jiff::Timestamp;
+
+pub use reader::Reads;
+pub use sqlite::Sqlite;
+pub use writer::{Committed, WriterMetrics, Writes};
+
+use crate::intake::{Placed, Receipt};
+
+/// The place of an order in the order of commits.
+pub type Seq = u64;
+
+/// Why the store did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFault {
+    /// The database failed; nothing of the transaction is stored.
+    #[error("{0}")]
+    Database(String),
+    /// Too much is asked at once, or the store has ended.
+    #[error("the store takes no more work at present")]
+    Busy,
+    /// The database was written by a newer version.
+    #[error(
+        "the database has schema version {found}, this version knows up to {known}: run a newer version, or use another database"
+    )]
+    NewerSchema {
+        /// What is there.
+        found: i64,
+        /// What is known.
+        known: i64,
+    },
+}
+
+/// What goes into one transaction.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Orders to accept.
+    pub orders: Vec<Placed>,
+    /// Orders whose event the broker has confirmed.
+    pub published: Vec<Seq>,
+    /// Outcomes for the ledger.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What became of an order in a transaction that was committed.
+#[derive(Debug)]
+pub enum Stored {
+    /// It is new, and waits in the outbox.
+    New(Box<Entry>),
+    /// Its key was seen before with the same request: this was the answer.
+    Replayed(Receipt),
+    /// Its key was seen before with another request.
+    KeyReused,
+}
+
+/// An event in the outbox.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its place.
+    pub seq: Seq,
+    /// Its id, which becomes the message's.
+    pub event_id: EventId,
+    /// The request it belongs to.
+    pub correlation_id: String,
+    /// The caller, for the trace.
+    pub trace: TraceParent,
+    /// When the order was accepted.
+    pub accepted_at: Timestamp,
+    /// The bytes that go on the wire, the same in every repetition.
+    pub body: Bytes,
+}
+
+/// How much waits in the outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many events.
+    pub events: u64,
+    /// The oldest, where there is one.
+    pub first: Option<Seq>,
+    /// The last order that was ever accepted; 0 before the first.
+    pub last: Seq,
+    /// When the oldest was accepted.
+    pub oldest_at: Option<Timestamp>,
+}
+
+/// A database. Each value is one connection; the writer and the reader have one each.
+pub trait Backend: Send + 'static {
+    /// Commits all of the batch, durably, or nothing of it. The answers are in the order of
+    /// [`Batch::orders`].
+    fn commit(&mut self, batch: &Batch) -> impl Future<Output = Result<Vec<Stored>, StoreFault>> + Send;
+
+    /// Writes something that changes nothing, to see whether writing works again after a fault.
+    fn probe(&mut self) -> impl Future<Output = Result<(), StoreFault>> + Send;
+
+    /// An order with the outcomes known of it.
+    fn order(
+        &mut self,
+        order_id: OrderId,
+    ) -> impl Future<Output = Result<Option<(OrderCreated, Vec<Outcome>)>, StoreFault>> + Send;
+
+    /// Events in the outbox beyond `after`, oldest first: at least one if there is one, at most
+    /// `limit`, and fewer where they are large.
+    fn outbox(&mut self, after: Seq, limit: u32) -> impl Future<Output = Result<Vec<Entry>, StoreFault>> + Send;
+
+    /// How much waits in the outbox.
+    fn backlog(&mut self) -> impl Future<Output = Result<Backlog, StoreFault>> + Send;
+}
+
+/// One truth from two reports of the same delivery: a worker that died between report and
+/// settlement delivers again, and may find another end. What was delivered stays delivered, and
+/// every attempt that was made is kept.
+#[must_use]
+pub fn merge(known: Outcome, reported: Outcome) -> Outcome {
+    use common::outcome::OutcomeStatus::Delivered;
+    let mut attempts = known.attempts.clone();
+    attempts.extend(reported.attempts.iter().filter(|new| !known.attempts.contains(new)).cloned());
+    attempts.sort_by_key(|attempt| attempt.at);
+    let mut truth = match (known.status, reported.status) {
+        (Delivered, Delivered) if reported.settled_at < known.settled_at => reported,
+        (Delivered, _) => known,
+        (_, Delivered) => reported,
+        _ if reported.settled_at > known.settled_at => reported,
+        _ => known,
+    };
+    truth.attempts = attempts;
+    truth
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{
+        order::CorrelationId,
+        outcome::{Attempt, OutcomeStatus, Reason},
+    };
+
+    use super::*;
+
+    fn outcome(status: OutcomeStatus, reason: Option<Reason>, at: &[i64]) -> Outcome {
+        let time = |second: i64| Timestamp::from_second(second).unwrap();
+        Outcome {
+            event_id: EventId(uuid::Uuid::nil()),
+            order_id: OrderId(uuid::Uuid::nil()),
+            correlation_id: CorrelationId::parse("c".into()).unwrap(),
+            destination: "inventory".into(),
+            status,
+            reason,
+            attempts: at
+                .iter()
+                .map(|&second| Attempt { at: time(second), duration_ms: 1, status_code: Some(200), error: None })
+                .collect(),
+            settled_at: time(at.last().copied().unwrap_or_default()),
+        }
+    }
+
+    #[test]
+    fn a_repeated_report_changes_nothing() {
+        let one = outcome(OutcomeStatus::Delivered, None, &[1, 2]);
+        assert_eq!(merge(one.clone(), one.clone()), one);
+    }
+
+    #[test]
+    fn what_was_delivered_stays_delivered_and_every_attempt_is_kept() {
+        let delivered = outcome(OutcomeStatus::Delivered, None, &[1]);
+        let dead = outcome(OutcomeStatus::DeadLettered, Some(Reason::Rejected), &[5, 6]);
+        for (known, reported) in [(delivered.clone(), dead.clone()), (dead, delivered)] {
+            let truth = merge(known, reported);
+            assert_eq!((truth.status, truth.reason, truth.attempts.len()), (OutcomeStatus::Delivered, None, 3));
+        }
+    }
+
+    #[test]
+    fn of_two_dead_letters_the_later_one_is_told() {
+        let early = outcome(OutcomeStatus::DeadLettered, Some(Reason::AttemptsExhausted), &[1]);
+        let late = outcome(OutcomeStatus::DeadLettered, Some(Reason::Rejected), &[9]);
+        for (known, reported) in [(early.clone(), late.clone()), (late, early)] {
+            assert_eq!(merge(known, reported).reason, Some(Reason::Rejected));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Reading, on a thread of its own, so that no reader waits for the disk's writer.
+
+use std::thread::{self, JoinHandle};
+
+use common::{event::OrderCreated, order::OrderId, outcome::Outcome};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Backend, Backlog, Entry, Seq, StoreFault};
+
+/// Most questions that may wait; beyond it the caller is told at once.
+const QUEUE: usize = 256;
+
+type Reply<T> = oneshot::Sender<Result<T, StoreFault>>;
+type OrderWithOutcomes = Option<(OrderCreated, Vec<Outcome>)>;
+
+#[derive(Debug)]
+enum Ask {
+    Order(OrderId, Reply<OrderWithOutcomes>),
+    Outbox(Seq, u32, Reply<Vec<Entry>>),
+    Backlog(Reply<Backlog>),
+}
+
+/// The way to the reader. Cloning shares it; the reader ends when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Reads(mpsc::Sender<Ask>);
+
+impl Reads {
+    /// Starts the reader's thread.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn start(backend: impl Backend) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (sender, asks) = mpsc::channel(QUEUE);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = thread::Builder::new()
+            .name("store-reader".to_owned())
+            .spawn(move || runtime.block_on(read(backend, asks)))?;
+        Ok((Self(sender), thread))
+    }
+
+    /// An order with the outcomes known of it.
+    ///
+    /// # Errors
+    /// [`StoreFault`].
+    pub async fn order(&self, order_id: OrderId) -> Result<OrderWithOutcomes, StoreFault> {
+        self.ask(|reply| Ask::Order(order_id, reply)).await
+    }
+
+    /// Events in the outbox beyond `after`, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreFault`].
+    pub async fn outbox(&self, after: Seq, limit: u32) -> Result<Vec<Entry>, StoreFault> {
+        self.ask(|reply| Ask::Outbox(after, limit, reply)).await
+    }
+
+    /// How much waits in the outbox.
+    ///
+    /// # Errors
+    /// [`StoreFault`].
+    pub async fn backlog(&self) -> Result<Backlog, StoreFault> {
+        self.ask(Ask::Backlog).await
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, StoreFault> {
+        let (reply, answer) = oneshot::channel();
+        self.0.try_send(ask(reply)).map_err(|_| StoreFault::Busy)?;
+        answer.await.unwrap_or(Err(StoreFault::Busy))
+    }
+}
+
+async fn read(mut backend: impl Backend, mut asks: mpsc::Receiver<Ask>) {
+    while let Some(ask) = asks.recv().await {
+        // Who has left meanwhile does not need the answer.
+        match ask {
+            Ask::Order(order_id, reply) => {
+                let _ = reply.send(backend.order(order_id).await);
+            }
+            Ask::Outbox(after, limit, reply) => {
+                let _ = reply.send(backend.outbox(after, limit).await);
+            }
+            Ask::Backlog(reply) => {
+                let _ = reply.send(backend.backlog().await);
+            }
+        }
+    }
+}

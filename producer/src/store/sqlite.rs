@@ -1,0 +1,354 @@
+//! SQLite, the embedded default: write-ahead log, `synchronous=FULL`, so that a commit survives a
+//! power cut as far as the disk honours flushes.
+
+use std::{path::Path, time::Duration};
+
+use common::{
+    event::{self, Decoded, OrderCreated},
+    order::OrderId,
+    outcome::Outcome,
+    trace_context::TraceParent,
+};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use uuid::Uuid;
+
+use super::{Backend, Backlog, Batch, Entry, Seq, StoreFault, Stored, merge};
+use crate::intake::{Idempotency, Placed, Receipt};
+
+/// The schema, as steps from one version to the next. A step that was released is never changed.
+const MIGRATIONS: [&str; 1] = [include_str!("sqlite/0001_orders.sql")];
+/// How long a statement waits for another process that holds the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The write-ahead log is cut back to this size, in bytes, after a burst.
+const WAL_SIZE_LIMIT: i64 = 64 * 1_024 * 1_024;
+
+/// A page of the outbox ends after so many bytes, whatever was asked for.
+const OUTBOX_BYTES: usize = 4 * 1_024 * 1_024;
+
+/// One connection to an SQLite file.
+#[derive(Debug)]
+pub struct Sqlite(Connection);
+
+impl From<rusqlite::Error> for StoreFault {
+    fn from(fault: rusqlite::Error) -> Self {
+        Self::Database(fault.to_string())
+    }
+}
+
+impl Sqlite {
+    /// Opens the file, creates it if absent, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// The file cannot be opened or written, or a newer version wrote it.
+    pub fn open(path: &Path) -> Result<Self, StoreFault> {
+        let mut connection = Connection::open(path)
+            .map_err(|fault| StoreFault::Database(format!("cannot open {}: {fault}", path.display())))?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "journal_size_limit", WAL_SIZE_LIMIT)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        migrate(&mut connection)?;
+        Ok(Self(connection))
+    }
+}
+
+/// The schema version that this program writes.
+fn known_version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Safe from several processes: the version is read inside the transaction that changes it.
+fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = MIGRATIONS.len();
+    let done = usize::try_from(found).ok().filter(|done| *done <= known);
+    let Some(done) = done else {
+        return Err(StoreFault::NewerSchema { found, known: known_version() });
+    };
+    for step in &MIGRATIONS[done..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", known_version())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+impl Backend for Sqlite {
+    async fn commit(&mut self, batch: &Batch) -> Result<Vec<Stored>, StoreFault> {
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut stored = Vec::with_capacity(batch.orders.len());
+        for placed in &batch.orders {
+            stored.push(accept(&transaction, placed)?);
+        }
+        mark(&transaction, &batch.published)?;
+        for outcome in &batch.outcomes {
+            record(&transaction, outcome)?;
+        }
+        transaction.commit()?;
+        Ok(stored)
+    }
+
+    async fn probe(&mut self) -> Result<(), StoreFault> {
+        // The version that is there already: a page is written and flushed all the same.
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.pragma_update(None, "user_version", known_version())?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    async fn order(&mut self, order_id: OrderId) -> Result<Option<(OrderCreated, Vec<Outcome>)>, StoreFault> {
+        // One read transaction, so that order and outcomes are of one moment.
+        let transaction = self.0.transaction()?;
+        let Some(event) = event_of(&transaction, order_id)? else { return Ok(None) };
+        let mut statement = transaction.prepare_cached("SELECT outcome FROM deliveries WHERE order_id = ?1")?;
+        let outcomes = statement
+            .query_map(params![order_id.0], |row| row.get::<_, String>(0))?
+            .map(|json| parse_outcome(&json?))
+            .collect::<Result<_, _>>()?;
+        Ok(Some((event, outcomes)))
+    }
+
+    async fn outbox(&mut self, after: Seq, limit: u32) -> Result<Vec<Entry>, StoreFault> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT seq, event, traceparent FROM outbox JOIN orders USING (seq) WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![signed(after), limit], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
+        })?;
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for row in rows {
+            let (seq, body, traceparent) = row?;
+            let event = parse_event(&body)?;
+            bytes += body.len();
+            entries.push(Entry {
+                seq: unsigned(seq),
+                event_id: event.event_id,
+                correlation_id: event.correlation_id.as_str().to_owned(),
+                trace: TraceParent::parse(&traceparent).unwrap_or_else(TraceParent::root),
+                accepted_at: event.occurred_at,
+                body: body.into(),
+            });
+            if bytes >= OUTBOX_BYTES {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn backlog(&mut self) -> Result<Backlog, StoreFault> {
+        let (events, first): (i64, Option<i64>) =
+            self.0.query_row("SELECT count(*), min(seq) FROM outbox", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let last: Option<i64> = self
+            .0
+            .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'orders'", [], |row| row.get(0))
+            .optional()?;
+        let oldest_at: Option<i64> = self
+            .0
+            .query_row("SELECT created_at FROM orders WHERE seq = ?1", params![first], |row| row.get(0))
+            .optional()?;
+        Ok(Backlog {
+            events: unsigned(events),
+            first: first.map(unsigned),
+            last: unsigned(last.unwrap_or(0)),
+            oldest_at: oldest_at.and_then(|micros| Timestamp::from_microsecond(micros).ok()),
+        })
+    }
+}
+
+/// Order, outbox and idempotency key, in the caller's transaction.
+fn accept(transaction: &Transaction<'_>, placed: &Placed) -> Result<Stored, StoreFault> {
+    if let Some(idempotency) = &placed.idempotency
+        && let Some(earlier) = earlier(transaction, idempotency)?
+    {
+        return Ok(earlier);
+    }
+    let event = &placed.event;
+    let body = event.encode().map_err(|fault| StoreFault::Database(format!("cannot encode an event: {fault}")))?;
+    transaction
+        .prepare_cached("INSERT INTO orders (order_id, created_at, event, traceparent) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![event.order_id.0, event.occurred_at.as_microsecond(), body, placed.trace.to_string()])?;
+    let seq = transaction.last_insert_rowid();
+    transaction.prepare_cached("INSERT INTO outbox (seq) VALUES (?1)")?.execute(params![seq])?;
+    if let Some(Idempotency { key, fingerprint }) = &placed.idempotency {
+        transaction
+            .prepare_cached(
+                "INSERT INTO idempotency_keys (scope, key, fingerprint, order_id, created_at) VALUES ('', ?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![key, fingerprint, event.order_id.0, event.occurred_at.as_microsecond()])?;
+    }
+    Ok(Stored::New(Box::new(Entry {
+        seq: unsigned(seq),
+        event_id: event.event_id,
+        correlation_id: event.correlation_id.as_str().to_owned(),
+        trace: placed.trace,
+        accepted_at: event.occurred_at,
+        body: body.into(),
+    })))
+}
+
+/// What the same key was used for before.
+fn earlier(transaction: &Transaction<'_>, idempotency: &Idempotency) -> Result<Option<Stored>, StoreFault> {
+    let known: Option<([u8; 32], Uuid)> = transaction
+        .prepare_cached("SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = '' AND key = ?1")?
+        .query_row(params![idempotency.key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((fingerprint, order_id)) = known else { return Ok(None) };
+    if fingerprint != idempotency.fingerprint {
+        return Ok(Some(Stored::KeyReused));
+    }
+    let order_id = OrderId(order_id);
+    let event = event_of(transaction, order_id)?
+        .ok_or_else(|| StoreFault::Database(format!("order {order_id} of an idempotency key is missing")))?;
+    Ok(Some(Stored::Replayed(Receipt { order_id, correlation_id: event.correlation_id, replayed: true })))
+}
+
+/// Deletes from the outbox what was published. Confirms come nearly in order, so that runs of
+/// neighbours go in one statement.
+fn mark(transaction: &Transaction<'_>, published: &[Seq]) -> Result<(), StoreFault> {
+    let mut seqs = published.to_vec();
+    seqs.sort_unstable();
+    let mut statement = transaction.prepare_cached("DELETE FROM outbox WHERE seq BETWEEN ?1 AND ?2")?;
+    for run in seqs.chunk_by(|a, b| b - a <= 1) {
+        if let (Some(first), Some(last)) = (run.first(), run.last()) {
+            statement.execute(params![signed(*first), signed(*last)])?;
+        }
+    }
+    Ok(())
+}
+
+/// One ledger row for each delivery, written once in the usual case.
+fn record(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<(), StoreFault> {
+    let inserted = transaction
+        .prepare_cached(
+            "INSERT INTO deliveries (order_id, destination, status, outcome) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![outcome.order_id.0, outcome.destination, outcome.status.as_str(), to_json(outcome)?])?;
+    if inserted == 1 {
+        return Ok(());
+    }
+    let known: String = transaction
+        .prepare_cached("SELECT outcome FROM deliveries WHERE order_id = ?1 AND destination = ?2")?
+        .query_row(params![outcome.order_id.0, outcome.destination], |row| row.get(0))?;
+    let truth = merge(parse_outcome(&known)?, outcome.clone());
+    transaction
+        .prepare_cached("UPDATE deliveries SET status = ?3, outcome = ?4 WHERE order_id = ?1 AND destination = ?2")?
+        .execute(params![truth.order_id.0, truth.destination, truth.status.as_str(), to_json(&truth)?])?;
+    Ok(())
+}
+
+fn event_of(transaction: &Transaction<'_>, order_id: OrderId) -> Result<Option<OrderCreated>, StoreFault> {
+    let body: Option<Vec<u8>> = transaction
+        .prepare_cached("SELECT event FROM orders WHERE order_id = ?1")?
+        .query_row(params![order_id.0], |row| row.get(0))
+        .optional()?;
+    body.map(|body| parse_event(&body)).transpose()
+}
+
+fn parse_event(body: &[u8]) -> Result<OrderCreated, StoreFault> {
+    match event::decode(body) {
+        Ok(Decoded::OrderCreated(event)) => Ok(*event),
+        Ok(Decoded::Unknown { event_type }) => Err(StoreFault::Database(format!("a stored event is a {event_type}"))),
+        Err(fault) => Err(StoreFault::Database(format!("a stored event is {fault}"))),
+    }
+}
+
+fn parse_outcome(json: &str) -> Result<Outcome, StoreFault> {
+    serde_json::from_str(json)
+        .map_err(|fault| StoreFault::Database(format!("a stored outcome cannot be read: {fault}")))
+}
+
+fn to_json(outcome: &Outcome) -> Result<String, StoreFault> {
+    serde_json::to_string(outcome).map_err(|fault| StoreFault::Database(format!("cannot encode an outcome: {fault}")))
+}
+
+/// SQLite counts in signed integers, from 1.
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::conformance, *};
+
+    /// A database of its own, removed at the end.
+    struct Scratch(std::path::PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            Self(std::env::temp_dir().join(format!("tandem-store-{}.db", Uuid::new_v4())))
+        }
+
+        fn open(&self) -> Sqlite {
+            Sqlite::open(&self.0).unwrap()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{suffix}", self.0.display()));
+            }
+        }
+    }
+
+    macro_rules! conforms {
+        ($($name:ident),* $(,)?) => {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let scratch = Scratch::new();
+                    conformance::$name(&mut scratch.open()).await;
+                }
+            )*
+        };
+    }
+
+    conforms!(
+        an_accepted_order_waits_in_the_outbox_until_it_is_marked,
+        one_key_is_one_order,
+        the_ledger_tells_one_truth,
+        a_failed_transaction_stores_nothing,
+    );
+
+    #[test]
+    fn a_commit_is_flushed_to_the_disk_before_it_returns() {
+        let scratch = Scratch::new();
+        let connection = scratch.open().0;
+        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        let full: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!((mode.as_str(), full), ("wal", 2));
+    }
+
+    #[tokio::test]
+    async fn a_place_is_never_given_twice() {
+        let scratch = Scratch::new();
+        let mut store = scratch.open();
+        conformance::an_accepted_order_waits_in_the_outbox_until_it_is_marked(&mut store).await;
+        let before = store.backlog().await.unwrap().last;
+        store.0.execute_batch("DELETE FROM outbox; DELETE FROM orders").unwrap();
+        assert_eq!(store.backlog().await.unwrap().last, before);
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_a_known_one_is_opened_again() {
+        let scratch = Scratch::new();
+        drop(scratch.open());
+        let store = scratch.open();
+        store.0.pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(Sqlite::open(&scratch.0), Err(StoreFault::NewerSchema { found: 99, .. })));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let Err(fault) = Sqlite::open(Path::new("/nowhere/tandem.db")) else { panic!("opened") };
+        assert!(fault.to_string().contains("/nowhere/tandem.db"), "{fault}");
+    }
+}
