@@ -39,6 +39,9 @@ pub struct OrderCreated {
     pub occurred_at: Timestamp,
 }
 
+/// Longest part of an unknown event type that is kept, in characters: it comes from outside.
+const MAX_EVENT_TYPE_CHARS: usize = 64;
+
 /// What a body on a queue turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded {
@@ -46,15 +49,32 @@ pub enum Decoded {
     OrderCreated(Box<OrderCreated>),
     /// A well-formed event of a type this version does not know.
     Unknown {
-        /// Its `event_type`.
+        /// The beginning of its `event_type`.
         event_type: String,
     },
 }
 
-/// A body that is no event at all.
-#[derive(Debug, thiserror::Error)]
-#[error("not a readable event: {0}")]
-pub struct Unreadable(#[from] serde_json::Error);
+/// A body that is not what it should be. Says where and never what: the parser's own words quote the
+/// body, which has no place in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unreadable: {kind} at line {line}, column {column}")]
+pub struct Unreadable {
+    kind: &'static str,
+    line: usize,
+    column: usize,
+}
+
+impl From<serde_json::Error> for Unreadable {
+    fn from(fault: serde_json::Error) -> Self {
+        let kind = match fault.classify() {
+            serde_json::error::Category::Io => "input broke off",
+            serde_json::error::Category::Syntax => "no JSON",
+            serde_json::error::Category::Data => "JSON of another shape",
+            serde_json::error::Category::Eof => "JSON that breaks off",
+        };
+        Self { kind, line: fault.line(), column: fault.column() }
+    }
+}
 
 impl OrderCreated {
     /// The bytes that go on the wire, and into the store, once.
@@ -116,15 +136,17 @@ pub fn decode(body: &[u8]) -> Result<Decoded, Unreadable> {
                 occurred_at: read.occurred_at,
             })));
         }
-        Ok(read) => return Ok(Decoded::Unknown { event_type: read.event_type }),
+        Ok(read) => return Ok(unknown(&read.event_type)),
         Err(fault) => fault,
     };
     match serde_json::from_slice::<Envelope>(body) {
-        Ok(envelope) if envelope.event_type != ORDER_CREATED => {
-            Ok(Decoded::Unknown { event_type: envelope.event_type })
-        }
-        _ => Err(Unreadable(fault)),
+        Ok(envelope) if envelope.event_type != ORDER_CREATED => Ok(unknown(&envelope.event_type)),
+        _ => Err(fault.into()),
     }
+}
+
+fn unknown(event_type: &str) -> Decoded {
+    Decoded::Unknown { event_type: event_type.chars().take(MAX_EVENT_TYPE_CHARS).collect() }
 }
 
 /// The current time, to the microsecond: the precision that is stored and shown.
@@ -169,6 +191,12 @@ mod tests {
         let decoded = decode(br#"{"event_type":"OrderCancelled","x":1}"#)?;
         assert_eq!(decoded, Decoded::Unknown { event_type: "OrderCancelled".into() });
         Ok(())
+    }
+
+    #[test]
+    fn why_a_body_is_unreadable_never_quotes_it() {
+        let Err(fault) = decode(br#"{"event_type":"OrderCreated","items":"hush"}"#) else { panic!("taken") };
+        assert!(!fault.to_string().contains("hush"), "{fault}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use common::{
         delivery::{Delivery, Settlement, Unsettled},
         supervisor::Session,
     },
+    event::Unreadable,
     health::Component,
     outcome::{Outcome, Report},
     telemetry::metrics::Metrics,
@@ -132,6 +133,7 @@ impl Ledger {
         let report = match serde_json::from_slice::<Report>(&delivery.body) {
             Ok(report) => report,
             Err(fault) => {
+                let fault = Unreadable::from(fault);
                 self.metrics.unreadable.inc();
                 let message_id = delivery.message_id.map(tracing::field::display);
                 tracing::warn!(message_id, %fault, "dead-lettered, an unreadable report");

@@ -140,7 +140,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use common::{event::EventId, trace_context::TraceParent};
+    use common::{event::EventId, order::OrderId, trace_context::TraceParent};
 
     use super::*;
 
@@ -148,6 +148,7 @@ mod tests {
         seqs.map(|seq| Entry {
             seq,
             event_id: EventId::fresh(),
+            order_id: OrderId::new(),
             correlation_id: String::new(),
             trace: TraceParent::root(),
             accepted_at: common::event::now(),

@@ -226,7 +226,7 @@ impl Relay {
                 let micros = u64::try_from(now - entry.accepted_at.as_microsecond()).unwrap_or(0);
                 self.metrics.accepted_to_published_seconds.observe(Duration::from_micros(micros).as_secs_f64());
                 tracing::debug!(
-                    event_id = %entry.event_id.0, correlation_id = entry.correlation_id, "published"
+                    order_id = %entry.order_id, correlation_id = entry.correlation_id, "published"
                 );
             }
         }

@@ -77,6 +77,8 @@ pub struct Entry {
     pub seq: Seq,
     /// Its id, which becomes the message's.
     pub event_id: EventId,
+    /// The order it speaks of.
+    pub order_id: OrderId,
     /// The request it belongs to.
     pub correlation_id: String,
     /// The caller, for the trace.

@@ -39,7 +39,15 @@ pub fn check_url(url: &SecretString) -> Result<(), String> {
 
 fn parse(url: &SecretString) -> Result<AMQPUri, String> {
     let wanted = "must be a URL such as amqp://user:password@host:5672/%2f (special characters percent-encoded)";
-    let mut uri: AMQPUri = url.expose_secret().parse().map_err(|_| wanted.to_owned())?;
+    let url = url.expose_secret();
+    // The parser fills in a host that is missing, and then credentials go to the wrong one.
+    let rest = url.strip_prefix("amqp://").or_else(|| url.strip_prefix("amqps://")).ok_or(wanted)?;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    if host.is_empty() || host.starts_with(':') {
+        return Err(wanted.to_owned());
+    }
+    let mut uri: AMQPUri = url.parse().map_err(|_| wanted.to_owned())?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     uri.query.frame_max.get_or_insert(FRAME_MAX);
     Ok(uri)
@@ -98,5 +106,37 @@ pub(super) async fn step<T>(
         Ok(Ok(value)) => Ok(value),
         Ok(Err(fault)) => Err(BrokerFault::from_client(doing, &fault)),
         Err(_) => Err(BrokerFault::Overdue { doing, seconds: STEP_TIMEOUT.as_secs() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_scheme_and_host() {
+        for good in ["amqp://localhost", "amqp://u:p@h:5672/%2f", "amqps://h/v?heartbeat=5", "amqp://u:p@[::1]:5672/"] {
+            assert_eq!(check_url(&good.into()), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "localhost",
+            "http://h",
+            "amqp:/u:hush@h",
+            "amqp://",
+            "amqp:///v",
+            "amqp://u:hush@",
+            "amqp://u:hush@:5672",
+        ] {
+            let Err(fault) = check_url(&bad.into()) else { panic!("{bad} was taken") };
+            assert!(!fault.contains("hush"));
+        }
+    }
+
+    #[test]
+    fn what_the_url_does_not_say_has_our_defaults() {
+        let query = |url: &str| parse(&url.into()).map(|uri| (uri.query.heartbeat, uri.query.frame_max));
+        assert_eq!(query("amqp://h"), Ok((Some(HEARTBEAT_SECONDS), Some(FRAME_MAX))));
+        assert_eq!(query("amqp://h?heartbeat=3&frame_max=4096"), Ok((Some(3), Some(4_096))));
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct InHand {
     /// The known ones, oldest first: the bound on how many are remembered.
     known_since: VecDeque<EventId>,
     remember: usize,
+    /// Ended in a back-off, because the process must end.
+    interrupted: Vec<EventId>,
 }
 
 /// What is to be done with a delivery.
@@ -52,17 +54,13 @@ impl InHand {
             known: HashMap::new(),
             known_since: VecDeque::new(),
             remember,
+            interrupted: Vec::new(),
         }
     }
 
     /// How many are being attempted.
     pub(super) fn running(&self) -> usize {
         self.tasks.len()
-    }
-
-    /// The events that are being attempted.
-    pub(super) fn events(&self) -> impl Iterator<Item = EventId> {
-        self.running.keys().copied()
     }
 
     /// Forgets what was owed on a connection that is gone.
@@ -110,6 +108,7 @@ impl InHand {
             }
             Some(Ok(Ended::Interrupted(event))) => {
                 self.running.remove(&event);
+                self.interrupted.push(event);
                 None
             }
             // Panics are caught within; an aborted task ends when the process does.
@@ -118,10 +117,13 @@ impl InHand {
         }
     }
 
-    /// Ends whatever still runs, at once.
-    pub(super) async fn abandon(&mut self) {
+    /// Ends whatever still runs, at once, and tells which events were left: these, and those that
+    /// were interrupted before.
+    pub(super) async fn abandon(&mut self) -> Vec<EventId> {
         self.tasks.shutdown().await;
-        self.running.clear();
+        let mut left = std::mem::take(&mut self.interrupted);
+        left.extend(self.running.drain().map(|(event, _)| event));
+        left
     }
 
     fn remember(&mut self, outcome: &Arc<Outcome>) {

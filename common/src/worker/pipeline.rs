@@ -121,10 +121,11 @@ impl<D: Destination> Pipeline<D> {
                     metrics.dead_lettered(Reason::Unreadable);
                     tracing::warn!(message_id, bytes = delivery.body.len(), %fault, "dead-lettered, unreadable");
                 }
-                Ok(other) => {
+                Ok(Decoded::Unknown { event_type }) => {
                     metrics.unknown_events.inc();
-                    tracing::debug!(message_id, ?other, "acknowledged, an event of an unknown type");
+                    tracing::debug!(message_id, event_type, "acknowledged, an event of an unknown type");
                 }
+                Ok(Decoded::OrderCreated(_)) => {}
             }
             consumer.settle(delivery.unsettled, settlement(end));
             return;
@@ -169,17 +170,17 @@ impl<D: Destination> Pipeline<D> {
         finished
     }
 
-    /// Ends what still runs and says what that is.
+    /// Ends what still runs, and says what was left.
     async fn abandon(&mut self) {
-        if self.in_hand.running() > 0 {
-            let events: Vec<_> = self.in_hand.events().map(|event| event.0.to_string()).collect();
+        let left = self.in_hand.abandon().await;
+        if !left.is_empty() {
+            let events: Vec<_> = left.iter().map(|event| event.0.to_string()).collect();
             tracing::warn!(
                 deliveries = events.len(),
                 events = events.join(" "),
-                "left unfinished at the end of the grace period; they are delivered again"
+                "left unfinished; they are delivered again"
             );
         }
-        self.in_hand.abandon().await;
     }
 
     fn gauge(&self) {

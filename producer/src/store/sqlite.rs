@@ -127,6 +127,7 @@ impl Backend for Sqlite {
             entries.push(Entry {
                 seq: unsigned(seq),
                 event_id: event.event_id,
+                order_id: event.order_id,
                 correlation_id: event.correlation_id.as_str().to_owned(),
                 trace: TraceParent::parse(&traceparent).unwrap_or_else(TraceParent::root),
                 accepted_at: event.occurred_at,
@@ -183,6 +184,7 @@ fn accept(transaction: &Transaction<'_>, placed: &Placed) -> Result<Stored, Stor
     Ok(Stored::New(Box::new(Entry {
         seq: unsigned(seq),
         event_id: event.event_id,
+        order_id: event.order_id,
         correlation_id: event.correlation_id.as_str().to_owned(),
         trace: placed.trace,
         accepted_at: event.occurred_at,
