@@ -1,0 +1,7 @@
+//! Tells the billing API of every order.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    common::worker::main::<worker_billing::Billing>()
+}
