@@ -58,11 +58,7 @@ impl CommonConfig {
             "json" => Ok(LogFormat::Json),
             _ => Err("must be text or json".to_owned()),
         });
-        let log_level = settings.parsed("LOG_LEVEL", |text| {
-            text.parse::<tracing_subscriber::filter::Targets>()
-                .map(|_| text.to_owned())
-                .map_err(|fault| format!("must be a level or filter directives such as info,common=debug: {fault}"))
-        });
+        let log_level = settings.parsed("LOG_LEVEL", log_level);
         let shutdown_grace = settings.duration("SHUTDOWN_GRACE");
         if let Ok(url) = &amqp_url
             && let Err(detail) = crate::broker::check_url(url)
@@ -82,6 +78,17 @@ impl CommonConfig {
     }
 }
 
+/// A bare word that is no level would be taken for the name of a module, and silence everything.
+fn log_level(text: &str) -> Result<String, String> {
+    let wanted = "must be off, error, warn, info, debug or trace, or directives such as info,common=debug";
+    let level = |word: &str| matches!(word, "off" | "error" | "warn" | "info" | "debug" | "trace");
+    let directive =
+        |part: &str| level(part.split_once('=').map_or(part, |(_, word)| word).to_ascii_lowercase().as_str());
+    let spaced = text.split(',').any(|part| part.trim().contains(char::is_whitespace));
+    let parses = !spaced && text.parse::<tracing_subscriber::filter::Targets>().is_ok();
+    if parses && text.split(',').map(str::trim).all(directive) { Ok(text.to_owned()) } else { Err(wanted.to_owned()) }
+}
+
 /// The longest name that leaves room for the suffixes of the queues in an AMQP short string (255 bytes).
 const MAX_EXCHANGE_BYTES: usize = 120;
 
@@ -92,5 +99,29 @@ fn exchange_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!("must be at most {MAX_EXCHANGE_BYTES} letters, digits, '-', '_' or '.', and not start with amq."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_level_is_a_level_or_directives() {
+        for good in ["info", "DEBUG", "off", "info,common=debug", "warn, producer::relay=trace"] {
+            assert!(log_level(good).is_ok(), "{good}");
+        }
+        for bad in ["verbose", "", "info,", "common", "common=loud", "info common=debug"] {
+            assert!(log_level(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_exchange_leaves_room_for_the_names_of_its_queues() {
+        assert!(exchange_name("orders").is_ok());
+        assert!(exchange_name(&"x".repeat(120)).is_ok());
+        for bad in [&"x".repeat(121), "amq.orders", "a b", "ä"] {
+            assert!(exchange_name(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -48,6 +48,21 @@ pub trait Destination: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<StatusCode, AttemptError>> + Send;
 }
 
+/// Whether a text can name a destination: 1 to 64 lower-case letters, digits and dashes, and no part
+/// of the broker's topology.
+#[must_use]
+pub const fn is_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut index = 0;
+    while index < bytes.len() {
+        if !(bytes[index].is_ascii_lowercase() || bytes[index].is_ascii_digit() || bytes[index] == b'-') {
+            return false;
+        }
+        index += 1;
+    }
+    !bytes.is_empty() && bytes.len() <= 64 && !matches!(bytes, b"outcomes" | b"dlx")
+}
+
 /// The defaults in which destinations differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Defaults {

@@ -145,6 +145,23 @@ pub fn decode(body: &[u8]) -> Result<Decoded, Unreadable> {
     }
 }
 
+/// What an unreadable event can still be known by.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Identity {
+    /// The event.
+    pub event_id: EventId,
+    /// The order it speaks of.
+    pub order_id: OrderId,
+    /// The request it belongs to.
+    pub correlation_id: CorrelationId,
+}
+
+/// Looks for the ids in a body that [`decode`] refuses, so that its order can be told of.
+#[must_use]
+pub fn identity(body: &[u8]) -> Option<Identity> {
+    serde_json::from_slice(body).ok()
+}
+
 fn unknown(event_type: &str) -> Decoded {
     Decoded::Unknown { event_type: event_type.chars().take(MAX_EVENT_TYPE_CHARS).collect() }
 }
@@ -190,6 +207,18 @@ mod tests {
     fn another_event_type_is_known_as_unknown() -> Result<(), Box<dyn std::error::Error>> {
         let decoded = decode(br#"{"event_type":"OrderCancelled","x":1}"#)?;
         assert_eq!(decoded, Decoded::Unknown { event_type: "OrderCancelled".into() });
+        Ok(())
+    }
+
+    #[test]
+    fn an_unreadable_event_may_still_name_its_order() -> Result<(), Box<dyn std::error::Error>> {
+        let event = sample()?;
+        let mut wire: serde_json::Value = serde_json::from_slice(&event.encode()?)?;
+        wire["items"] = serde_json::json!("broken");
+        let body = wire.to_string();
+        assert!(decode(body.as_bytes()).is_err());
+        assert_eq!(identity(body.as_bytes()).map(|identity| identity.order_id), Some(event.order_id));
+        assert_eq!(identity(b"not json"), None);
         Ok(())
     }
 

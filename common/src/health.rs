@@ -56,26 +56,37 @@ impl Health {
     /// Whether the process can do its work, and why not.
     #[must_use]
     pub fn readiness(&self) -> HealthReport {
-        self.report(|part| match &part.state {
-            State::Up => (ComponentStatus::Up, None),
-            State::Down(reason) => (ComponentStatus::Down, Some(reason.clone())),
-        })
+        self.report(
+            |part| part.kind,
+            |part| match &part.state {
+                State::Up => (ComponentStatus::Up, None),
+                State::Down(reason) => (ComponentStatus::Down, Some(reason.clone())),
+            },
+        )
     }
 
     /// Whether the process is alive: every part has shown a sign of life lately, connected or not.
     #[must_use]
     pub fn liveness(&self) -> HealthReport {
-        self.report(|part| {
-            let silent = part.seen.elapsed();
-            if silent < SIGN_OF_LIFE {
-                (ComponentStatus::Up, None)
-            } else {
-                (ComponentStatus::Down, Some(format!("no sign of life for {} s", silent.as_secs())))
-            }
-        })
+        // Whatever a part means for readiness: one that is stuck needs the process to be started again.
+        self.report(
+            |_| Kind::Required,
+            |part| {
+                let silent = part.seen.elapsed();
+                if silent < SIGN_OF_LIFE {
+                    (ComponentStatus::Up, None)
+                } else {
+                    (ComponentStatus::Down, Some(format!("no sign of life for {} s", silent.as_secs())))
+                }
+            },
+        )
     }
 
-    fn report(&self, look: impl Fn(&Part) -> (ComponentStatus, Option<String>)) -> HealthReport {
+    fn report(
+        &self,
+        kind: impl Fn(&Part) -> Kind,
+        look: impl Fn(&Part) -> (ComponentStatus, Option<String>),
+    ) -> HealthReport {
         let mut status = Readiness::Ready;
         let components = self
             .parts()
@@ -83,7 +94,7 @@ impl Health {
             .map(|(name, part)| {
                 let (component, reason) = look(part);
                 if component == ComponentStatus::Down {
-                    status = status.max(match part.kind {
+                    status = status.max(match kind(part) {
                         Kind::Required => Readiness::NotReady,
                         Kind::Tolerated => Readiness::Degraded,
                     });

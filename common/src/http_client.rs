@@ -1,6 +1,4 @@
-//! Calling a downstream API: one client per process, a cap on every answer.
-//!
-//! The deadline of a call is the worker's: it stands around the whole attempt.
+//! Calling a downstream API: one client per process, a deadline on every call, a cap on every answer.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +7,7 @@ use reqwest::{
     header::{HeaderMap, RETRY_AFTER},
     redirect,
 };
+use tokio::time::timeout;
 
 use crate::destination::AttemptError;
 
@@ -17,6 +16,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Idle connections are dropped before a usual server drops them (60 s and more), so that a call
 /// does not meet a connection that is just being closed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer's body is read, once its status is known. A body that stalls must not make an
+/// order that was accepted look unanswered.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_millis(500);
 /// How much of an answer is read. Nothing in it is used; it is read so that the connection can be
 /// used again, and beyond this a new connection is cheaper.
 const MAX_ANSWER_BYTES: usize = 64 * 1_024;
@@ -25,6 +27,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1_024;
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     client: Client,
+    answer_within: Duration,
 }
 
 /// Why there is no client.
@@ -33,11 +36,12 @@ pub struct HttpClient {
 pub struct ClientError(String);
 
 impl HttpClient {
-    /// A client for the API at `url` that keeps up to `connections` idle connections.
+    /// A client for the API at `url` that keeps up to `connections` idle connections and gives a call
+    /// `answer_within`, from the look-up of the name to the status of the answer.
     ///
     /// # Errors
     /// No trusted certificates for `https`.
-    pub fn new(url: &Url, connections: usize) -> Result<Self, ClientError> {
+    pub fn new(url: &Url, connections: usize, answer_within: Duration) -> Result<Self, ClientError> {
         let failed = |fault: &dyn std::fmt::Display| ClientError(fault.to_string());
         let mut builder = Client::builder()
             .user_agent(concat!("tandem/", env!("CARGO_PKG_VERSION")))
@@ -51,11 +55,11 @@ impl HttpClient {
             .retry(reqwest::retry::never())
             .no_proxy();
         builder = if url.scheme() == "https" {
-            builder.tls_backend_preconfigured(tls().map_err(|fault| failed(&fault))?).https_only(true)
+            builder.tls_backend_preconfigured(tls()?).https_only(true)
         } else {
             without_tls(builder).map_err(|fault| failed(&fault))?
         };
-        builder.build().map(|client| Self { client }).map_err(|fault| failed(&fault))
+        builder.build().map(|client| Self { client, answer_within }).map_err(|fault| failed(&fault))
     }
 
     /// A POST to be filled in and handed to [`HttpClient::send`].
@@ -70,22 +74,26 @@ impl HttpClient {
     /// # Errors
     /// [`AttemptError`], by status or by what broke.
     pub async fn send(&self, request: RequestBuilder) -> Result<StatusCode, AttemptError> {
-        let mut answer = request.send().await.map_err(|fault| unanswered(&fault))?;
+        let mut answer = match timeout(self.answer_within, request.send()).await {
+            Ok(answer) => answer.map_err(|fault| unanswered(&fault))?,
+            Err(_) => return Err(no_answer_within(self.answer_within)),
+        };
         let status = answer.status();
         let retry_after = retry_after(answer.headers(), SystemTime::now());
         let mut read = 0;
-        // The status is the answer; a body that breaks off changes nothing about it.
-        while let Ok(Some(chunk)) = answer.chunk().await {
-            read += chunk.len();
-            if read > MAX_ANSWER_BYTES {
-                break;
+        // The status is the answer; a body that breaks off or stalls changes nothing about it.
+        let body = async {
+            while let (true, Ok(Some(chunk))) = (read <= MAX_ANSWER_BYTES, answer.chunk().await) {
+                read += chunk.len();
             }
-        }
+        };
+        let _ = timeout(BODY_TIMEOUT, body).await;
         classify(status, retry_after)
     }
 }
 
-/// The address of `path` below the base address of an API, which may have a path of its own.
+/// The address of `path` below the base address of an API, which may have a path of its own. A
+/// path is all that `path` can be: a question mark in it is escaped.
 #[must_use]
 pub fn below(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
@@ -115,14 +123,22 @@ pub fn classify(status: StatusCode, retry_after: Option<Duration>) -> Result<Sta
 
 /// A call without an answer may have had its effect, so it is never given up for certain: transient.
 fn unanswered(fault: &reqwest::Error) -> AttemptError {
-    let error = if fault.is_timeout() {
-        "timeout".to_owned()
-    } else if fault.is_connect() {
+    if fault.is_builder() {
+        let error = Some(format!("the request cannot be made: {}", innermost(fault)));
+        return AttemptError::Permanent { status: None, error };
+    }
+    let error = if fault.is_connect() {
         format!("connection failed: {}", innermost(fault))
     } else {
         format!("connection broke: {}", innermost(fault))
     };
     AttemptError::Transient { status: None, error: Some(error), retry_after: None }
+}
+
+/// The failure of a call that took too long: the API may have acted.
+pub(crate) fn no_answer_within(deadline: Duration) -> AttemptError {
+    let error = Some(format!("no answer within {deadline:?}"));
+    AttemptError::Transient { status: None, error, retry_after: None }
 }
 
 /// The cause at the bottom, which is what a person needs, and which never holds the URL.
@@ -143,11 +159,17 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     httpdate::parse_http_date(text).ok()?.duration_since(now).ok()
 }
 
-fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
+fn tls() -> Result<rustls::ClientConfig, ClientError> {
     let mut roots = rustls::RootCertStore::empty();
-    // Certificates that cannot be read are skipped, as every client does; with none, calls fail by name.
+    // Single certificates that cannot be read are skipped, as every client does.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    client_config(roots)
+    if roots.is_empty() {
+        return Err(ClientError(
+            "no trusted certificates found for https: install ca-certificates, or name a bundle by SSL_CERT_FILE"
+                .to_owned(),
+        ));
+    }
+    client_config(roots).map_err(|fault| ClientError(fault.to_string()))
 }
 
 /// A client for plain `http`: loading the system's certificates costs time and memory that it has

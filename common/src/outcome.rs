@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    event::EventId,
+    event::{EventId, Identity, now},
     order::{CorrelationId, OrderId},
 };
 
@@ -100,6 +100,23 @@ pub struct Outcome {
     pub attempts: Vec<Attempt>,
     /// When the end was known.
     pub settled_at: Timestamp,
+}
+
+impl Outcome {
+    /// The outcome of an event that cannot be read, except for its ids.
+    #[must_use]
+    pub fn unreadable(Identity { event_id, order_id, correlation_id }: Identity, destination: &str) -> Self {
+        Self {
+            event_id,
+            order_id,
+            correlation_id,
+            destination: destination.to_owned(),
+            status: OutcomeStatus::DeadLettered,
+            reason: Some(Reason::Unreadable),
+            attempts: Vec::new(),
+            settled_at: now(),
+        }
+    }
 }
 
 /// What travels on the outcomes queue: outcomes gathered into one message, because a message each

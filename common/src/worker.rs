@@ -12,7 +12,7 @@ mod pipeline;
 mod report;
 mod settle;
 
-use std::{marker::PhantomData, process::ExitCode};
+use std::{marker::PhantomData, process::ExitCode, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,7 @@ pub use config::{WorkerConfig, worker_settings};
 use crate::{
     broker::{Broker, supervisor, topology::Names},
     config::{CommonConfig, Faults, Setting, Settings},
-    destination::Destination,
+    destination::{Destination, is_name},
     health::{Health, Kind},
     http,
     http_client::HttpClient,
@@ -29,9 +29,13 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
+/// How long answers about health and metrics may take once the drain is over.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// The whole `main` of a worker.
 #[must_use]
 pub fn main<D: Destination>() -> ExitCode {
+    const { assert!(is_name(D::NAME), "a destination's name is 1 to 64 of a-z, 0-9 and '-'") };
     process::main::<Worker<D>>()
 }
 
@@ -68,7 +72,7 @@ impl<D: Destination> Process for Worker<D> {
         let health = Health::default();
         let metrics = Metrics::default();
         let server = http::bind(common.http_addr).await?;
-        let client = HttpClient::new(D::url(&destination), worker.concurrency)?;
+        let client = HttpClient::new(D::url(&destination), worker.concurrency, worker.retry.attempt_timeout)?;
         let names = Names::new(common.exchange);
         let broker = Broker::new(common.amqp_url, D::BINARY, names);
         let pipeline = pipeline::Pipeline::new(
@@ -83,7 +87,7 @@ impl<D: Destination> Process for Worker<D> {
 
         // Health is served until the drain is over: an orchestrator watches it.
         let drained = CancellationToken::new();
-        let served = tokio::spawn(server.run(routes, drained.clone(), common.shutdown_grace));
+        let served = tokio::spawn(server.run(routes, drained.clone(), LAST_ANSWERS));
         let ended = supervisor::supervise(pipeline, consumer, shutdown).await;
         drained.cancel();
         served.await?;

@@ -23,7 +23,7 @@ use crate::{
     outbox::Outbox,
     relay::{Relay, RelayMetrics},
     status::{DeliveryView, OrderView, fold},
-    store::{Backend as _, Reads, Sqlite, StoreFault, WriterMetrics, Writes},
+    store::{Backend as _, Known, Reads, Sqlite, StoreFault, WriterMetrics, Writes},
 };
 
 impl Process for Config {
@@ -55,11 +55,11 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
 
     let server = common::http::bind(common.http_addr).await?;
     let Database::Sqlite(path) = database;
-    let mut first = Sqlite::open(&path)?;
+    let mut first = Sqlite::open(&path, &destinations)?;
     let backlog = first.backlog().await?;
     let (committed, groups) = mpsc::unbounded_channel();
     let (writes, writer) = Writes::start(first, intake_queue, committed, WriterMetrics::register(&metrics))?;
-    let (reads, reader) = Reads::start(Sqlite::open(&path)?)?;
+    let (reads, reader) = Reads::start(Sqlite::open(&path, &destinations)?)?;
 
     let outbox = Arc::new(Outbox::new(backlog, outbox_limit));
     let taken = backlog.first.map_or(backlog.last, |first| first - 1);
@@ -101,7 +101,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         let ((reads, outbox), gauges) = (scraped.clone(), gauges.clone());
         async move { gauges.measure(&reads, &outbox).await }
     });
-    let orders = Orders { reads, destinations: destinations.clone() };
+    let orders = Orders(reads);
     let router = http::router(intake, orders, destinations, &metrics, operations);
     server.run(router, shutdown, grace).await;
 
@@ -137,17 +137,14 @@ async fn join(thread: JoinHandle<()>) {
 
 /// Orders as they are shown.
 #[derive(Clone, Debug)]
-struct Orders {
-    reads: Reads,
-    destinations: Vec<String>,
-}
+struct Orders(Reads);
 
 impl Show for Orders {
     async fn order(&self, order_id: OrderId) -> Result<Option<OrderView>, StoreFault> {
-        let Some((event, outcomes)) = self.reads.order(order_id).await? else { return Ok(None) };
-        // Every destination configured now, and every one that has been told before.
+        let Some(Known { event, destinations, outcomes }) = self.0.order(order_id).await? else { return Ok(None) };
+        // Whoever was to be told when the order was accepted, and whoever else was told meanwhile.
         let mut deliveries: BTreeMap<_, _> =
-            self.destinations.iter().map(|name| (name.clone(), DeliveryView::pending())).collect();
+            destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect();
         for outcome in outcomes {
             deliveries.insert(outcome.destination.clone(), DeliveryView::from(outcome));
         }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use common::config::{CommonConfig, Faults, Setting, Settings, common_settings};
+use common::{
+    config::{CommonConfig, Faults, Setting, Settings, common_settings},
+    destination::is_name,
+};
 use secrecy::ExposeSecret as _;
 
 /// What the producer is told.
@@ -99,17 +102,12 @@ fn database(url: &str) -> Result<Database, String> {
 
 fn destinations(text: &str) -> Result<Vec<String>, String> {
     const MOST: usize = 32;
-    const LONGEST: usize = 64;
     let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
-    let plain = |name: &String| {
-        (1..=LONGEST).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    };
-    if names.len() > MOST || !names.iter().all(plain) {
-        return Err(format!("must be 1 to {MOST} names of lower-case letters, digits and '-', with commas between"));
-    }
-    if let Some(reserved) = names.iter().find(|name| matches!(name.as_str(), "outcomes" | "dlx")) {
-        return Err(format!("{reserved} is the name of a part of the broker's topology, choose another"));
+    if names.len() > MOST || !names.iter().all(|name| is_name(name)) {
+        return Err(format!(
+            "must be 1 to {MOST} names of lower-case letters, digits and '-', with commas between; \
+             outcomes and dlx name parts of the broker's topology"
+        ));
     }
     if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
         return Err(format!("{} is named twice", twice.1));

@@ -119,7 +119,10 @@ impl Ledger {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 // Before the rest: a busy ledger must not look dead.
-                _ = health_tick.tick() => component.up(),
+                _ = health_tick.tick() => {
+                    consumer.check()?;
+                    component.up();
+                }
                 Some((unsettled, recorded)) = recording.next(), if !recording.is_empty() => {
                     settle(consumer, unsettled, recorded.is_ok());
                 }
@@ -151,7 +154,7 @@ impl Ledger {
 
     async fn drain(&self, mut consumer: Consumer, mut recording: Recording) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
-        consumer.cancel().await?;
+        consumer.cancel().await;
         while !recording.is_empty() {
             match timeout_at(deadline, recording.next()).await {
                 Ok(Some((unsettled, recorded))) => settle(&mut consumer, unsettled, recorded.is_ok()),

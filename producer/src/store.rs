@@ -70,6 +70,17 @@ pub enum Stored {
     KeyReused,
 }
 
+/// What is known of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The order, as the event that was published of it.
+    pub event: OrderCreated,
+    /// Who was to be told when it was accepted.
+    pub destinations: Vec<String>,
+    /// How deliveries of it ended.
+    pub outcomes: Vec<Outcome>,
+}
+
 /// An event in the outbox.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -112,10 +123,7 @@ pub trait Backend: Send + 'static {
     fn probe(&mut self) -> impl Future<Output = Result<(), StoreFault>> + Send;
 
     /// An order with the outcomes known of it.
-    fn order(
-        &mut self,
-        order_id: OrderId,
-    ) -> impl Future<Output = Result<Option<(OrderCreated, Vec<Outcome>)>, StoreFault>> + Send;
+    fn order(&mut self, order_id: OrderId) -> impl Future<Output = Result<Option<Known>, StoreFault>> + Send;
 
     /// Events in the outbox beyond `after`, oldest first: at least one if there is one, at most
     /// `limit`, and fewer where they are large.

@@ -8,7 +8,6 @@ use common::{
     order::{CustomerId, Items, OrderId},
 };
 use reqwest::{StatusCode, Url, header::HeaderValue};
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 /// The fulfillment API, ready to call.
@@ -51,11 +50,8 @@ impl Destination for Fulfillment {
 
     fn configure(settings: &mut Settings) -> Result<Config, Faults> {
         let url = settings.url("FULFILLMENT_API_URL");
-        let token = settings.secret("FULFILLMENT_API_TOKEN");
-        let (url, token) = (url?, token?);
-        let Some(partner_auth) = header_value(&token) else {
-            return Err(settings.fault("FULFILLMENT_API_TOKEN", "must consist of visible ASCII characters"));
-        };
+        let partner_auth = settings.secret_header("FULFILLMENT_API_TOKEN", "");
+        let (url, partner_auth) = (url?, partner_auth?);
         Ok(Config { url, partner_auth })
     }
 
@@ -75,10 +71,4 @@ impl Destination for Fulfillment {
             .json(&body);
         self.client.send(request).await
     }
-}
-
-fn header_value(token: &SecretString) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(token.expose_secret()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }

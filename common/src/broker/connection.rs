@@ -21,6 +21,18 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// frame size, a tenth of that at this one, at the same speed for messages of an order's size.
 const FRAME_MAX: u32 = 8_192;
 
+/// On connections that consume: the headers of a message must fit one frame, and strangers can write
+/// to a queue. A message that does not fit ends the connection each time it is delivered.
+const FRAME_MAX_CONSUMING: u32 = 32_768;
+
+/// What a connection is for. Publishing and consuming never share one: while the broker blocks
+/// publishers, nothing is written on a connection that has published, acknowledgements included.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Role {
+    Publish,
+    Consume,
+}
+
 /// Where the broker is and what things are called there.
 #[derive(Clone, Debug)]
 pub struct Broker {
@@ -49,7 +61,6 @@ fn parse(url: &SecretString) -> Result<AMQPUri, String> {
     }
     let mut uri: AMQPUri = url.parse().map_err(|_| wanted.to_owned())?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-    uri.query.frame_max.get_or_insert(FRAME_MAX);
     Ok(uri)
 }
 
@@ -66,10 +77,15 @@ impl Broker {
         &self.names
     }
 
-    /// Opens a connection that shows in the broker's management as `service:role`.
-    pub(super) async fn connect(&self, role: &str) -> Result<Connection, BrokerFault> {
+    /// Opens a connection that shows in the broker's management as `service:publish` or `service:consume`.
+    pub(super) async fn connect(&self, role: Role) -> Result<Connection, BrokerFault> {
         const DOING: &str = "connecting to the broker";
-        let uri = parse(&self.url).map_err(|cause| BrokerFault::Lost { doing: DOING, cause })?;
+        let mut uri = parse(&self.url).map_err(|cause| BrokerFault::Lost { doing: DOING, cause })?;
+        let (role, frame_max) = match role {
+            Role::Publish => ("publish", FRAME_MAX),
+            Role::Consume => ("consume", FRAME_MAX_CONSUMING),
+        };
+        uri.query.frame_max.get_or_insert(frame_max);
         let name = format!("{}:{role}", self.service);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let address = format!("{}:{}", uri.authority.host, uri.authority.port);
@@ -135,8 +151,8 @@ mod tests {
 
     #[test]
     fn what_the_url_does_not_say_has_our_defaults() {
-        let query = |url: &str| parse(&url.into()).map(|uri| (uri.query.heartbeat, uri.query.frame_max));
-        assert_eq!(query("amqp://h"), Ok((Some(HEARTBEAT_SECONDS), Some(FRAME_MAX))));
-        assert_eq!(query("amqp://h?heartbeat=3&frame_max=4096"), Ok((Some(3), Some(4_096))));
+        let heartbeat = |url: &str| parse(&url.into()).map(|uri| uri.query.heartbeat);
+        assert_eq!(heartbeat("amqp://h"), Ok(Some(HEARTBEAT_SECONDS)));
+        assert_eq!(heartbeat("amqp://h?heartbeat=3"), Ok(Some(3)));
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Broker, BrokerFault,
-    connection::{CLOSE_TIMEOUT, close, opened, step},
+    connection::{CLOSE_TIMEOUT, Role, close, opened, step},
     delivery::{Delivery, Settlement, Unsettled, Window},
     topology,
 };
@@ -60,7 +60,7 @@ impl Consumer {
         queue: String,
         prefetch: u16,
     ) -> Result<Self, BrokerFault> {
-        let connection = broker.connect("consume").await?;
+        let connection = broker.connect(Role::Consume).await?;
         topology::declare(&connection, broker.names(), destinations).await?;
         let channel = step("opening a channel", connection.create_channel()).await?;
         // Zero would mean without limit, and the client's buffer has none of its own.
@@ -95,6 +95,18 @@ impl Consumer {
             }
             Some(Err(fault)) => Err(BrokerFault::from_client("consuming", &fault)),
             None => Err(BrokerFault::ConsumerEnded { queue: self.queue.clone() }),
+        }
+    }
+
+    /// Whether the session still stands. Who takes no deliveries at present would not notice its end.
+    ///
+    /// # Errors
+    /// The connection or the channel is gone.
+    pub fn check(&self) -> Result<(), BrokerFault> {
+        if self.connection.status().connected() && self.channel.status().connected() {
+            Ok(())
+        } else {
+            Err(BrokerFault::Lost { doing: "consuming", cause: "the connection is gone".to_owned() })
         }
     }
 
@@ -144,13 +156,13 @@ impl Consumer {
     }
 
     /// Tells the broker to send nothing more. What was sent already and is not taken goes back when
-    /// the channel closes.
-    ///
-    /// # Errors
-    /// The session is over.
-    pub async fn cancel(&mut self) -> Result<(), BrokerFault> {
+    /// the channel closes. A broker that does not answer soon is not waited for.
+    pub async fn cancel(&mut self) {
         let tag = self.stream.tag();
-        step("cancelling the consumer", self.channel.basic_cancel(tag, BasicCancelOptions::default())).await
+        let cancelled = timeout(CLOSE_TIMEOUT, self.channel.basic_cancel(tag, BasicCancelOptions::default())).await;
+        if !matches!(cancelled, Ok(Ok(()))) {
+            tracing::debug!(queue = self.queue, "the consumer could not be cancelled");
+        }
     }
 
     /// Sends the remaining acknowledgements and closes channel and connection in good order, which

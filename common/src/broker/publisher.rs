@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::{
     Broker, BrokerFault,
-    connection::{close, opened, step},
+    connection::{Role, close, opened, step},
     topology,
 };
 use crate::trace_context::TraceParent;
@@ -89,7 +89,7 @@ impl<T: Send + 'static> Publisher<T> {
     }
 
     async fn steps(broker: &Broker, destinations: &[String]) -> Result<Self, BrokerFault> {
-        let connection = broker.connect("publish").await?;
+        let connection = broker.connect(Role::Publish).await?;
         topology::declare(&connection, broker.names(), destinations).await?;
         let channel = step("opening a channel", connection.create_channel()).await?;
         step("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;

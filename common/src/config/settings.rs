@@ -1,7 +1,8 @@
 //! Reading settings: flags over environment over default, every fault gathered.
 
-use std::{collections::HashMap, ffi::OsString, fmt::Display, path::Path, str::FromStr, time::Duration};
+use std::{collections::HashMap, fmt::Display, path::Path, str::FromStr, time::Duration};
 
+use reqwest::header::HeaderValue;
 use secrecy::SecretString;
 
 use super::{Fault, Faults, Setting, duration};
@@ -15,6 +16,8 @@ pub struct Source {
     pub env: HashMap<String, String>,
     /// Flags given on the command line, by the name of their setting.
     pub flags: HashMap<String, String>,
+    /// Environment variables whose value is no UTF-8.
+    pub unreadable: Vec<String>,
 }
 
 impl Source {
@@ -32,9 +35,17 @@ impl Source {
                 }
             }
         }
-        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let mut env = HashMap::new();
+        let mut unreadable = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => drop(env.insert(name, value)),
+                (Ok(name), Err(_)) => unreadable.push(name),
+                (Err(_), _) => {}
+            }
+        }
         let command = matches.subcommand_name().map(|_| Command::Healthcheck);
-        (Self { env: std::env::vars_os().filter_map(text).collect(), flags }, command)
+        (Self { env, flags, unreadable }, command)
     }
 }
 
@@ -153,6 +164,20 @@ impl Settings {
         self.parsed(name, |text| Ok(SecretString::from(text)))
     }
 
+    /// A secret that travels as the value of an HTTP header, after `prefix` (such as `"Bearer "`, or
+    /// nothing), marked so that no debug text shows it.
+    ///
+    /// # Errors
+    /// As [`Settings::parsed`].
+    pub fn secret_header(&mut self, name: &str, prefix: &str) -> Result<HeaderValue, Faults> {
+        self.parsed(name, |text| {
+            let mut value = HeaderValue::from_str(&format!("{prefix}{text}"))
+                .map_err(|_| "must consist of visible ASCII characters".to_owned())?;
+            value.set_sensitive(true);
+            Ok(value)
+        })
+    }
+
     /// Remembers a fault that only shows when several values are looked at together.
     pub fn fault(&mut self, name: &str, detail: impl Into<String>) -> Faults {
         let fault = Fault { variable: name.to_owned(), detail: detail.into() };
@@ -175,6 +200,10 @@ impl Settings {
             return Err("is not in this binary's table of settings".to_owned());
         };
         let file_name = format!("{name}_FILE");
+        if self.source.unreadable.iter().any(|variable| variable == name || (setting.secret && *variable == file_name))
+        {
+            return Err("is not valid UTF-8".to_owned());
+        }
         // A flag outranks the environment, whichever of the two forms it has.
         for level in [&self.source.flags, &self.source.env] {
             let given = |name: &str| level.get(name).filter(|value| !value.is_empty());
@@ -211,7 +240,7 @@ mod tests {
 
     fn settings(env: &[(&str, &str)], flags: &[(&str, &str)]) -> Settings {
         let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        Settings::new(Source { env: owned(env), flags: owned(flags) }, &TABLE)
+        Settings::new(Source { env: owned(env), flags: owned(flags), unreadable: Vec::new() }, &TABLE)
     }
 
     #[test]

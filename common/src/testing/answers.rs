@@ -75,6 +75,9 @@ pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut
         subject.api.answer_by(Answer::Bytes(bytes));
         report.note(sentence, answered(subject).await.and_then(|found| means(&found, meaning, status)));
     }
+    subject.api.answer_by(Answer::Stall(b"HTTP/1.1 200 So\r\nContent-Length: 9\r\n\r\n{"));
+    let stalled = answered(subject).await.and_then(|found| means(&found, Success, 200));
+    report.note("a 200 whose body stalls is a success, and is not waited for until the deadline", stalled);
     report.note("an answer of 32 MiB is a success, and is not read to its end", huge(subject).await);
     Ok(())
 }

@@ -29,6 +29,8 @@ pub(super) enum Answer {
     Reset,
     /// By a 200 with a body of [`HUGE_ANSWER_BYTES`].
     Huge,
+    /// By these bytes, and then nothing more.
+    Stall(&'static [u8]),
     /// Not at all.
     Silence,
     /// By a 200, once this many requests are here.
@@ -145,6 +147,10 @@ async fn serve(stream: &TcpStream, desk: &Desk) -> io::Result<()> {
                 let sent = huge(stream).await;
                 desk.huge_sent.send_replace(Some(sent));
                 return Ok(());
+            }
+            Answer::Stall(bytes) => {
+                write(stream, bytes).await?;
+                return std::future::pending().await;
             }
             Answer::Silence => std::future::pending().await,
         }

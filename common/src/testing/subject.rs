@@ -27,6 +27,8 @@ use crate::{
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Idle connections that the client keeps.
 const CONNECTIONS: usize = 16;
+/// The deadline of a call, which no answer of the suite comes near to.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// What an attempt came to.
 pub(super) type Answered = Result<StatusCode, AttemptError>;
@@ -71,7 +73,7 @@ impl<'a, D: Destination> Subject<'a, D> {
     /// Reads these settings as the worker does.
     pub(super) fn configured(env: HashMap<String, String>) -> Result<D::Config, Unconfigured> {
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            let mut settings = Settings::new(Source { env, flags: HashMap::new() }, &worker_settings::<D>());
+            let mut settings = Settings::new(Source { env, ..Source::default() }, &worker_settings::<D>());
             let config = D::configure(&mut settings);
             settings.finish()?;
             config
@@ -87,7 +89,7 @@ impl<'a, D: Destination> Subject<'a, D> {
     /// The destination with these settings.
     pub(super) fn made_with(env: HashMap<String, String>) -> Result<D, String> {
         let config = Self::configured(env).map_err(|fault| format!("`configure`: {fault}"))?;
-        let client = HttpClient::new(D::url(&config), CONNECTIONS).map_err(|fault| fault.to_string())?;
+        let client = HttpClient::new(D::url(&config), CONNECTIONS, ANSWER_WITHIN).map_err(|fault| fault.to_string())?;
         catch_unwind(AssertUnwindSafe(|| D::new(config, client)))
             .map_err(|panic| format!("`new` panicked: {}", words(&*panic)))
     }

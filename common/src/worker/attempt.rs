@@ -1,6 +1,6 @@
 //! Attempt and back off: from a decoded order to the end of its delivery.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
@@ -10,11 +10,17 @@ use super::metrics::WorkerMetrics;
 use crate::{
     destination::{AttemptError, Call, Destination},
     event::{EventId, OrderCreated, now},
+    http_client::{BODY_TIMEOUT, no_answer_within},
     idempotency,
     outcome::{Attempt, Outcome, OutcomeStatus, Reason},
     retry::RetryPolicy,
     trace_context::TraceParent,
 };
+
+/// What an attempt may take beyond its deadline and the reading of a body, before it is cut.
+const SLACK: Duration = Duration::from_millis(250);
+/// Longest error that is kept of an attempt, in characters.
+const MAX_ERROR_CHARS: usize = 200;
 
 /// How the work on one delivery ended.
 #[derive(Debug)]
@@ -45,7 +51,12 @@ impl<D: Destination> Attempts<D> {
         let last = match AssertUnwindSafe(self.until_final(&order, trace, &mut attempts)).catch_unwind().await {
             Ok(Some(last)) => last,
             Ok(None) => return Ended::Interrupted(order.event_id),
-            Err(_) => Some(Reason::WorkerPanic),
+            Err(_) => {
+                // Its call may have gone out: it counts.
+                let error = Some("the worker's code for this destination panicked".to_owned());
+                attempts.push(Attempt { at: now(), duration_ms: 0, status_code: None, error });
+                Some(Reason::WorkerPanic)
+            }
         };
         let outcome = Outcome {
             event_id: order.event_id,
@@ -98,27 +109,27 @@ impl<D: Destination> Attempts<D> {
     async fn once(&self, order: &OrderCreated, call: &Call) -> (Attempt, Result<(), AttemptError>) {
         let at = now();
         let started = Instant::now();
-        let result = timeout(self.retry.attempt_timeout, self.destination.attempt(order, call)).await;
+        // The client has the deadline; this is for code that does more than one call to it.
+        let outer = self.retry.attempt_timeout + BODY_TIMEOUT + SLACK;
+        let result = timeout(outer, self.destination.attempt(order, call)).await;
         let took = started.elapsed();
-        let (status_code, error, result) = match result {
-            Ok(Ok(status)) => (Some(status.as_u16()), None, Ok(())),
-            Ok(Err(fault)) => {
-                let (status, error) = match &fault {
-                    AttemptError::Transient { status, error, .. } | AttemptError::Permanent { status, error } => {
-                        (*status, error.clone())
-                    }
-                };
-                (status, error, Err(fault))
-            }
-            Err(_) => {
-                let error = format!("no answer within {:?}", self.retry.attempt_timeout);
-                (None, Some(error), Err(AttemptError::Transient { status: None, error: None, retry_after: None }))
+        let result = result.unwrap_or_else(|_| Err(no_answer_within(outer)));
+        let (status_code, error) = match &result {
+            Ok(status) => (Some(status.as_u16()), None),
+            Err(AttemptError::Transient { status, error, .. } | AttemptError::Permanent { status, error }) => {
+                (*status, error.as_deref().map(plain))
             }
         };
+        let result = result.map(|_| ());
         self.metrics.attempted(&result, took);
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         (Attempt { at, duration_ms, status_code, error }, result)
     }
+}
+
+/// An error as it may be logged and kept: one line of a bounded length.
+fn plain(error: &str) -> String {
+    error.chars().filter(|c| !c.is_control()).take(MAX_ERROR_CHARS).collect()
 }
 
 /// A dead letter is worth a line; a success is not, at a thousand a second.

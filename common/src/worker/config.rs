@@ -54,17 +54,17 @@ impl WorkerConfig {
         let attempt_timeout = settings.duration("REQUEST_TIMEOUT");
         let initial = settings.duration("BACKOFF_INITIAL");
         let max = settings.duration("BACKOFF_MAX");
+        if attempt_timeout == Ok(Duration::ZERO) {
+            settings.fault("REQUEST_TIMEOUT", "must be longer than nothing");
+        }
+        if let (Ok(initial), Ok(max)) = (&initial, &max)
+            && (initial.is_zero() || initial > max)
+        {
+            let wanted = format!("must be longer than nothing and at most BACKOFF_MAX ({max:?}), is {initial:?}");
+            settings.fault("BACKOFF_INITIAL", wanted);
+        }
         let (concurrency, max_attempts, attempt_timeout, initial, max) =
             (concurrency?, max_attempts?, attempt_timeout?, initial?, max?);
-        if attempt_timeout.is_zero() {
-            return Err(settings.fault("REQUEST_TIMEOUT", "must be longer than nothing"));
-        }
-        if initial.is_zero() || initial > max {
-            return Err(settings.fault(
-                "BACKOFF_INITIAL",
-                format!("must be longer than nothing and at most BACKOFF_MAX ({max:?}), is {initial:?}"),
-            ));
-        }
         let max_attempts = NonZeroU32::new(max_attempts).unwrap_or(NonZeroU32::MIN);
         let config = Self { concurrency, retry: RetryPolicy { max_attempts, attempt_timeout, initial, max } };
         let hold = config.longest_hold();

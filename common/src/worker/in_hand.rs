@@ -117,6 +117,13 @@ impl InHand {
         }
     }
 
+    /// Forgets a dead letter that was settled: when it comes again, somebody has sent it again.
+    pub(super) fn settled(&mut self, outcome: &Outcome) {
+        if outcome.status == OutcomeStatus::DeadLettered {
+            self.known.remove(&outcome.event_id);
+        }
+    }
+
     /// Ends whatever still runs, at once, and tells which events were left: these, and those that
     /// were interrupted before.
     pub(super) async fn abandon(&mut self) -> Vec<EventId> {

@@ -18,7 +18,7 @@ use crate::{
     destination::Destination,
     event::{self, Decoded},
     health::Component,
-    outcome::Reason,
+    outcome::{Outcome, Reason},
     trace_context::TraceParent,
 };
 
@@ -84,6 +84,7 @@ impl<D: Destination> Pipeline<D> {
                 () = shutdown.cancelled() => return Ok(()),
                 // Before the rest: a busy worker must not look dead.
                 _ = health_tick.tick() => {
+                    consumer.check()?;
                     reporter.check()?;
                     if reporter.blocked() {
                         component.down("the broker takes no reports at present (memory or disk alarm)");
@@ -97,7 +98,7 @@ impl<D: Destination> Pipeline<D> {
                     }
                     self.gauge();
                 }
-                confirmed = reporter.confirmed() => settle(consumer, confirmed?),
+                confirmed = reporter.confirmed() => self.settle(consumer, confirmed?),
                 delivery = consumer.next(), if self.in_hand.running() < self.config.concurrency => {
                     self.admit(consumer, reporter, delivery?);
                     self.gauge();
@@ -113,24 +114,31 @@ impl<D: Destination> Pipeline<D> {
         if delivery.redelivered {
             metrics.redelivered.inc();
         }
-        let decoded = event::decode(&delivery.body);
-        if let Some(end) = End::of_body(&decoded) {
-            let message_id = delivery.message_id.map(tracing::field::display);
-            match &decoded {
-                Err(fault) => {
-                    metrics.dead_lettered(Reason::Unreadable);
-                    tracing::warn!(message_id, bytes = delivery.body.len(), %fault, "dead-lettered, unreadable");
-                }
-                Ok(Decoded::Unknown { event_type }) => {
-                    metrics.unknown_events.inc();
-                    tracing::debug!(message_id, event_type, "acknowledged, an event of an unknown type");
-                }
-                Ok(Decoded::OrderCreated(_)) => {}
+        let message_id = delivery.message_id.map(tracing::field::display);
+        let order = match event::decode(&delivery.body) {
+            Ok(Decoded::OrderCreated(order)) => order,
+            Ok(Decoded::Unknown { event_type }) => {
+                metrics.unknown_events.inc();
+                tracing::debug!(message_id, event_type, "acknowledged, an event of an unknown type");
+                consumer.settle(delivery.unsettled, settlement(End::UnknownEvent));
+                return;
             }
-            consumer.settle(delivery.unsettled, settlement(end));
-            return;
-        }
-        let Ok(Decoded::OrderCreated(order)) = decoded else { return };
+            Err(fault) => {
+                metrics.dead_lettered(Reason::Unreadable);
+                let identity = event::identity(&delivery.body);
+                let order_id = identity.as_ref().map(|identity| tracing::field::display(identity.order_id));
+                tracing::warn!(message_id, order_id, bytes = delivery.body.len(), %fault, "dead-lettered, unreadable");
+                match identity {
+                    // Its order is told of it, like of any other dead letter.
+                    Some(identity) => {
+                        let outcome = Outcome::unreadable(identity, D::NAME);
+                        reporter.push(Arc::new(outcome), vec![delivery.unsettled]);
+                    }
+                    None => consumer.settle(delivery.unsettled, settlement(End::Unreadable)),
+                }
+                return;
+            }
+        };
         let event_id = order.event_id;
         match self.in_hand.admit(event_id, delivery.redelivered, delivery.unsettled) {
             Admission::Running => {}
@@ -146,18 +154,21 @@ impl<D: Destination> Pipeline<D> {
     /// Finishes what runs, within `grace`; takes nothing new.
     async fn drain(&mut self, mut consumer: Consumer, mut reporter: Reporter) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
-        consumer.cancel().await?;
+        consumer.cancel().await;
         let finished = timeout_at(deadline, async {
             while self.in_hand.running() > 0 || !reporter.idle() {
                 // In a drain nothing waits for company.
                 reporter.send();
+                consumer.flush();
+                let wake_at = [reporter.due(), consumer.flush_at()].into_iter().flatten().min();
                 tokio::select! {
                     finished = self.in_hand.finished() => {
                         if let Some((outcome, owed)) = finished {
                             reporter.push(outcome, owed);
                         }
                     }
-                    confirmed = reporter.confirmed() => settle(&mut consumer, confirmed?),
+                    confirmed = reporter.confirmed() => self.settle(&mut consumer, confirmed?),
+                    () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
                 }
             }
             Ok(())
@@ -183,17 +194,18 @@ impl<D: Destination> Pipeline<D> {
         }
     }
 
+    /// The one place where a delivery that was reported leaves the queue.
+    fn settle(&mut self, consumer: &mut Consumer, confirmed: Vec<Reported>) {
+        for Reported { outcome, owed } in confirmed {
+            for unsettled in owed {
+                consumer.settle(unsettled, settlement(End::Reported(outcome.status)));
+            }
+            self.in_hand.settled(&outcome);
+        }
+    }
+
     fn gauge(&self) {
         self.attempts.metrics.in_flight.set(i64::try_from(self.in_hand.running()).unwrap_or(i64::MAX));
-    }
-}
-
-/// The one place where a delivery that was attempted leaves the queue.
-fn settle(consumer: &mut Consumer, confirmed: Vec<Reported>) {
-    for Reported { outcome, owed } in confirmed {
-        for unsettled in owed {
-            consumer.settle(unsettled, settlement(End::Reported(outcome.status)));
-        }
     }
 }
 

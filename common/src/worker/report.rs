@@ -1,7 +1,7 @@
 //! Report: outcomes are gathered into few messages, and a delivery is settled only after the
 //! broker has confirmed its report.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -34,22 +34,29 @@ pub(super) struct Reported {
 pub(super) struct Reporter {
     publisher: Publisher<Vec<Reported>>,
     target: Target,
-    gathered: Vec<Reported>,
+    gathered: VecDeque<Reported>,
     due: Option<Instant>,
+    /// The broker refused a report: nothing is sent before.
+    paused_until: Option<Instant>,
 }
 
 impl Reporter {
     pub(super) fn new(publisher: Publisher<Vec<Reported>>, outcomes_queue: String) -> Self {
-        Self { publisher, target: Target::Queue(outcomes_queue), gathered: Vec::new(), due: None }
+        Self {
+            publisher,
+            target: Target::Queue(outcomes_queue),
+            gathered: VecDeque::new(),
+            due: None,
+            paused_until: None,
+        }
     }
 
     /// Takes an outcome; sends when a message is full.
     pub(super) fn push(&mut self, outcome: Arc<Outcome>, owed: Vec<Unsettled>) {
-        self.gathered.push(Reported { outcome, owed });
-        if self.gathered.len() >= Report::MAX_OUTCOMES {
+        self.gathered.push_back(Reported { outcome, owed });
+        self.due.get_or_insert_with(|| Instant::now() + LINGER);
+        if self.gathered.len() >= Report::MAX_OUTCOMES && self.paused_until.is_none() {
             self.send();
-        } else {
-            self.due.get_or_insert_with(|| Instant::now() + LINGER);
         }
     }
 
@@ -73,28 +80,35 @@ impl Reporter {
         self.publisher.check()
     }
 
-    /// Sends what is gathered.
+    /// Sends what is gathered, in messages of at most [`Report::MAX_OUTCOMES`], unless the broker has
+    /// just refused one: then when the pause is over.
     pub(super) fn send(&mut self) {
-        self.due = None;
-        if self.gathered.is_empty() {
+        if let Some(until) = self.paused_until
+            && until > Instant::now()
+        {
+            self.due = Some(until);
             return;
         }
+        self.paused_until = None;
+        self.due = None;
+        while !self.gathered.is_empty() {
+            let count = self.gathered.len().min(Report::MAX_OUTCOMES);
+            let outcomes = self.gathered.drain(..count).collect();
+            self.publish(outcomes);
+        }
+    }
+
+    fn publish(&mut self, outcomes: Vec<Reported>) {
         #[derive(Serialize)]
         struct Out<'a> {
             outcomes: Vec<&'a Outcome>,
         }
-        let gathered = std::mem::take(&mut self.gathered);
-        let out = Out { outcomes: gathered.iter().map(|reported| &*reported.outcome).collect() };
+        let out = Out { outcomes: outcomes.iter().map(|reported| &*reported.outcome).collect() };
         match serde_json::to_vec(&out) {
             Ok(body) => {
-                let message = Message {
-                    id: Uuid::now_v7(),
-                    kind: "Outcomes",
-                    correlation_id: None,
-                    trace: None,
-                    body: body.into(),
-                };
-                self.publisher.publish(&self.target, message, gathered);
+                let body = body.into();
+                let message = Message { id: Uuid::now_v7(), kind: "Outcomes", correlation_id: None, trace: None, body };
+                self.publisher.publish(&self.target, message, outcomes);
             }
             // The types hold nothing that JSON cannot. Unsettled, they would be delivered again.
             Err(fault) => tracing::error!(%fault, "a report cannot be written"),
@@ -108,7 +122,8 @@ impl Reporter {
         let resolved = self.publisher.resolved().await?;
         if !resolved.refused.is_empty() {
             self.gathered.extend(resolved.refused.into_iter().flatten());
-            self.due = Some(Instant::now() + REFUSED_PAUSE);
+            self.paused_until = Some(Instant::now() + REFUSED_PAUSE);
+            self.due = self.paused_until;
             tracing::warn!("the broker refused a report, its queue is full; sending it again");
         }
         Ok(resolved.confirmed.into_iter().flatten().collect())

@@ -1,10 +1,6 @@
 //! Settle: the one place that decides how a delivery leaves its queue.
 
-use crate::{
-    broker::delivery::Settlement,
-    event::{Decoded, Unreadable},
-    outcome::OutcomeStatus,
-};
+use crate::{broker::delivery::Settlement, outcome::OutcomeStatus};
 
 /// What is known of a delivery that is to leave the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,19 +9,8 @@ pub(super) enum End {
     Reported(OutcomeStatus),
     /// An event of a type this version does not know.
     UnknownEvent,
-    /// No event at all.
+    /// No event at all, and nothing in it that names an order.
     Unreadable,
-}
-
-impl End {
-    /// The end of a body that is not to be delivered, or nothing for one that is.
-    pub(super) fn of_body(decoded: &Result<Decoded, Unreadable>) -> Option<Self> {
-        match decoded {
-            Ok(Decoded::OrderCreated(_)) => None,
-            Ok(Decoded::Unknown { .. }) => Some(Self::UnknownEvent),
-            Err(_) => Some(Self::Unreadable),
-        }
-    }
 }
 
 /// How the delivery is settled.

@@ -1,4 +1,5 @@
-//! What every backend must do, told once; each backend runs it from its own tests.
+//! What every backend must do, told once; each backend runs it from its own tests, for orders that
+//! are to be told to north and south.
 
 use common::{
     event::{EventId, OrderCreated, now},
@@ -7,7 +8,7 @@ use common::{
     trace_context::TraceParent,
 };
 
-use super::{Backend, Batch, Entry, StoreFault, Stored};
+use super::{Backend, Batch, Entry, Known, StoreFault, Stored};
 use crate::intake::{Idempotency, Placed};
 
 fn placed(key: Option<(&str, u8)>) -> Placed {
@@ -103,8 +104,9 @@ pub(super) async fn the_ledger_tells_one_truth(backend: &mut impl Backend) {
     {
         backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
     }
-    let (shown, mut outcomes) = backend.order(order.order_id).await.unwrap().unwrap();
-    assert_eq!(shown, order);
+    let Known { event, destinations, mut outcomes } = backend.order(order.order_id).await.unwrap().unwrap();
+    assert_eq!(event, order);
+    assert_eq!(destinations, ["north", "south"]);
     outcomes.sort_by(|a, b| a.destination.cmp(&b.destination));
     assert_eq!(outcomes.len(), 2);
     assert_eq!((outcomes[0].status, outcomes[0].attempts.len()), (OutcomeStatus::Delivered, 2));

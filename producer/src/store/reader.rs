@@ -2,20 +2,19 @@
 
 use std::thread::{self, JoinHandle};
 
-use common::{event::OrderCreated, order::OrderId, outcome::Outcome};
+use common::order::OrderId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Backend, Backlog, Entry, Seq, StoreFault};
+use super::{Backend, Backlog, Entry, Known, Seq, StoreFault};
 
 /// Most questions that may wait; beyond it the caller is told at once.
 const QUEUE: usize = 256;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreFault>>;
-type OrderWithOutcomes = Option<(OrderCreated, Vec<Outcome>)>;
 
 #[derive(Debug)]
 enum Ask {
-    Order(OrderId, Reply<OrderWithOutcomes>),
+    Order(OrderId, Reply<Option<Known>>),
     Outbox(Seq, u32, Reply<Vec<Entry>>),
     Backlog(Reply<Backlog>),
 }
@@ -42,7 +41,7 @@ impl Reads {
     ///
     /// # Errors
     /// [`StoreFault`].
-    pub async fn order(&self, order_id: OrderId) -> Result<OrderWithOutcomes, StoreFault> {
+    pub async fn order(&self, order_id: OrderId) -> Result<Option<Known>, StoreFault> {
         self.ask(|reply| Ask::Order(order_id, reply)).await
     }
 

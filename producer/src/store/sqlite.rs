@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::{Backend, Backlog, Batch, Entry, Seq, StoreFault, Stored, merge};
+use super::{Backend, Backlog, Batch, Entry, Known, Seq, StoreFault, Stored, merge};
 use crate::intake::{Idempotency, Placed, Receipt};
 
 /// The schema, as steps from one version to the next. A step that was released is never changed.
@@ -28,7 +28,11 @@ const OUTBOX_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// One connection to an SQLite file.
 #[derive(Debug)]
-pub struct Sqlite(Connection);
+pub struct Sqlite {
+    connection: Connection,
+    /// Who is told of the orders that are accepted now: names, with commas between.
+    destinations: String,
+}
 
 impl From<rusqlite::Error> for StoreFault {
     fn from(fault: rusqlite::Error) -> Self {
@@ -37,11 +41,12 @@ impl From<rusqlite::Error> for StoreFault {
 }
 
 impl Sqlite {
-    /// Opens the file, creates it if absent, and brings its schema up to date.
+    /// Opens the file, creates it if absent, and brings its schema up to date. Orders accepted through
+    /// it are to be told to `destinations`.
     ///
     /// # Errors
     /// The file cannot be opened or written, or a newer version wrote it.
-    pub fn open(path: &Path) -> Result<Self, StoreFault> {
+    pub fn open(path: &Path, destinations: &[String]) -> Result<Self, StoreFault> {
         let mut connection = Connection::open(path)
             .map_err(|fault| StoreFault::Database(format!("cannot open {}: {fault}", path.display())))?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -50,7 +55,7 @@ impl Sqlite {
         connection.pragma_update(None, "journal_size_limit", WAL_SIZE_LIMIT)?;
         connection.set_prepared_statement_cache_capacity(32);
         migrate(&mut connection)?;
-        Ok(Self(connection))
+        Ok(Self { connection, destinations: destinations.join(",") })
     }
 }
 
@@ -78,10 +83,10 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
 
 impl Backend for Sqlite {
     async fn commit(&mut self, batch: &Batch) -> Result<Vec<Stored>, StoreFault> {
-        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut stored = Vec::with_capacity(batch.orders.len());
         for placed in &batch.orders {
-            stored.push(accept(&transaction, placed)?);
+            stored.push(accept(&transaction, placed, &self.destinations)?);
         }
         mark(&transaction, &batch.published)?;
         for outcome in &batch.outcomes {
@@ -93,26 +98,27 @@ impl Backend for Sqlite {
 
     async fn probe(&mut self) -> Result<(), StoreFault> {
         // The version that is there already: a page is written and flushed all the same.
-        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.pragma_update(None, "user_version", known_version())?;
         transaction.commit()?;
         Ok(())
     }
 
-    async fn order(&mut self, order_id: OrderId) -> Result<Option<(OrderCreated, Vec<Outcome>)>, StoreFault> {
+    async fn order(&mut self, order_id: OrderId) -> Result<Option<Known>, StoreFault> {
         // One read transaction, so that order and outcomes are of one moment.
-        let transaction = self.0.transaction()?;
-        let Some(event) = event_of(&transaction, order_id)? else { return Ok(None) };
+        let transaction = self.connection.transaction()?;
+        let Some((event, destinations)) = stored_order(&transaction, order_id)? else { return Ok(None) };
         let mut statement = transaction.prepare_cached("SELECT outcome FROM deliveries WHERE order_id = ?1")?;
         let outcomes = statement
             .query_map(params![order_id.0], |row| row.get::<_, String>(0))?
             .map(|json| parse_outcome(&json?))
             .collect::<Result<_, _>>()?;
-        Ok(Some((event, outcomes)))
+        let destinations = destinations.split(',').map(str::to_owned).collect();
+        Ok(Some(Known { event, destinations, outcomes }))
     }
 
     async fn outbox(&mut self, after: Seq, limit: u32) -> Result<Vec<Entry>, StoreFault> {
-        let mut statement = self.0.prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "SELECT seq, event, traceparent FROM outbox JOIN orders USING (seq) WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         )?;
         let rows = statement.query_map(params![signed(after), limit], |row| {
@@ -142,13 +148,14 @@ impl Backend for Sqlite {
 
     async fn backlog(&mut self) -> Result<Backlog, StoreFault> {
         let (events, first): (i64, Option<i64>) =
-            self.0.query_row("SELECT count(*), min(seq) FROM outbox", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            self.connection
+                .query_row("SELECT count(*), min(seq) FROM outbox", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let last: Option<i64> = self
-            .0
+            .connection
             .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'orders'", [], |row| row.get(0))
             .optional()?;
         let oldest_at: Option<i64> = self
-            .0
+            .connection
             .query_row("SELECT created_at FROM orders WHERE seq = ?1", params![first], |row| row.get(0))
             .optional()?;
         Ok(Backlog {
@@ -161,7 +168,7 @@ impl Backend for Sqlite {
 }
 
 /// Order, outbox and idempotency key, in the caller's transaction.
-fn accept(transaction: &Transaction<'_>, placed: &Placed) -> Result<Stored, StoreFault> {
+fn accept(transaction: &Transaction<'_>, placed: &Placed, destinations: &str) -> Result<Stored, StoreFault> {
     if let Some(idempotency) = &placed.idempotency
         && let Some(earlier) = earlier(transaction, idempotency)?
     {
@@ -170,8 +177,16 @@ fn accept(transaction: &Transaction<'_>, placed: &Placed) -> Result<Stored, Stor
     let event = &placed.event;
     let body = event.encode().map_err(|fault| StoreFault::Database(format!("cannot encode an event: {fault}")))?;
     transaction
-        .prepare_cached("INSERT INTO orders (order_id, created_at, event, traceparent) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![event.order_id.0, event.occurred_at.as_microsecond(), body, placed.trace.to_string()])?;
+        .prepare_cached(
+            "INSERT INTO orders (order_id, created_at, event, traceparent, destinations) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            event.order_id.0,
+            event.occurred_at.as_microsecond(),
+            body,
+            placed.trace.to_string(),
+            destinations
+        ])?;
     let seq = transaction.last_insert_rowid();
     transaction.prepare_cached("INSERT INTO outbox (seq) VALUES (?1)")?.execute(params![seq])?;
     if let Some(Idempotency { key, fingerprint }) = &placed.idempotency {
@@ -203,7 +218,7 @@ fn earlier(transaction: &Transaction<'_>, idempotency: &Idempotency) -> Result<O
         return Ok(Some(Stored::KeyReused));
     }
     let order_id = OrderId(order_id);
-    let event = event_of(transaction, order_id)?
+    let (event, _) = stored_order(transaction, order_id)?
         .ok_or_else(|| StoreFault::Database(format!("order {order_id} of an idempotency key is missing")))?;
     Ok(Some(Stored::Replayed(Receipt { order_id, correlation_id: event.correlation_id, replayed: true })))
 }
@@ -242,12 +257,16 @@ fn record(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<(), StoreF
     Ok(())
 }
 
-fn event_of(transaction: &Transaction<'_>, order_id: OrderId) -> Result<Option<OrderCreated>, StoreFault> {
-    let body: Option<Vec<u8>> = transaction
-        .prepare_cached("SELECT event FROM orders WHERE order_id = ?1")?
-        .query_row(params![order_id.0], |row| row.get(0))
+/// An order as its event, and who was to be told.
+fn stored_order(
+    transaction: &Transaction<'_>,
+    order_id: OrderId,
+) -> Result<Option<(OrderCreated, String)>, StoreFault> {
+    let stored: Option<(Vec<u8>, String)> = transaction
+        .prepare_cached("SELECT event, destinations FROM orders WHERE order_id = ?1")?
+        .query_row(params![order_id.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    body.map(|body| parse_event(&body)).transpose()
+    stored.map(|(body, destinations)| Ok((parse_event(&body)?, destinations))).transpose()
 }
 
 fn parse_event(body: &[u8]) -> Result<OrderCreated, StoreFault> {
@@ -289,7 +308,7 @@ mod tests {
         }
 
         fn open(&self) -> Sqlite {
-            Sqlite::open(&self.0).unwrap()
+            Sqlite::open(&self.0, &["north".to_owned(), "south".to_owned()]).unwrap()
         }
     }
 
@@ -323,7 +342,7 @@ mod tests {
     #[test]
     fn a_commit_is_flushed_to_the_disk_before_it_returns() {
         let scratch = Scratch::new();
-        let connection = scratch.open().0;
+        let connection = scratch.open().connection;
         let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         let full: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         assert_eq!((mode.as_str(), full), ("wal", 2));
@@ -335,7 +354,7 @@ mod tests {
         let mut store = scratch.open();
         conformance::an_accepted_order_waits_in_the_outbox_until_it_is_marked(&mut store).await;
         let before = store.backlog().await.unwrap().last;
-        store.0.execute_batch("DELETE FROM outbox; DELETE FROM orders").unwrap();
+        store.connection.execute_batch("DELETE FROM outbox; DELETE FROM orders").unwrap();
         assert_eq!(store.backlog().await.unwrap().last, before);
     }
 
@@ -344,13 +363,13 @@ mod tests {
         let scratch = Scratch::new();
         drop(scratch.open());
         let store = scratch.open();
-        store.0.pragma_update(None, "user_version", 99).unwrap();
-        assert!(matches!(Sqlite::open(&scratch.0), Err(StoreFault::NewerSchema { found: 99, .. })));
+        store.connection.pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(Sqlite::open(&scratch.0, &[]), Err(StoreFault::NewerSchema { found: 99, .. })));
     }
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        let Err(fault) = Sqlite::open(Path::new("/nowhere/tandem.db")) else { panic!("opened") };
+        let Err(fault) = Sqlite::open(Path::new("/nowhere/tandem.db"), &[]) else { panic!("opened") };
         assert!(fault.to_string().contains("/nowhere/tandem.db"), "{fault}");
     }
 }

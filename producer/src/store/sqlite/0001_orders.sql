@@ -1,11 +1,12 @@
 -- An order, as the event that is published of it: the bytes that go on the wire, written once.
 -- AUTOINCREMENT: a place is never given twice, not even after the newest order was removed.
 CREATE TABLE orders (
-    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
-    order_id    BLOB    NOT NULL UNIQUE,
-    created_at  INTEGER NOT NULL, -- microseconds since 1970
-    event       BLOB    NOT NULL,
-    traceparent TEXT    NOT NULL
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id     BLOB    NOT NULL UNIQUE,
+    created_at   INTEGER NOT NULL, -- microseconds since 1970
+    event        BLOB    NOT NULL,
+    traceparent  TEXT    NOT NULL,
+    destinations TEXT    NOT NULL  -- who was to be told when it was accepted, with commas between
 ) STRICT;
 
 -- Events that the broker has not confirmed yet. A row is deleted by its confirm.
