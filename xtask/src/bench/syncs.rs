@@ -1,0 +1,66 @@
+//! Writes forced to disk, counted by the kernel's own word for them.
+
+use std::{env, ffi::OsString, fs, ops::ControlFlow, path::Path, time::Duration};
+
+use ::tests::waiting;
+use anyhow::Result;
+use serde::Serialize;
+use tokio::process::Command;
+
+/// Only these calls stop the process, so that it runs at nearly its own speed.
+const STRACE: [&str; 7] = ["-D", "-f", "-qq", "--seccomp-bpf", "-c", "-e", "trace=fsync,fdatasync,sync_file_range"];
+
+/// Writes forced to disk in a run of their own.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Syncs {
+    /// How they were counted.
+    pub(super) by: &'static str,
+    pub(super) orders: u64,
+    pub(super) syncs: f64,
+    pub(super) commits: f64,
+    pub(super) syncs_per_order: f64,
+}
+
+/// The command that counts the calls of the program after it, into `file`; nothing where there is no `strace` that may
+/// trace. The traced process is still a child of who starts it: the tracer is a grandchild.
+pub(super) async fn tracer(file: &Path) -> Option<Vec<OsString>> {
+    let path = env::var_os("PATH")?;
+    let strace = env::split_paths(&path).map(|directory| directory.join("strace")).find(|file| file.is_file())?;
+    let probe = Command::new(&strace).args(STRACE).args(["-o", "/dev/null", "true"]).kill_on_drop(true).output().await;
+    if !probe.is_ok_and(|probe| probe.status.success() && probe.stderr.is_empty()) {
+        return None;
+    }
+    let arguments = STRACE.iter().map(OsString::from).chain(["-o".into(), file.into()]);
+    Some(std::iter::once(strace.into()).chain(arguments).collect())
+}
+
+/// The number of calls that `strace` has counted; the file is complete soon after the end of the process.
+pub(super) async fn counted(file: &Path) -> Result<u64> {
+    let looked = async || match fs::read_to_string(file).ok().as_deref().and_then(total) {
+        Some(calls) => ControlFlow::Break(calls),
+        None => ControlFlow::Continue("no total".to_owned()),
+    };
+    waiting::until("strace to write its summary", Duration::from_secs(10), looked).await
+}
+
+/// The fourth column of the last line: `100.00 0.123456 40 3050 total`.
+fn total(summary: &str) -> Option<u64> {
+    let line = summary.lines().rev().find(|line| line.trim_end().ends_with(" total"))?;
+    line.split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_is_read_from_the_summary() {
+        let summary = "% time     seconds  usecs/call     calls    errors syscall\n\
+            ------ ----------- ----------- --------- --------- ----------------\n\
+            100.00    0.014321          14      1002           fdatasync\n\
+            ------ ----------- ----------- --------- --------- ----------------\n\
+            100.00    0.014321          14      1002           total\n";
+        assert_eq!(total(summary), Some(1002));
+        assert_eq!(total(""), None);
+    }
+}
