@@ -1,6 +1,6 @@
 //! The destination: what one downstream API needs to say of itself.
 
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::{RequestBuilder, StatusCode, header::HeaderName};
 use uuid::Uuid;
 
 use crate::{
@@ -74,6 +74,11 @@ pub struct Defaults {
     pub request_timeout: &'static str,
 }
 
+/// Names of headers, parsed once.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// What every call carries, whatever the API.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -88,9 +93,9 @@ impl Call {
     pub fn headers(&self, order: &OrderCreated, request: RequestBuilder) -> RequestBuilder {
         let mut key = Uuid::encode_buffer();
         request
-            .header("Idempotency-Key", &*self.idempotency_key.hyphenated().encode_lower(&mut key))
-            .header("X-Correlation-ID", order.correlation_id.as_str())
-            .header("traceparent", self.trace.to_string())
+            .header(IDEMPOTENCY_KEY, &*self.idempotency_key.hyphenated().encode_lower(&mut key))
+            .header(CORRELATION_ID, order.correlation_id.as_str())
+            .header(TRACEPARENT, self.trace.to_string())
     }
 }
 
