@@ -127,7 +127,9 @@ impl<D: Destination> Pipeline<D> {
                 metrics.dead_lettered(Reason::Unreadable);
                 let identity = event::identity(&delivery.body);
                 let order_id = identity.as_ref().map(|identity| tracing::field::display(identity.order_id));
-                tracing::warn!(message_id, order_id, bytes = delivery.body.len(), %fault, "dead-lettered, unreadable");
+                let correlation_id = identity.as_ref().map(|identity| identity.correlation_id.to_string());
+                let bytes = delivery.body.len();
+                tracing::warn!(message_id, order_id, correlation_id, bytes, %fault, "dead-lettered, unreadable");
                 match identity {
                     // Its order is told of it, like of any other dead letter.
                     Some(identity) => {
