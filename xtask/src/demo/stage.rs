@@ -1,0 +1,131 @@
+//! The stage: a build, a broker, two fake APIs, the producer, both workers.
+
+use anyhow::{Context, Result, bail};
+use tests::{
+    binaries,
+    broker::{self, Broker, Installation},
+    queues::Queues,
+    system::{Role, System},
+};
+
+use super::screen::{Paint, Screen};
+use crate::cargo::cargo;
+
+/// The delay after a first failed attempt: short, that nobody gets bored, and long enough to be seen.
+const BACKOFF_INITIAL: &str = "300ms";
+/// Every step of an order is logged at debug.
+const LOG_LEVEL: &str = "info,common=debug,producer=debug";
+
+/// What runs. The system ends before its broker.
+pub(super) struct Stage {
+    pub(super) system: System,
+    broker: Broker,
+}
+
+impl Stage {
+    /// Builds and starts everything, and says what and where.
+    ///
+    /// # Errors
+    /// Something cannot be built or started; the text says what, why, and what to do.
+    pub(super) async fn set(screen: Screen) -> Result<Self> {
+        screen.without_spinner().step("build", build()).await?;
+        let found = broker_that_runs_soon();
+        if !found {
+            screen.line("  no RabbitMQ is installed here: trying Docker, then Debian's package");
+        }
+        let broker = if found { screen } else { screen.without_spinner() }.step("RabbitMQ", start_broker()).await?;
+        let mut system = screen.step("fake APIs", start_apis(&broker)).await?;
+        screen.step("producer", start_producer(&mut system)).await?;
+        screen.step("workers", start_workers(&mut system)).await?;
+        Ok(Self { system, broker })
+    }
+
+    /// Where everything is, and what to try.
+    ///
+    /// # Errors
+    /// A process has ended.
+    pub(super) async fn invite(&self, screen: Screen) -> Result<()> {
+        let Self { system, broker } = self;
+        let producer = system.producer()?.url().await?;
+        screen.heading("Still running, until Ctrl-C");
+        let place = |name: &str, address: &str| screen.line(format_args!("  {name:16}{address}"));
+        place("producer", &format!("{producer}  (/docs, /readyz, /metrics)"));
+        for (name, role, api) in [
+            ("inventory", Role::Inventory, &system.inventory_api),
+            ("fulfillment", Role::Fulfillment, &system.fulfillment_api),
+        ] {
+            place(name, &format!("worker {}, API {}/calls", system.process(role)?.url().await?, api.url()));
+        }
+        let amqp_url = match broker {
+            // Its password is nobody's business here.
+            Broker::External(url) => broker::address(url)?,
+            Broker::Node(_) | Broker::Container(_) => broker.amqp_url().to_owned(),
+        };
+        place("RabbitMQ", &format!("{amqp_url}, exchange {}", system.names.exchange()));
+        place("database", &system.database().display().to_string());
+        screen.heading("To try");
+        screen.line(format_args!(
+            "  curl -i {producer}/v1/orders -H 'content-type: application/json' \\\n    \
+             -d '{{\"customer_id\": \"c-1\", \"items\": [{{\"product_id\": \"tea\", \"qty\": 2}}]}}'\n\n  \
+             curl {producer}/v1/orders/ORDER_ID"
+        ));
+        let more = "  A product_id such as fulfillment-fail-2 or inventory-status-422 makes an API answer so;\n  \
+                    cargo run -p tests --bin fake-api -- --help lists them all.";
+        screen.line(format_args!("\n{}", screen.paint(Paint::Dim, more)));
+        Ok(())
+    }
+}
+
+/// With cargo's own progress.
+async fn build() -> Result<((), String)> {
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let status = cargo(["build", "--workspace", "--bins", "--profile", profile]).await?;
+    if !status.success() {
+        bail!("the build failed ({status})");
+    }
+    Ok(((), "the workspace's binaries".to_owned()))
+}
+
+/// Whether a broker needs no installation.
+fn broker_that_runs_soon() -> bool {
+    std::env::var_os("AMQP_URL").is_some_and(|url| !url.is_empty()) || Installation::find().is_some()
+}
+
+async fn start_broker() -> Result<(Broker, String)> {
+    let broker = Broker::find_or_start(&binaries::target_directory()?.join("broker")).await?;
+    if let Broker::External(url) = &broker {
+        let advice = "AMQP_URL cannot be used; without it, a private RabbitMQ is started";
+        Queues::connect(url).await.map(drop).context(advice)?;
+    }
+    let address = broker::address(broker.amqp_url())?;
+    let said = match broker {
+        Broker::External(_) => format!("yours (AMQP_URL), at {address}"),
+        Broker::Node(_) => format!("a private node at {address}"),
+        Broker::Container(_) => format!("a container of our own, at {address}"),
+    };
+    Ok((broker, said))
+}
+
+/// The system with nothing in it yet but the APIs.
+async fn start_apis(broker: &Broker) -> Result<(System, String)> {
+    let builder = System::builder().broker(broker.amqp_url()).without(Role::Producer).without_workers();
+    let builder = builder.env(Role::Producer, "LOG_LEVEL", LOG_LEVEL).env_of_workers("LOG_LEVEL", LOG_LEVEL);
+    let system = builder.env_of_workers("BACKOFF_INITIAL", BACKOFF_INITIAL).start().await?;
+    let said = format!("{} and {}", system.inventory_api.url(), system.fulfillment_api.url());
+    Ok((system, said))
+}
+
+async fn start_producer(system: &mut System) -> Result<((), String)> {
+    let url = system.start_ready(Role::Producer).await?.url().await?;
+    Ok(((), format!("{url}, with SQLite")))
+}
+
+async fn start_workers(system: &mut System) -> Result<((), String)> {
+    for role in [Role::Inventory, Role::Fulfillment] {
+        system.start_process(role, &[])?;
+    }
+    for role in [Role::Inventory, Role::Fulfillment] {
+        system.process(role)?.ready().await?;
+    }
+    Ok(((), "inventory and fulfillment, consuming".to_owned()))
+}

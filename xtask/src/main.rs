@@ -1,0 +1,49 @@
+//! The recipes of this repository: `cargo xtask demo`, `test`, `bench`.
+
+mod bench;
+mod cargo;
+mod demo;
+mod interrupt;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{ArgMatches, Command};
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    match run(&matches) {
+        Ok(code) => code,
+        Err(fault) => {
+            eprintln!("error: {fault:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> Command {
+    Command::new("cargo xtask")
+        .bin_name("cargo xtask")
+        .about("The recipes of this repository. Each finds or starts a private RabbitMQ by itself.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(demo::command())
+        .subcommand(test::command())
+        .subcommand(bench::command())
+}
+
+fn run(matches: &ArgMatches) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
+    let done = runtime.block_on(async {
+        match matches.subcommand() {
+            Some(("demo", matches)) => interrupt::or(demo::run(matches)).await,
+            Some(("test", matches)) => interrupt::or(test::run(matches)).await,
+            Some(("bench", matches)) => interrupt::or(bench::run(matches)).await,
+            _ => Ok(ExitCode::FAILURE),
+        }
+    });
+    // After an interruption nobody waits for a blocking call to end.
+    runtime.shutdown_background();
+    done
+}
