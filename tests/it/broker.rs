@@ -1,0 +1,100 @@
+//! What RabbitMQ itself goes through: killed, starved, full.
+
+use anyhow::Result;
+use tests::{
+    order::Order,
+    process::Readiness,
+    system::{Role, System},
+    waiting::PATIENCE,
+};
+
+use crate::{crowd, load::Load, own_node::OwnNode, scrape};
+
+#[tokio::test]
+async fn a_broker_killed_under_load_and_started_again_loses_nothing() -> Result<()> {
+    let Some(node) = OwnNode::take().await? else { return Ok(()) };
+    let system = System::builder().broker(node.amqp_url()).start().await?;
+    let mut load = Load::start(&system, &Order::healthy()).await?;
+    load.more(300).await?;
+    node.kill().await?;
+    load.more(300).await?;
+    let order_ids = load.stop().await?;
+    node.start_again().await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    drop(system);
+    node.leave();
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_the_broker_is_short_of_memory_orders_are_accepted_and_no_delivery_is_settled_without_its_report()
+-> Result<()> {
+    let Some(node) = OwnNode::take().await? else { return Ok(()) };
+    let mut system = System::builder().broker(node.amqp_url()).without(Role::Inventory).start().await?;
+    let mut order_ids = crowd::place(&system, 20, &Order::healthy()).await?;
+    system.fulfillment_api.wait_for_effects(20, PATIENCE).await?;
+    let queue = system.names.inventory();
+    system.queues().await?.wait_for_depth(&queue, "20 orders", |depth| depth.ready == 20).await?;
+
+    node.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await?;
+    // The broker blocks who publishes: it takes orders to notice.
+    let mut load = Load::start(&system, &Order::healthy()).await?;
+    let says_so = |seen: &Readiness| seen.body.to_string().contains("alarm");
+    let readiness = system.producer()?.wait_for_readiness("degraded by the alarm", says_so).await?;
+    assert_eq!((readiness.status, readiness.body["status"].as_str()), (200, Some("degraded")));
+    load.more(30).await?;
+    order_ids.extend(load.stop().await?);
+
+    // Some may have been let through before the alarm.
+    let waiting = system.queues().await?.depth(&queue).await?.ready;
+
+    // Deliveries go on, but their reports do not get through: the API acts, and nothing leaves the queue.
+    let worker = system.start_process(Role::Inventory, &[])?;
+    worker.wait_for_readiness("not ready by the alarm", |seen| seen.status == 503 && says_so(seen)).await?;
+    system.inventory_api.wait_for_effects(20, PATIENCE).await?;
+    system.kill9(Role::Inventory).await?;
+    system.queues().await?.wait_for_depth(&queue, "all of them again", |depth| depth.ready >= waiting).await?;
+
+    system.start_process(Role::Inventory, &[])?;
+    node.ctl(&["set_vm_memory_high_watermark", "0.4"]).await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    system.producer()?.wait_for_readiness("ready", |seen| seen.body["status"] == "ready").await?;
+    drop(system);
+    node.leave();
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_full_queue_refuses_is_kept_and_published_again_orders_and_reports_alike() -> Result<()> {
+    let Some(node) = OwnNode::take().await? else { return Ok(()) };
+    let mut system = System::builder()
+        .broker(node.amqp_url())
+        .without_workers()
+        // A report for each delivery.
+        .env(Role::Inventory, "CONCURRENCY", 1)
+        .start()
+        .await?;
+    let full = format!("^{}\\.(fulfillment|outcomes)$", system.names.exchange());
+    node.ctl(&["set_policy", "full", &full, r#"{"max-length": 3}"#, "--apply-to", "queues"]).await?;
+    let order_ids = crowd::place(&system, 40, &Order::of("inventory-slow-50ms")).await?;
+    let says_so = |seen: &Readiness| seen.body["status"] == "degraded" && seen.body.to_string().contains("full");
+    system.producer()?.wait_for_readiness("degraded by a full queue", says_so).await?;
+    let metrics = system.metrics(Role::Producer).await?;
+    assert!(metrics.sum("tandem_events_refused_total", &[]) > 0.0);
+    assert!(metrics.sum("tandem_outbox_backlog", &[]) > 0.0, "what is refused is not marked");
+
+    system.start_ready(Role::Fulfillment).await?;
+    system.fulfillment_api.wait_for_effects(40, PATIENCE * 2).await?;
+
+    // With nobody to record them, reports fill their queue too.
+    system.kill9(Role::Producer).await?;
+    system.start_ready(Role::Inventory).await?;
+    let refused = |line: &tests::log::Line| line.text.contains("refused a report");
+    system.process(Role::Inventory)?.wait_for_log("a refused report", refused).await?;
+    system.start_process(Role::Producer, &[])?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    scrape::wait_for(system.producer()?, "tandem_outbox_backlog", &[], |events| events == 0.0).await?;
+    drop(system);
+    node.leave();
+    Ok(())
+}

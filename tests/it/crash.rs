@@ -1,0 +1,127 @@
+//! Processes that are killed where they stand.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use anyhow::Result;
+use tests::{
+    fake_api::{FakeApi, Mode, Options},
+    order::Order,
+    queues::Depth,
+    system::{Role, System},
+    waiting::{PATIENCE, until},
+};
+
+use crate::{crowd, load::Load, scrape};
+
+#[tokio::test]
+async fn a_producer_killed_under_load_loses_nothing_that_it_accepted() -> Result<()> {
+    let mut system = System::start().await?;
+    let mut load = Load::start(&system, &Order::healthy()).await?;
+    load.more(300).await?;
+    system.kill9(Role::Producer).await?;
+    let order_ids = load.stop().await?;
+    system.start_ready(Role::Producer).await?;
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn everything_killed_at_once_loses_nothing_that_was_accepted() -> Result<()> {
+    let slow = || Options { mode: Mode::Slow(Duration::from_millis(20)), ..Options::default() };
+    let mut system = System::builder().inventory_api(slow()).fulfillment_api(slow()).start().await?;
+    let mut load = Load::start(&system, &Order::healthy()).await?;
+    load.more(300).await?;
+    let roles = [Role::Producer, Role::Inventory, Role::Fulfillment];
+    let processes = roles.iter().map(|role| system.take(*role)).collect::<Result<Vec<_>>>()?;
+    for killed in futures_util::future::join_all(processes.iter().map(|process| process.kill9())).await {
+        killed?;
+    }
+    let order_ids = load.stop().await?;
+    for role in roles {
+        system.start_ready(role).await?;
+    }
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_of_a_call_is_followed_by_one_that_calls_under_the_same_key() -> Result<()> {
+    let mut system = System::start().await?;
+    let placed = system.place(&Order::of("inventory-hang-1")).await?;
+    system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
+    system.replace(Role::Inventory).await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    assert_eq!(order["status"], "delivered", "{order}");
+    let calls = system.inventory_api.calls_about(&placed.order_id);
+    assert_eq!(calls.len(), 2);
+    assert_eq!(calls[0].idempotency_key, calls[1].idempotency_key);
+    crowd::told_once(&system.inventory_api, &[placed.order_id])?;
+    scrape::wait_for(system.process(Role::Inventory)?, "tandem_redelivered_total", &[], |count| count >= 1.0).await
+}
+
+#[tokio::test]
+async fn workers_killed_again_and_again_under_load_lose_nothing() -> Result<()> {
+    let mut system = System::start().await?;
+    let mut load = Load::start(&system, &Order::healthy()).await?;
+    for _ in 0..3 {
+        load.more(100).await?;
+        system.replace(Role::Inventory).await?;
+        system.replace(Role::Fulfillment).await?;
+    }
+    let order_ids = load.stop().await?;
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn what_ended_while_the_producer_was_away_is_in_the_ledger_when_it_is_back() -> Result<()> {
+    let mut system = System::builder().without_workers().start().await?;
+    let order_ids = crowd::place(&system, 20, &Order::healthy()).await?;
+    let (inventory, fulfillment, outcomes) =
+        (system.names.inventory(), system.names.fulfillment(), system.names.outcomes());
+    for queue in [&inventory, &fulfillment] {
+        let all = |depth: Depth| depth.ready == 20;
+        system.queues().await?.wait_for_depth(queue, "all orders", all).await?;
+    }
+    system.kill9(Role::Producer).await?;
+    system.start_ready(Role::Inventory).await?;
+    system.start_ready(Role::Fulfillment).await?;
+    system.inventory_api.wait_for_effects(20, PATIENCE).await?;
+    system.fulfillment_api.wait_for_effects(20, PATIENCE).await?;
+    system.queues().await?.wait_for_depth(&outcomes, "reports", |depth| depth.ready > 0).await?;
+
+    system.start_ready(Role::Producer).await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    assert_eq!(system.inventory_api.summary().calls, 20);
+    system.queues().await?.wait_for_depth(&outcomes, "no report", |depth| depth.ready == 0).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_worker_frozen_for_so_long_that_its_deliveries_go_to_another_does_no_harm_when_it_thaws() -> Result<()> {
+    // The broker gives it up after two heartbeats of 10 s.
+    const GIVEN_UP: Duration = Duration::from_secs(90);
+    let mut system = System::start().await?;
+    let order_ids = crowd::place(&system, 10, &Order::of("inventory-hang-1")).await?;
+    let all_run = |api: &FakeApi| api.summary().calls == 10;
+    system.inventory_api.wait_until("all calls", PATIENCE, all_run).await?;
+    let frozen = system.take(Role::Inventory)?;
+    frozen.stop()?;
+    let queue = system.names.inventory();
+    let queues = system.queues().await?;
+    let back = async || match queues.depth(&queue).await {
+        Ok(depth) if depth.ready == 10 && depth.consumers == 0 => ControlFlow::Break(()),
+        seen => ControlFlow::Continue(format!("{seen:?}")),
+    };
+    until("the deliveries to be back in the queue", GIVEN_UP, back).await?;
+    system.start_ready(Role::Inventory).await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+
+    let before = frozen.log().mark();
+    frozen.cont()?;
+    frozen.wait_for_log_after(before, "consuming again", |line| line.says("consuming")).await?;
+    frozen.ready().await?;
+    // Both share the work from here on, and nothing that was settled is settled again.
+    let more = crowd::place(&system, 20, &Order::healthy()).await?;
+    crowd::delivered_once(&system, &[order_ids, more].concat()).await?;
+    frozen.terminate()?;
+    assert_eq!(frozen.wait_exit(PATIENCE).await?.code(), Some(0));
+    let queues = system.queues().await?;
+    queues.wait_for_depth(&queue, "nothing", |depth| depth.ready == 0 && depth.consumers == 1).await.map(drop)
+}

@@ -1,0 +1,150 @@
+use std::{io, time::Duration};
+
+use anyhow::Result;
+use tests::{
+    proxy::FaultProxy,
+    waiting::{PATIENCE, within},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+const A_WHILE: Duration = Duration::from_millis(150);
+
+/// Says everything twice.
+struct Echo {
+    address: String,
+    server: JoinHandle<()>,
+}
+
+impl Echo {
+    async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?.to_string();
+        let server = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut from, mut to) = stream.split();
+                    let _ = tokio::io::copy(&mut from, &mut to).await;
+                });
+            }
+        });
+        Ok(Self { address, server })
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn say(stream: &mut TcpStream, text: &[u8]) -> io::Result<Vec<u8>> {
+    stream.write_all(text).await?;
+    let mut heard = vec![0; text.len()];
+    stream.read_exact(&mut heard).await?;
+    Ok(heard)
+}
+
+#[tokio::test]
+async fn a_proxy_forwards_and_counts_what_passes() -> Result<()> {
+    let echo = Echo::start().await?;
+    let proxy = FaultProxy::start(&echo.address)?;
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    assert_eq!(say(&mut stream, b"hello").await?, b"hello");
+    stream.shutdown().await?;
+    assert_eq!(stream.read(&mut [0]).await?, 0, "an end is forwarded as an end");
+    let evidence = proxy.evidence();
+    assert_eq!((evidence.connections, evidence.bytes_up, evidence.bytes_down, evidence.cuts), (1, 5, 5, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cut_resets_open_connections_and_takes_new_ones() -> Result<()> {
+    let echo = Echo::start().await?;
+    let proxy = FaultProxy::start(&echo.address)?;
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    say(&mut stream, b"hello").await?;
+    proxy.cut().await?;
+    let reset = stream.read(&mut [0]).await.unwrap_err();
+    assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(proxy.evidence().cuts, 1);
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    assert_eq!(say(&mut stream, b"again").await?, b"again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_down_refuses_until_it_heals() -> Result<()> {
+    let echo = Echo::start().await?;
+    let proxy = FaultProxy::start(&echo.address)?;
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(proxy.address()).await?;
+        say(&mut stream, b"hello").await?;
+        proxy.down().await?;
+        assert!(stream.read(&mut [0]).await.is_err());
+        let refused = TcpStream::connect(proxy.address()).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        proxy.heal().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn refusing_leaves_open_connections_alone() -> Result<()> {
+    let echo = Echo::start().await?;
+    let proxy = FaultProxy::start(&echo.address)?;
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    say(&mut stream, b"hello").await?;
+    proxy.refuse().await?;
+    assert!(TcpStream::connect(proxy.address()).await.is_err());
+    assert_eq!(say(&mut stream, b"still here").await?, b"still here");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_black_hole_swallows_in_silence_and_gives_back_after_healing() -> Result<()> {
+    let echo = Echo::start().await?;
+    let proxy = FaultProxy::start(&echo.address)?;
+    let mut old = TcpStream::connect(proxy.address()).await?;
+    say(&mut old, b"hello").await?;
+    proxy.black_hole().await?;
+    let mut new = TcpStream::connect(proxy.address()).await?;
+    assert!(timeout(A_WHILE, say(&mut old, b"old")).await.is_err());
+    assert!(timeout(A_WHILE, say(&mut new, b"new")).await.is_err());
+    proxy.heal().await?;
+    let mut heard = [0; 3];
+    within("the echo", PATIENCE, old.read_exact(&mut heard), String::new).await??;
+    assert_eq!(&heard, b"old");
+    within("the echo", PATIENCE, new.read_exact(&mut heard), String::new).await??;
+    assert_eq!(&heard, b"new");
+    Ok(())
+}
+
+#[tokio::test]
+async fn latency_delays_both_directions() -> Result<()> {
+    let echo = Echo::start().await?;
+    let proxy = FaultProxy::start(&echo.address)?;
+    proxy.latency(A_WHILE).await?;
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    let start = Instant::now();
+    say(&mut stream, b"hello").await?;
+    assert!(start.elapsed() >= 2 * A_WHILE, "{:?}", start.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_limit_cuts_within_the_answer() -> Result<()> {
+    let echo = Echo::start().await?;
+    let proxy = FaultProxy::start(&echo.address)?;
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    say(&mut stream, b"hello").await?;
+    proxy.limit_data(3).await?;
+    assert!(say(&mut stream, b"hello").await.is_err());
+    assert_eq!(proxy.evidence().bytes_down, 5 + 3);
+    assert_eq!(proxy.evidence().cuts, 1);
+    Ok(())
+}

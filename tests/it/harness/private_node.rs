@@ -1,0 +1,136 @@
+use std::{fs, io::Write, ops::ControlFlow, path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable},
+};
+use tests::{
+    binaries,
+    broker::{Installation, PrivateNode},
+    process::Program,
+    queues::Queues,
+    waiting::{PATIENCE, until},
+};
+
+/// Nodes of several tests at a time would only wait for each other.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// `None`, and a word about it, where no RabbitMQ is installed.
+fn installation() -> Option<Installation> {
+    let found = Installation::find();
+    if found.is_none() {
+        eprintln!("skipped: no rabbitmq-server is installed here");
+    }
+    found
+}
+
+async fn start(installation: &Installation) -> Result<PrivateNode> {
+    PrivateNode::start(installation, &binaries::target_directory()?.join("broker")).await
+}
+
+/// Processes that work in this directory, with their names: every process of a node does.
+fn inhabitants(directory: &Path) -> Vec<String> {
+    let inhabits = |process: &Path| {
+        fs::read_link(process.join("cwd"))
+            .is_ok_and(|cwd| cwd.to_string_lossy().starts_with(&*directory.to_string_lossy()))
+    };
+    let named = |process: &Path| fs::read_to_string(process.join("comm")).unwrap_or_default().trim_end().to_owned();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    processes.filter(|process| inhabits(process)).map(|process| named(&process)).collect()
+}
+
+async fn wait_until_deserted(directory: &Path) -> Result<()> {
+    let left = async || match inhabitants(directory) {
+        left if left.is_empty() && !directory.exists() => ControlFlow::Break(()),
+        left => ControlFlow::Continue(format!("{left:?}, {} there: {}", directory.display(), directory.exists())),
+    };
+    until("the node to leave nothing", PATIENCE, left).await
+}
+
+#[tokio::test]
+async fn a_private_node_keeps_what_it_confirmed_through_stop_and_kill() -> Result<()> {
+    let Some(installation) = installation() else { return Ok(()) };
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let node = start(&installation).await?;
+    let mut quorum = FieldTable::default();
+    quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let queues = Queues::connect(node.amqp_url()).await?;
+    queues.declare_queue("kept", quorum).await?;
+    queues.publish("", "kept", b"one", BasicProperties::default()).await?;
+    drop(queues);
+
+    let first = node.pid().context("it runs")?;
+    node.restart().await?;
+    assert_ne!(node.pid(), Some(first), "another process serves the same port");
+    let queues = Queues::connect(node.amqp_url()).await?;
+    queues.publish("", "kept", b"two", BasicProperties::default()).await?;
+    drop(queues);
+
+    node.kill().await?;
+    assert_eq!(node.pid(), None);
+    assert!(Queues::connect(node.amqp_url()).await.is_err(), "nothing listens");
+    node.start_again().await?;
+    let queues = Queues::connect(node.amqp_url()).await?;
+    queues.wait_for_depth("kept", "two messages", |depth| depth.ready == 2).await?;
+    assert_eq!(queues.next("kept").await?.body, b"one");
+    assert_eq!(queues.get("kept").await?.context("a second message")?.body, b"two");
+
+    assert!(node.ctl(&["list_queues", "name"]).await?.contains("kept"));
+    let usage = node.usage()?;
+    assert!(usage.cpu > Duration::from_millis(500) && usage.peak_rss > 50_000_000, "{usage:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn private_nodes_start_side_by_side_and_leave_nothing_when_dropped() -> Result<()> {
+    let Some(installation) = installation() else { return Ok(()) };
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let (one, other) = tokio::try_join!(start(&installation), start(&installation))?;
+    assert_ne!(one.amqp_url(), other.amqp_url());
+    let directories = [one.directory().to_owned(), other.directory().to_owned()];
+    for directory in &directories {
+        let mut inhabitants = inhabitants(directory);
+        inhabitants.retain(|name| name == "epmd" || name == "beam.smp");
+        inhabitants.sort();
+        assert_eq!(inhabitants, ["beam.smp", "epmd"]);
+    }
+    drop((one, other));
+    for directory in &directories {
+        wait_until_deserted(directory).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_private_node_does_not_outlive_an_owner_that_is_killed() -> Result<()> {
+    if installation().is_none() {
+        return Ok(());
+    }
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let owner = Program::new(std::env::current_exe()?)
+        .env("OWNER_OF_A_NODE", "1")
+        .arg("harness::private_node::owner_of_a_node_that_is_killed")
+        .arg("--exact")
+        .arg("--nocapture")
+        .start()?;
+    let line =
+        owner.log().wait_for("the node's directory", PATIENCE * 4, |line| line.field("directory").is_some()).await?;
+    let directory = Path::new(line.field("directory").context("directory")?).to_owned();
+    assert!(inhabitants(&directory).contains(&"beam.smp".to_owned()));
+    owner.kill9().await?;
+    wait_until_deserted(&directory).await
+}
+
+/// Not a test of its own: the process that the test above kills.
+#[tokio::test]
+async fn owner_of_a_node_that_is_killed() -> Result<()> {
+    if std::env::var_os("OWNER_OF_A_NODE").is_none() {
+        return Ok(());
+    }
+    let Some(installation) = installation() else { return Ok(()) };
+    let node = start(&installation).await?;
+    writeln!(std::io::stdout(), "\n{}", serde_json::json!({"directory": node.directory()}))?;
+    tokio::time::sleep(PATIENCE * 2).await;
+    bail!("nobody killed the owner of {}", node.directory().display())
+}

@@ -1,0 +1,104 @@
+//! What happens at one destination stays there.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tests::{
+    fake_api::{FakeApi, Mode, Options},
+    order::Order,
+    system::{Role, System},
+    waiting::PATIENCE,
+};
+
+use crate::{crowd, scrape};
+
+#[tokio::test]
+async fn one_api_that_hangs_does_not_hold_up_the_other_and_catches_up_later() -> Result<()> {
+    // More than the worker of the sick API can hold: the rest waits in its queue.
+    const ORDERS: usize = 200;
+    let system = System::builder()
+        .with_quick_retries()
+        .env(Role::Inventory, "MAX_ATTEMPTS", 60)
+        .env(Role::Inventory, "REQUEST_TIMEOUT", "2s")
+        .inventory_api(Options { mode: Mode::Hang, ..Options::default() })
+        .start()
+        .await?;
+    let order_ids = crowd::place(&system, ORDERS, &Order::healthy()).await?;
+    system.fulfillment_api.wait_for_effects(ORDERS as u64, PATIENCE).await?;
+    let told = |order: &Value| order["deliveries"]["fulfillment"]["status"] == "delivered";
+    for order_id in &order_ids {
+        let order = system.wait_for_order(order_id, "delivered to one", told).await?;
+        assert_eq!(order["deliveries"]["inventory"]["status"], "pending", "{order}");
+    }
+    assert_eq!(system.inventory_api.summary().effects, 0);
+    assert!(system.inventory_api.summary().calls > 0);
+
+    system.inventory_api.set_mode(Mode::Healthy);
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn a_worker_that_is_not_running_does_not_hold_up_the_other_and_finds_its_orders_later() -> Result<()> {
+    let mut system = System::builder().without(Role::Fulfillment).start().await?;
+    let order_ids = crowd::place(&system, 50, &Order::healthy()).await?;
+    system.inventory_api.wait_for_effects(50, PATIENCE).await?;
+    let depth = system.queues().await?.depth(&system.names.fulfillment()).await?;
+    assert_eq!((depth.ready, depth.consumers), (50, 0));
+    system.start_ready(Role::Fulfillment).await?;
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn two_workers_of_one_kind_share_the_queue() -> Result<()> {
+    const ORDERS: usize = 100;
+    let mut system = System::start().await?;
+    system.start_process(Role::Inventory, &[])?;
+    for worker in system.processes(Role::Inventory) {
+        worker.ready().await?;
+    }
+    system.queues().await?.wait_for_consumers(&system.names.inventory(), 2).await?;
+    let order_ids = crowd::place(&system, ORDERS, &Order::healthy()).await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    assert_eq!(system.inventory_api.summary().calls, ORDERS as u64, "no order is given to both");
+    let mut delivered = Vec::new();
+    for worker in system.processes(Role::Inventory) {
+        delivered.push(worker.metrics().await?.sum("tandem_deliveries_total", &[("status", "delivered")]));
+    }
+    assert!(delivered.iter().all(|count| *count > 0.0), "{delivered:?}");
+    assert_eq!(delivered.iter().sum::<f64>(), ORDERS as f64, "{delivered:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_keeps_as_many_calls_in_flight_as_it_was_told_and_leaves_the_rest_to_others() -> Result<()> {
+    let system = System::builder()
+        .env(Role::Inventory, "CONCURRENCY", 8)
+        .env(Role::Inventory, "REQUEST_TIMEOUT", "1m")
+        .inventory_api(Options { mode: Mode::Hang, ..Options::default() })
+        .start()
+        .await?;
+    crowd::place(&system, 30, &Order::healthy()).await?;
+    let labels = [("destination", "inventory")];
+    let worker = system.process(Role::Inventory)?;
+    scrape::wait_for(worker, "tandem_deliveries_in_flight", &labels, |count| count == 8.0).await?;
+    let eight = |api: &FakeApi| api.summary().calls >= 8;
+    system.inventory_api.wait_until("8 calls", PATIENCE, eight).await?;
+    // Another 8 are at hand for when one ends.
+    system.queues().await?.wait_for_depth(&system.names.inventory(), "the rest", |depth| depth.ready == 14).await?;
+    system.fulfillment_api.wait_for_effects(30, PATIENCE).await?;
+    assert_eq!(system.inventory_api.summary().calls, 8);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_further_destination_has_its_queue_before_it_has_a_worker() -> Result<()> {
+    let system = System::builder().env(Role::Producer, "DESTINATIONS", "inventory,fulfillment,billing").start().await?;
+    let placed = system.place(&Order::healthy()).await?;
+    let told = |order: &Value| order["deliveries"]["fulfillment"]["status"] == "delivered";
+    let order = system.wait_for_order(&placed.order_id, "delivered to one", told).await?;
+    assert_eq!((&order["status"], &order["deliveries"]["billing"]["status"]), (&json!("pending"), &json!("pending")));
+    let queues = system.queues().await?;
+    let (queue, dead_letters) = (system.names.queue("billing"), system.names.dead_letters("billing"));
+    queues.wait_for_depth(&queue, "the event", |depth| depth.ready == 1).await?;
+    queues.delete_queue(&queue).await?;
+    queues.delete_queue(&dead_letters).await
+}

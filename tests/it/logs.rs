@@ -1,0 +1,173 @@
+//! What is in the logs, and what must never be.
+
+use anyhow::{Context, Result};
+use lapin::BasicProperties;
+use serde_json::json;
+use tests::{
+    binaries::{self, Profile},
+    broker,
+    log::Line,
+    order::Order,
+    process::Program,
+    system::{Placed, Role, System},
+    waiting::PATIENCE,
+};
+use uuid::Uuid;
+
+use crate::crowd;
+
+const ROLES: [Role; 3] = [Role::Producer, Role::Inventory, Role::Fulfillment];
+
+#[tokio::test]
+async fn every_line_about_an_order_has_its_id_and_its_correlation_id() -> Result<()> {
+    let system = System::builder().with_quick_retries().env(Role::Fulfillment, "MAX_ATTEMPTS", 2).start().await?;
+    let probe = crate::probe::Probe::on(&system).await?;
+    for product in ["SKU-1", "fail-1", "inventory-status-422", "fulfillment-status-503", "cut-after-acting"] {
+        let correlation_id = format!("request-{product}");
+        let body = serde_json::to_vec(&Order::of(product))?;
+        let answer = system.post(&body, &[("x-correlation-id", &correlation_id), ("idempotency-key", product)]).await?;
+        let placed = Placed::from_answer(&answer)?;
+        system.wait_settled(&placed.order_id).await?;
+        let event: serde_json::Value = serde_json::from_slice(&probe.next(&system).await?.body)?;
+        let event_id = event["event_id"].as_str().context("event_id")?;
+        let mut about = 0;
+        for role in ROLES {
+            for line in system.process(role)?.log().lines() {
+                let speaks_of = |name: &str| line.text.contains(name);
+                if !(speaks_of(&placed.order_id) || speaks_of(&correlation_id) || speaks_of(event_id)) {
+                    continue;
+                }
+                about += 1;
+                let ids = (line.field("order_id"), line.field("correlation_id"));
+                assert_eq!(ids, (Some(&*placed.order_id), Some(&*correlation_id)), "{}: {}", role.binary(), line.text);
+            }
+        }
+        assert!(about >= 4, "accepted, published and the end of two deliveries are worth a line each at debug");
+    }
+    probe.remove(&system).await
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_worth_a_warning_and_a_success_is_not_worth_a_line_at_info() -> Result<()> {
+    let info = |builder: tests::system::SystemBuilder, role| builder.env(role, "LOG_LEVEL", "info");
+    let system = ROLES.into_iter().fold(System::builder(), info).start().await?;
+    let delivered = system.place(&Order::healthy()).await?;
+    let dead = system.place(&Order::of("inventory-status-422")).await?;
+    crowd::settled(&system, &[delivered.order_id.clone(), dead.order_id.clone()]).await?;
+    let about = |order_id: &str| -> Result<Vec<Line>> {
+        let mut lines = Vec::new();
+        for role in ROLES {
+            lines.extend(system.process(role)?.log().lines());
+        }
+        lines.retain(|line| line.text.contains(order_id));
+        Ok(lines)
+    };
+    assert_eq!(about(&delivered.order_id)?.len(), 0);
+    let lines = about(&dead.order_id)?;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let reason =
+        lines[0].json.as_ref().map(|line| (line["level"].clone(), line["reason"].clone(), line["status_code"].clone()));
+    assert_eq!(reason, Some((json!("WARN"), json!("rejected"), json!(422))));
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_secret_no_key_and_no_body_is_ever_in_a_log() -> Result<()> {
+    let secret = || format!("hush{}", Uuid::new_v4().simple());
+    let (user, password, key, customer, product) = (secret(), secret(), secret(), secret(), secret());
+    let shared = broker::shared().await?;
+    // On a broker that is not ours to administer, its own credentials must do.
+    let (url, mut secrets) = if shared.ctl(&["add_user", &user, &password]).await.is_ok() {
+        shared.ctl(&["set_permissions", &user, ".*", ".*", ".*"]).await?;
+        let (scheme, rest) = shared.amqp_url().split_once("://").context("a URL")?;
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        (format!("{scheme}://{user}:{password}@{host}"), vec![password.clone()])
+    } else {
+        (shared.amqp_url().to_owned(), Vec::new())
+    };
+    let builder = ROLES.into_iter().fold(System::builder(), |builder, role| builder.amqp_url(role, &url));
+    let mut system = builder.with_quick_retries().env(Role::Fulfillment, "MAX_ATTEMPTS", 2).start().await?;
+
+    // A success, a recovery, a refusal, an exhaustion; a replay and a key used for another body.
+    for (number, fate) in ["SKU-1", "fail-1", "status-422", "fulfillment-status-503"].iter().enumerate() {
+        let mut order = Order::of(fate).and(&product, 1);
+        order.customer_id = customer.clone();
+        let (body, key) = (serde_json::to_vec(&order)?, format!("{key}-{number}"));
+        let placed = Placed::from_answer(&system.post(&body, &[("idempotency-key", &key)]).await?)?;
+        assert_eq!(system.post(&body, &[("idempotency-key", &key)]).await?.status, 202);
+        let other = serde_json::to_vec(&order.and("SKU-2", 1))?;
+        assert_eq!(system.post(&other, &[("idempotency-key", &key)]).await?.status, 422);
+        system.wait_settled(&placed.order_id).await?;
+    }
+    // Bodies that are no orders, and headers that are no headers.
+    for body in [json!({"customer_id": customer, "items": product}), json!(product), json!({(&*customer): 1})] {
+        assert_eq!(system.post(body.to_string().as_bytes(), &[]).await?.status, 422, "{body}");
+    }
+    assert_eq!(system.post(b"{}", &[("idempotency-key", &key.repeat(9))]).await?.status, 400);
+    // Events and reports that are none.
+    let queues = system.queues().await?;
+    for body in [
+        json!({"event_type": "OrderCreated", "event_id": Uuid::now_v7(), "order_id": Uuid::now_v7(), "customer_id": 7, "items": product}),
+        json!({"event_type": "OrderCreated", "event_id": product}),
+        json!({"event_type": 1, "items": product}),
+        json!(product),
+    ] {
+        queues.publish(system.names.exchange(), "", body.to_string().as_bytes(), BasicProperties::default()).await?;
+        queues.next(&system.names.dead_letters("inventory")).await?;
+        queues.next(&system.names.dead_letters("fulfillment")).await?;
+    }
+    let report = json!({"outcomes": product}).to_string();
+    queues.publish("", &system.names.outcomes(), report.as_bytes(), BasicProperties::default()).await?;
+    queues.next(&system.names.dead_letters("outcomes")).await?;
+    // A password that the broker refuses.
+    let wrong = url.replace(&password, &format!("{password}wrong"));
+    let refused = system.start_process(Role::Inventory, &[("AMQP_URL", &wrong)])?;
+    if wrong != url {
+        refused.wait_for_log("a refusal", |line| line.text.contains("refuses access")).await?;
+    }
+
+    secrets.extend([key, customer, product, "token-for-tests".to_owned()]);
+    for call in system.inventory_api.calls().into_iter().chain(system.fulfillment_api.calls()) {
+        secrets.extend(call.idempotency_key);
+    }
+    let mut logs: Vec<_> =
+        ROLES.iter().flat_map(|role| system.processes(*role)).map(|process| process.log().clone()).collect();
+    for role in ROLES {
+        logs.push(system.terminate(role).await?.log().clone());
+    }
+    let lines: Vec<_> = logs.iter().flat_map(|log| log.lines()).collect();
+    assert!(lines.len() > 50, "the logs are on debug");
+    for line in &lines {
+        for secret in &secrets {
+            assert!(!line.text.contains(secret), "{secret} is in {}", line.text);
+        }
+    }
+    let _ = shared.ctl(&["delete_user", &user]).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_log_in_text_has_a_line_for_people_and_a_log_in_json_an_object_for_machines() -> Result<()> {
+    let settings =
+        [("AMQP_URL", "amqp://127.0.0.1:9"), ("INVENTORY_API_URL", "http://127.0.0.1:9"), ("LOG_FORMAT", "text")];
+    let worker =
+        Program::new(binaries::build(Profile::Running)?.path("worker-inventory")?).env("HTTP_ADDR", "127.0.0.1:0");
+    let worker = settings.iter().fold(worker, |worker, (name, value)| worker.env(name, value));
+    let text = worker.start()?;
+    let line = text.wait_for_log("listening", |line| line.text.contains("listening")).await?;
+    assert!(
+        line.json.is_none() && line.text.contains(" INFO ") && line.text.contains("http_addr=127.0.0.1:"),
+        "{}",
+        line.text
+    );
+    let json = worker.env("LOG_FORMAT", "json").start()?;
+    json.wait_for_log("the broker", |line| line.text.contains("no session with the broker")).await?;
+    json.terminate()?;
+    json.wait_exit(PATIENCE).await?;
+    for line in json.log().lines() {
+        for field in ["timestamp", "level", "message"] {
+            assert!(line.field(field).is_some(), "no {field} in {}", line.text);
+        }
+    }
+    Ok(())
+}

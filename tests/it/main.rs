@@ -1,0 +1,42 @@
+//! The scenarios, in one binary: it links once, and shares one broker.
+
+mod harness;
+
+// What scenarios have in common.
+mod crowd;
+mod link;
+mod load;
+mod own_node;
+mod probe;
+mod scrape;
+
+// In the order of the flow, then what can go wrong, then the repository itself.
+mod journey;
+
+mod duplicates;
+
+mod messages;
+
+mod retries;
+
+mod isolation;
+
+mod backlog;
+
+mod outage;
+
+mod broker;
+
+mod supervision;
+
+mod crash;
+
+mod shutdown;
+
+mod settings;
+
+mod logs;
+
+mod observability;
+
+mod repository;

@@ -1,0 +1,165 @@
+//! Messages in the queues that are not what a service expects.
+
+use anyhow::{Context, Result};
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable, LongString, ShortString},
+};
+use serde_json::{Value, json};
+use tests::{
+    order::Order,
+    queues::Message,
+    system::{Role, System},
+};
+
+use crate::{crowd, probe::Probe, scrape};
+
+#[tokio::test]
+async fn an_unreadable_message_ends_in_the_dead_letter_queue_untouched_and_holds_up_nobody() -> Result<()> {
+    let system = System::start().await?;
+    let deep = "[".repeat(10_000);
+    let half = json!({"event_type": "OrderCreated", "event_id": uuid::Uuid::now_v7()}).to_string();
+    let large = vec![b'x'; 1_000_000];
+    let bodies: [&[u8]; 7] =
+        [b"", b"no json", b"\xff\xfe\x00", b"{\"event_type\":7}", deep.as_bytes(), half.as_bytes(), &large];
+    let mut headers = FieldTable::default();
+    headers.insert("x-mine".into(), AMQPValue::LongString(LongString::from("kept")));
+    headers.insert("number".into(), AMQPValue::LongInt(-7));
+    let properties = BasicProperties::default()
+        .with_content_type("text/strange".into())
+        .with_message_id("not-a-uuid".into())
+        .with_correlation_id("somebody".into())
+        .with_type("Strange".into())
+        .with_timestamp(1)
+        .with_headers(headers.clone());
+    for body in bodies {
+        let queues = system.queues().await?;
+        queues.publish(system.names.exchange(), "", body, properties.clone()).await?;
+        for destination in ["inventory", "fulfillment"] {
+            let letter = queues.next(&system.names.dead_letters(destination)).await?;
+            assert!(letter.body == body, "{:?} became {:?}", String::from_utf8_lossy(body), letter.body);
+            untouched(&letter, &properties, &headers)?;
+        }
+    }
+    let placed = system.place(&Order::healthy()).await?;
+    crowd::delivered_once(&system, &[placed.order_id]).await?;
+    let metrics = system.metrics(Role::Inventory).await?;
+    assert_eq!(metrics.sum("tandem_dead_letters_total", &[("reason", "unreadable")]), 7.0);
+    assert_eq!(system.inventory_api.summary().calls, 1);
+    Ok(())
+}
+
+/// Everything is as it was sent; the broker has added where it comes from.
+fn untouched(letter: &Message, sent: &BasicProperties, headers: &FieldTable) -> Result<()> {
+    let found = letter.properties.headers().clone().context("headers")?;
+    for (name, value) in headers.inner() {
+        assert_eq!(found.inner().get(name), Some(value));
+    }
+    assert!(found.inner().contains_key("x-death"));
+    let others: Vec<&ShortString> = found
+        .inner()
+        .keys()
+        .filter(|name| !headers.inner().contains_key(*name) && !name.as_str().starts_with("x-"))
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
+    let without_headers = |properties: &BasicProperties| properties.clone().with_headers(FieldTable::default());
+    let sent = sent.clone().with_delivery_mode(2);
+    assert_eq!(without_headers(&letter.properties), without_headers(&sent));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unreadable_event_that_names_its_order_shows_in_the_order() -> Result<()> {
+    let mut system = System::builder().without_workers().start().await?;
+    let probe = Probe::on(&system).await?;
+    let placed = system.place(&Order::healthy()).await?;
+    let message = probe.next(&system).await?;
+    probe.remove(&system).await?;
+    let mut event: Value = serde_json::from_slice(&message.body)?;
+    event["items"] = json!("none");
+    let (queue, body) = (system.names.inventory(), event.to_string());
+    let queues = system.queues().await?;
+    queues.wait_for_depth(&queue, "the event", |depth| depth.ready == 1).await?;
+    queues.purge(&queue).await?;
+    queues.publish("", &queue, body.as_bytes(), message.properties).await?;
+
+    let worker = system.start_ready(Role::Inventory).await?;
+    let line = worker.wait_for_log("a warning", |line| line.text.contains("unreadable")).await?;
+    let ids = (line.field("order_id"), line.field("correlation_id"));
+    assert_eq!(ids, (Some(&*placed.order_id), Some(&*placed.correlation_id)), "{}", line.text);
+    let told = |order: &Value| order["deliveries"]["inventory"]["status"] == "dead_lettered";
+    let order = system.wait_for_order(&placed.order_id, "dead-lettered", told).await?;
+    let delivery = &order["deliveries"]["inventory"];
+    assert_eq!((&delivery["reason"], &delivery["attempts"]), (&json!("unreadable"), &json!([])), "{order}");
+    let letter = system.queues().await?.next(&system.names.dead_letters("inventory")).await?;
+    assert_eq!(letter.body, body.as_bytes());
+    assert_eq!(system.inventory_api.summary().calls, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stranger_with_large_headers_ends_in_the_dead_letter_queue_untouched() -> Result<()> {
+    let system = System::start().await?;
+    let mut headers = FieldTable::default();
+    headers.insert("large".into(), AMQPValue::LongString(LongString::from("x".repeat(20_000))));
+    let properties = BasicProperties::default().with_headers(headers.clone());
+    let queues = system.queues().await?;
+    queues.publish("", &system.names.inventory(), b"no json", properties.clone()).await?;
+    let letter = queues.next(&system.names.dead_letters("inventory")).await?;
+    assert_eq!(letter.body, b"no json");
+    untouched(&letter, &properties, &headers)?;
+    let placed = system.place(&Order::healthy()).await?;
+    crowd::delivered_once(&system, &[placed.order_id]).await
+}
+
+#[tokio::test]
+async fn an_unknown_event_type_is_acknowledged_and_counted() -> Result<()> {
+    let mut system = System::start().await?;
+    let unknown = json!({"event_type": "OrderCancelled", "event_id": 7}).to_string();
+    let exchange = system.names.exchange().to_owned();
+    system.queues().await?.publish(&exchange, "", unknown.as_bytes(), BasicProperties::default()).await?;
+    for (role, destination) in [(Role::Inventory, "inventory"), (Role::Fulfillment, "fulfillment")] {
+        let labels = [("destination", destination)];
+        scrape::wait_for(system.process(role)?, "tandem_unknown_events_total", &labels, |count| count == 1.0).await?;
+        // What is not acknowledged would come back.
+        system.terminate(role).await?;
+        let queues = system.queues().await?;
+        assert_eq!(queues.depth(&system.names.queue(destination)).await?.ready, 0);
+        assert_eq!(queues.depth(&system.names.dead_letters(destination)).await?.ready, 0);
+    }
+    assert_eq!(system.inventory_api.summary().calls + system.fulfillment_api.summary().calls, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn added_fields_are_tolerated_and_missing_properties_too() -> Result<()> {
+    let system = System::builder().without_workers().start().await?;
+    let probe = Probe::on(&system).await?;
+    let placed = system.place(&Order::healthy()).await?;
+    let mut event: Value = serde_json::from_slice(&probe.next(&system).await?.body)?;
+    probe.remove(&system).await?;
+    event["added"] = json!({"deep": [1, {"deeper": null}]});
+    event["items"][0]["added"] = json!("too");
+    let queues = system.queues().await?;
+    for queue in [system.names.inventory(), system.names.fulfillment()] {
+        queues.purge(&queue).await?;
+        queues.publish("", &queue, event.to_string().as_bytes(), BasicProperties::default()).await?;
+    }
+    let mut system = system;
+    system.start_ready(Role::Inventory).await?;
+    system.start_ready(Role::Fulfillment).await?;
+    crowd::delivered_once(&system, &[placed.order_id]).await
+}
+
+#[tokio::test]
+async fn an_unreadable_report_is_dead_lettered_and_the_ledger_goes_on() -> Result<()> {
+    let system = System::start().await?;
+    let queues = system.queues().await?;
+    queues.publish("", &system.names.outcomes(), b"no report", BasicProperties::default()).await?;
+    assert_eq!(queues.next(&system.names.dead_letters("outcomes")).await?.body, b"no report");
+    let placed = system.place(&Order::healthy()).await?;
+    crowd::delivered_once(&system, &[placed.order_id]).await?;
+    let metrics = system.metrics(Role::Producer).await?;
+    assert_eq!(metrics.sum("tandem_ledger_unreadable_total", &[]), 1.0);
+    Ok(())
+}

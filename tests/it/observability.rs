@@ -1,0 +1,85 @@
+//! What `/metrics` tells.
+
+use anyhow::Result;
+use tests::{
+    metrics::Metrics,
+    order::Order,
+    system::{Role, System},
+};
+
+use crate::{crowd, scrape};
+
+/// A name, labels, and the sum of the samples that have them.
+type Sample<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
+/// Checks that these are there.
+fn check(metrics: &Metrics, wanted: &[Sample<'_>]) {
+    for (name, labels, value) in wanted {
+        assert!(metrics.has(name, labels), "no {name} {labels:?} among {:?}", metrics.names());
+        assert_eq!(metrics.sum(name, labels), *value, "{name} {labels:?}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_tell_of_every_order_from_its_acceptance_to_its_end() -> Result<()> {
+    let system = System::builder().with_quick_retries().start().await?;
+    let mut order_ids = Vec::new();
+    for product in ["SKU-1", "SKU-2", "fulfillment-fail-1", "inventory-status-422", "fulfillment-status-503"] {
+        order_ids.extend(crowd::place(&system, 1, &Order::of(product)).await?);
+    }
+    crowd::settled(&system, &order_ids).await?;
+    assert_eq!(system.post(b"{}", &[]).await?.status, 422);
+    scrape::wait_for(system.producer()?, "tandem_outbox_backlog", &[], |events| events == 0.0).await?;
+
+    check(
+        &system.metrics(Role::Producer).await?,
+        &[
+            ("tandem_orders_total", &[("result", "accepted")], 5.0),
+            ("tandem_orders_total", &[("result", "busy")], 0.0),
+            ("tandem_orders_total", &[("result", "replayed")], 0.0),
+            ("tandem_events_published_total", &[], 5.0),
+            ("tandem_events_returned_total", &[], 0.0),
+            ("tandem_events_refused_total", &[], 0.0),
+            ("tandem_confirm_seconds_count", &[], 5.0),
+            ("tandem_outbox_oldest_age_seconds", &[], 0.0),
+            ("tandem_ledger_outcomes_total", &[("destination", "inventory"), ("status", "delivered")], 4.0),
+            ("tandem_ledger_outcomes_total", &[("destination", "inventory"), ("reason", "rejected")], 1.0),
+            ("tandem_ledger_outcomes_total", &[("destination", "fulfillment"), ("reason", "attempts_exhausted")], 1.0),
+        ],
+    );
+    let inventory = ("destination", "inventory");
+    check(
+        &system.metrics(Role::Inventory).await?,
+        &[
+            ("tandem_attempts_total", &[inventory, ("outcome", "success")], 4.0),
+            ("tandem_attempts_total", &[inventory, ("outcome", "transient")], 0.0),
+            ("tandem_attempts_total", &[inventory, ("outcome", "permanent")], 1.0),
+            ("tandem_deliveries_total", &[inventory, ("status", "delivered")], 4.0),
+            ("tandem_deliveries_total", &[inventory, ("status", "dead_lettered")], 1.0),
+            ("tandem_dead_letters_total", &[inventory, ("reason", "rejected")], 1.0),
+            ("tandem_dead_letters_total", &[inventory, ("reason", "unreadable")], 0.0),
+            ("tandem_deliveries_in_flight", &[inventory], 0.0),
+            ("tandem_end_to_end_seconds_count", &[inventory], 5.0),
+            ("tandem_attempt_duration_seconds_count", &[inventory], 5.0),
+            ("tandem_consumer_up", &[inventory], 1.0),
+        ],
+    );
+    let fulfillment = ("destination", "fulfillment");
+    check(
+        &system.metrics(Role::Fulfillment).await?,
+        &[
+            ("tandem_attempts_total", &[fulfillment, ("outcome", "success")], 4.0),
+            ("tandem_attempts_total", &[fulfillment, ("outcome", "transient")], 6.0),
+            ("tandem_deliveries_total", &[fulfillment, ("status", "delivered")], 4.0),
+            ("tandem_dead_letters_total", &[fulfillment, ("reason", "attempts_exhausted")], 1.0),
+        ],
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_a_gauge() -> Result<()> {
+    let system = System::start().await?;
+    crowd::place(&system, 3, &Order::of("inventory-hang")).await?;
+    scrape::wait_for(system.process(Role::Inventory)?, "tandem_deliveries_in_flight", &[], |count| count == 3.0).await
+}

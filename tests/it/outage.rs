@@ -1,0 +1,107 @@
+//! The broker away, and back.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tests::{
+    order::Order,
+    process::Readiness,
+    system::{Role, System},
+};
+
+use crate::{crowd, link::link, scrape};
+
+#[tokio::test]
+async fn orders_are_accepted_while_the_broker_is_away_and_delivered_when_it_is_back() -> Result<()> {
+    let (proxy, url) = link().await?;
+    let roles = [Role::Producer, Role::Inventory, Role::Fulfillment];
+    let system = roles.iter().fold(System::builder(), |builder, role| builder.amqp_url(*role, &url)).start().await?;
+    let mut order_ids = crowd::place(&system, 20, &Order::healthy()).await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    scrape::wait_for(system.producer()?, "tandem_outbox_backlog", &[], |events| events == 0.0).await?;
+
+    proxy.down().await?;
+    let readiness = system.producer()?.wait_for_readiness("degraded", without_relay).await?;
+    assert_eq!((readiness.status, &readiness.body["status"]), (200, &json!("degraded")), "it takes orders");
+    assert_down_with_a_reason(&readiness.body, "relay");
+    for role in [Role::Inventory, Role::Fulfillment] {
+        let readiness = system.process(role)?.wait_for_readiness("not ready", |seen| seen.status == 503).await?;
+        assert_eq!(readiness.body["status"], "not_ready");
+        assert_down_with_a_reason(&readiness.body, "consumer");
+        assert_eq!(system.process(role)?.livez().await?, 200, "it is alive all the same");
+    }
+    order_ids.extend(crowd::place(&system, 50, &Order::healthy()).await?);
+    let metrics = system.metrics(Role::Producer).await?;
+    assert_eq!(metrics.sum("tandem_outbox_backlog", &[]), 50.0);
+    assert!(metrics.sum("tandem_outbox_oldest_age_seconds", &[]) > 0.0);
+
+    proxy.heal().await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    assert!(proxy.evidence().cuts > 0);
+    // The outage is not the orders' fault, and nothing that was settled came back.
+    assert_eq!((system.inventory_api.summary().calls, system.fulfillment_api.summary().calls), (70, 70));
+    scrape::wait_for(system.producer()?, "tandem_outbox_backlog", &[], |events| events == 0.0).await?;
+    system.producer()?.wait_for_readiness("ready", |seen| seen.body["status"] == "ready").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn with_the_broker_down_from_the_start_orders_are_accepted_and_delivered_when_it_appears() -> Result<()> {
+    let (proxy, url) = link().await?;
+    proxy.refuse().await?;
+    let roles = [Role::Producer, Role::Inventory, Role::Fulfillment];
+    let builder = roles.iter().fold(System::builder(), |builder, role| builder.amqp_url(*role, &url));
+    let system = builder.not_waiting_for_readiness().start().await?;
+    let readiness = system.producer()?.wait_for_readiness("degraded", without_relay).await?;
+    assert_eq!((readiness.status, &readiness.body["status"]), (200, &json!("degraded")));
+    let explained = |seen: &Readiness| {
+        let reason = seen.body["components"].to_string();
+        reason.contains(&proxy.address().to_string())
+    };
+    for role in roles {
+        system.process(role)?.wait_for_readiness("explained by the broker's address", explained).await?;
+    }
+    assert_eq!(system.readyz(Role::Inventory).await?.status, 503);
+    let order_ids = crowd::place(&system, 20, &Order::healthy()).await?;
+    assert_eq!(system.order(&order_ids[0]).await?["status"], "pending");
+
+    proxy.heal().await?;
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn a_confirm_that_never_comes_is_given_up_and_the_event_published_again() -> Result<()> {
+    let (proxy, url) = link().await?;
+    let system = System::builder().amqp_url(Role::Producer, &url).start().await?;
+    proxy.black_hole().await?;
+    let order_ids = crowd::place(&system, 10, &Order::healthy()).await?;
+    // Nobody tells the producer that the line is dead; it must notice by itself.
+    let readiness = system.producer()?.wait_for_readiness("degraded", without_relay).await?;
+    assert_down_with_a_reason(&readiness.body, "relay");
+    proxy.heal().await?;
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn connections_cut_again_and_again_lose_no_order_and_cost_no_second_call() -> Result<()> {
+    let (proxy, url) = link().await?;
+    let system = System::builder().amqp_url(Role::Producer, &url).amqp_url(Role::Inventory, &url).start().await?;
+    let mut order_ids = Vec::new();
+    for _ in 0..5 {
+        order_ids.extend(crowd::place(&system, 40, &Order::healthy()).await?);
+        proxy.cut().await?;
+    }
+    crowd::delivered_once(&system, &order_ids).await?;
+    assert!(proxy.evidence().cuts >= 5, "{:?}", proxy.evidence());
+    assert_eq!((system.inventory_api.summary().calls, system.fulfillment_api.summary().calls), (200, 200));
+    Ok(())
+}
+
+fn without_relay(seen: &Readiness) -> bool {
+    seen.body["components"]["relay"]["status"] == "down"
+}
+
+fn assert_down_with_a_reason(body: &Value, component: &str) {
+    let component = &body["components"][component];
+    assert_eq!(component["status"], json!("down"), "{body}");
+    assert!(component["reason"].as_str().is_some_and(|reason| reason.len() > 10), "{body}");
+}

@@ -1,0 +1,52 @@
+//! A queue that reads along on the exchange of a system.
+
+use anyhow::Result;
+use lapin::options::BasicGetOptions;
+use tests::{queues::Message, system::System};
+
+/// The queue. It is not among those that a system removes.
+pub(crate) struct Probe(String);
+
+impl Probe {
+    /// Declares and binds it.
+    pub(crate) async fn on(system: &System) -> Result<Self> {
+        let name = format!("{}.probe", system.names.exchange());
+        // A producer is ready before it has seen the broker; the exchange is there when nothing is degraded.
+        system.producer()?.wait_for_readiness("ready", |seen| seen.body["status"] == "ready").await?;
+        let queues = system.queues().await?;
+        queues.declare_queue(&name, Default::default()).await?;
+        queues.bind(&name, system.names.exchange(), "").await?;
+        Ok(Self(name))
+    }
+
+    /// Its name.
+    pub(crate) fn queue(&self) -> &str {
+        &self.0
+    }
+
+    /// The next event on the exchange.
+    pub(crate) async fn next(&self, system: &System) -> Result<Message> {
+        system.queues().await?.next(&self.0).await
+    }
+
+    /// All events that are there now.
+    pub(crate) async fn take(&self, system: &System) -> Result<Vec<Message>> {
+        let channel = system.queues().await?.channel().await?;
+        let mut taken = Vec::new();
+        while let Some(event) = channel.basic_get(self.0.as_str().into(), BasicGetOptions { no_ack: true }).await? {
+            taken.push(event.into());
+        }
+        Ok(taken)
+    }
+
+    /// Publishes the same bytes with the same properties once more, to every queue.
+    pub(crate) async fn publish_again(&self, system: &System, event: &Message) -> Result<()> {
+        let queues = system.queues().await?;
+        queues.publish(system.names.exchange(), "", &event.body, event.properties.clone()).await
+    }
+
+    /// Removes it.
+    pub(crate) async fn remove(self, system: &System) -> Result<()> {
+        system.queues().await?.delete_queue(&self.0).await
+    }
+}

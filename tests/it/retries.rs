@@ -1,0 +1,229 @@
+//! What becomes of a delivery when its API is ill, slow, rude or says no.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tests::{
+    fake_api::{FakeApi, Mode, Options},
+    log::Line,
+    order::Order,
+    proxy::FaultProxy,
+    system::{Role, System},
+};
+
+use crate::crowd;
+
+#[tokio::test]
+async fn an_api_that_recovers_is_told_under_the_same_key() -> Result<()> {
+    let system = System::builder().with_quick_retries().start().await?;
+    let placed = system.place(&Order::of("fail-2")).await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    assert_eq!(order["status"], "delivered", "{order}");
+    for destination in ["inventory", "fulfillment"] {
+        assert_eq!(statuses(&order, destination), [json!(503), json!(503), json!(200)], "{order}");
+    }
+    crowd::told_once(&system.inventory_api, std::slice::from_ref(&placed.order_id))?;
+    crowd::told_once(&system.fulfillment_api, &[placed.order_id])
+}
+
+#[tokio::test]
+async fn exhaustion_ends_in_the_dead_letter_queue_with_its_reason_and_every_attempt_in_the_ledger() -> Result<()> {
+    let system = System::builder().with_quick_retries().env(Role::Fulfillment, "MAX_ATTEMPTS", 4).start().await?;
+    let placed = system.place(&Order::of("fulfillment-status-503")).await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    assert_eq!(order["status"], "partially_delivered", "{order}");
+    let delivery = &order["deliveries"]["fulfillment"];
+    assert_eq!(
+        (&delivery["status"], &delivery["reason"]),
+        (&json!("dead_lettered"), &json!("attempts_exhausted")),
+        "{order}"
+    );
+    assert_eq!(statuses(&order, "fulfillment"), vec![json!(503); 4], "{order}");
+    let began: Vec<_> = attempts(&order, "fulfillment").iter().map(|attempt| attempt["at"].as_str()).collect();
+    assert!(began.is_sorted() && began.iter().all(Option::is_some), "{order}");
+    assert_eq!(system.fulfillment_api.calls_about(&placed.order_id).len(), 4);
+
+    let queues = system.queues().await?;
+    let letter = queues.next(&system.names.dead_letters("fulfillment")).await?;
+    let event: Value = serde_json::from_slice(&letter.body)?;
+    assert_eq!((&event["event_type"], &event["order_id"]), (&json!("OrderCreated"), &json!(placed.order_id)));
+    assert_eq!(queues.depth(&system.names.dead_letters("inventory")).await?.ready, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn inventory_is_tried_three_times_and_fulfillment_five_times_unless_told_otherwise() -> Result<()> {
+    let system = System::builder().with_quick_retries().start().await?;
+    let placed = system.place(&Order::of("status-503")).await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    assert_eq!(order["status"], "dead_lettered", "{order}");
+    assert_eq!(system.inventory_api.calls_about(&placed.order_id).len(), 3);
+    assert_eq!(system.fulfillment_api.calls_about(&placed.order_id).len(), 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refused_order_is_dead_lettered_at_once_after_one_attempt() -> Result<()> {
+    // If a refusal were retried, the first back-off alone would outlast the test's patience.
+    let system = System::builder()
+        .env(Role::Inventory, "BACKOFF_INITIAL", "2m")
+        .env(Role::Inventory, "BACKOFF_MAX", "2m")
+        .start()
+        .await?;
+    let placed = system.place(&Order::of("inventory-status-422")).await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    let delivery = &order["deliveries"]["inventory"];
+    assert_eq!((&delivery["status"], &delivery["reason"]), (&json!("dead_lettered"), &json!("rejected")), "{order}");
+    assert_eq!(statuses(&order, "inventory"), [json!(422)], "{order}");
+    assert_eq!(order["deliveries"]["fulfillment"]["status"], "delivered", "{order}");
+    assert_eq!(system.inventory_api.calls_about(&placed.order_id).len(), 1);
+    let letter = system.queues().await?.next(&system.names.dead_letters("inventory")).await?;
+    assert!(String::from_utf8_lossy(&letter.body).contains(&placed.order_id));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_counts_as_a_refusal() -> Result<()> {
+    let system = System::start().await?;
+    let placed = system.place(&Order::of("redirect")).await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    for (destination, api) in [("inventory", &system.inventory_api), ("fulfillment", &system.fulfillment_api)] {
+        assert_eq!(order["deliveries"][destination]["reason"], "rejected", "{order}");
+        assert_eq!(statuses(&order, destination), [json!(307)], "{order}");
+        assert_eq!(api.summary().redirects_followed, 0);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wish_to_be_left_alone_is_honoured() -> Result<()> {
+    let system = System::builder().env_of_workers("BACKOFF_INITIAL", "20ms").start().await?;
+    let placed = system.place(&Order::of("retry-after-1")).await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    for (destination, api) in [("inventory", &system.inventory_api), ("fulfillment", &system.fulfillment_api)] {
+        assert_eq!(statuses(&order, destination), [json!(429), json!(200)], "{order}");
+        let calls = api.calls_about(&placed.order_id);
+        let pause = Duration::from_micros(calls[1].at - calls[0].at);
+        assert!(pause >= Duration::from_secs(1), "called again after {pause:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wish_beyond_our_longest_delay_is_cut_down_to_it() -> Result<()> {
+    let system = System::builder().with_quick_retries().start().await?;
+    let placed = system.place(&Order::of("retry-after-86400")).await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    assert_eq!(order["status"], "delivered", "{order}");
+    assert_eq!(statuses(&order, "inventory"), [json!(429), json!(200)], "{order}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_api_that_cuts_the_connection_after_acting_is_told_again_under_the_same_key_and_acts_once() -> Result<()> {
+    let system = System::builder().with_quick_retries().start().await?;
+    for product in ["cut-after-acting", "cut-1"] {
+        let placed = system.place(&Order::of(product)).await?;
+        let order = system.wait_settled(&placed.order_id).await?;
+        assert_eq!(order["status"], "delivered", "{order}");
+        for (destination, api) in [("inventory", &system.inventory_api), ("fulfillment", &system.fulfillment_api)] {
+            assert_eq!(statuses(&order, destination), [Value::Null, json!(200)], "{order}");
+            assert!(attempts(&order, destination)[0]["error"].is_string(), "{order}");
+            let calls = api.calls_about(&placed.order_id);
+            assert_eq!(
+                calls.iter().map(|call| call.effect).collect::<Vec<_>>(),
+                [product != "cut-1", product == "cut-1"]
+            );
+            assert_eq!(calls[0].idempotency_key, calls[1].idempotency_key);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_api_that_does_not_answer_is_given_up_and_told_again() -> Result<()> {
+    let system = System::builder().with_quick_retries().env_of_workers("REQUEST_TIMEOUT", "1s").start().await?;
+    let placed = system.place(&Order::of("inventory-hang-1")).await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    assert_eq!(order["status"], "delivered", "{order}");
+    let first = &attempts(&order, "inventory")[0];
+    assert!(first["status_code"].is_null() && first["error"].is_string(), "{order}");
+    assert!(first["duration_ms"].as_u64().is_some_and(|took| took >= 1_000), "{order}");
+    crowd::told_once(&system.inventory_api, &[placed.order_id])
+}
+
+#[tokio::test]
+async fn an_api_that_is_not_there_is_told_when_it_is() -> Result<()> {
+    let api = FakeApi::start(Options::default())?;
+    let way = FaultProxy::start(&api.address().to_string())?;
+    way.refuse().await?;
+    let system = System::builder()
+        .with_quick_retries()
+        .env(Role::Inventory, "INVENTORY_API_URL", format!("http://{}", way.address()))
+        .env(Role::Inventory, "MAX_ATTEMPTS", 100)
+        .env(Role::Inventory, "REQUEST_TIMEOUT", "2s")
+        .start()
+        .await?;
+    let placed = system.place(&Order::healthy()).await?;
+    let failed = |line: &Line| line.field("order_id") == Some(&placed.order_id);
+    system.process(Role::Inventory)?.wait_for_log("a failed attempt", failed).await?;
+    way.heal().await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    assert_eq!(order["status"], "delivered", "{order}");
+    let attempts = attempts(&order, "inventory");
+    assert!(attempts[0]["error"].as_str().is_some_and(|error| error.contains("connection failed")), "{order}");
+    assert_eq!(api.calls_about(&placed.order_id).len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_not_read_to_its_end() -> Result<()> {
+    let system = System::start().await?;
+    let placed = system.place(&Order::of("huge-body")).await?;
+    let order = system.wait_settled(&placed.order_id).await?;
+    assert_eq!(order["status"], "delivered", "{order}");
+    assert_eq!(system.inventory_api.calls_about(&placed.order_id).len(), 1);
+    for role in [Role::Inventory, Role::Fulfillment] {
+        let peak = system.process(role)?.usage()?.peak_rss;
+        assert!(peak < 200_000_000, "{peak} bytes");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn random_failures_and_cuts_leave_exactly_one_effect_of_each_order() -> Result<()> {
+    const ORDERS: usize = 300;
+    let random = |seed| Options { mode: Mode::Random(30), seed, ..Options::default() };
+    let system = System::builder()
+        .with_quick_retries()
+        .env_of_workers("MAX_ATTEMPTS", 40)
+        .inventory_api(random(1))
+        .fulfillment_api(random(2))
+        .start()
+        .await?;
+    let order_ids = crowd::place(&system, ORDERS, &Order::healthy()).await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    for api in [&system.inventory_api, &system.fulfillment_api] {
+        let summary = api.summary();
+        assert!(summary.cuts > 0 && summary.repeats > 0, "{summary:?}");
+    }
+    // The ledger has every call that was made, and no other.
+    for order_id in &order_ids {
+        let order = system.order(order_id).await?;
+        for (destination, api) in [("inventory", &system.inventory_api), ("fulfillment", &system.fulfillment_api)] {
+            let made: Vec<_> = api.calls_about(order_id).iter().map(|call| json!(call.status)).collect();
+            assert_eq!(statuses(&order, destination), made, "{order}");
+        }
+    }
+    Ok(())
+}
+
+fn attempts<'o>(order: &'o Value, destination: &str) -> &'o [Value] {
+    order["deliveries"][destination]["attempts"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The status of each attempt; null where there was no answer.
+fn statuses(order: &Value, destination: &str) -> Vec<Value> {
+    attempts(order, destination).iter().map(|attempt| attempt["status_code"].clone()).collect()
+}

@@ -1,0 +1,137 @@
+//! The end of a process that was asked to end.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tests::{
+    leash::Signal,
+    order::Order,
+    process::{Process, Readiness},
+    system::{Role, System},
+    waiting::PATIENCE,
+};
+
+use crate::{crowd, load::Load};
+
+/// Far less than the back-offs and hung calls that must not be waited for.
+const SOON: Duration = Duration::from_secs(25);
+
+#[tokio::test]
+async fn a_worker_that_is_ended_under_load_calls_nobody_twice_and_loses_nothing() -> Result<()> {
+    const ORDERS: usize = 400;
+    let mut system = System::start().await?;
+    let order_ids = crowd::place(&system, ORDERS, &Order::of("slow-100ms")).await?;
+    for role in [Role::Inventory, Role::Fulfillment] {
+        let ended = system.terminate(role).await?;
+        assert_eq!(ended.exit_status().and_then(|status| status.code()), Some(0));
+        assert!(ended.log().lines().iter().any(|line| line.says("stopped")));
+        system.start_ready(role).await?;
+    }
+    crowd::delivered_once(&system, &order_ids).await?;
+    assert_eq!((system.inventory_api.summary().calls, system.fulfillment_api.summary().calls), (400, 400));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_producer_that_is_ended_under_load_loses_nothing_that_it_accepted() -> Result<()> {
+    let mut system = System::start().await?;
+    let mut load = Load::start(&system, &Order::healthy()).await?;
+    load.more(200).await?;
+    let ended = system.terminate(Role::Producer).await?;
+    assert_eq!(ended.exit_status().and_then(|status| status.code()), Some(0));
+    let order_ids = load.stop().await?;
+    system.start_ready(Role::Producer).await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    assert_eq!(system.inventory_api.summary().repeats, 0, "what was confirmed was marked before the end");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_says_so_and_a_second_signal_ends_it_at_once() -> Result<()> {
+    let mut system = System::start().await?;
+    let placed = system.place(&Order::of("inventory-hang-1")).await?;
+    system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
+    let worker = system.take(Role::Inventory)?;
+    worker.terminate()?;
+    worker.wait_for_log("draining", |line| line.field("message").is_some_and(|text| text.contains("draining"))).await?;
+    let draining = |seen: &Readiness| seen.status == 503 && seen.body.to_string().contains("draining");
+    worker.wait_for_readiness("draining", draining).await?;
+    worker.signal(Signal::Interrupt)?;
+    assert_eq!(worker.wait_exit(PATIENCE).await?.code(), Some(143));
+    assert!(!worker.log().lines().iter().any(|line| line.says("stopped")));
+
+    told_again_under_the_same_key(&mut system, &placed.order_id).await
+}
+
+#[tokio::test]
+async fn what_backs_off_when_a_worker_is_ended_is_left_to_another_under_the_same_key() -> Result<()> {
+    let mut system = System::builder()
+        .env(Role::Inventory, "MAX_ATTEMPTS", 2)
+        .env(Role::Inventory, "BACKOFF_INITIAL", "5m")
+        .env(Role::Inventory, "BACKOFF_MAX", "5m")
+        .start()
+        .await?;
+    let placed = system.place(&Order::of("inventory-fail-1")).await?;
+    let worker = system.take(Role::Inventory)?;
+    let backing_off =
+        |line: &tests::log::Line| line.field("order_id") == Some(&placed.order_id) && line.text.contains("backing off");
+    worker.wait_for_log("a back-off", backing_off).await?;
+    worker.terminate()?;
+    assert_eq!(worker.wait_exit(SOON).await?.code(), Some(0));
+
+    told_again_under_the_same_key(&mut system, &placed.order_id).await?;
+    let order = system.order(&placed.order_id).await?;
+    let attempts = &order["deliveries"]["inventory"]["attempts"];
+    assert_eq!(attempts.as_array().map(Vec::len), Some(1), "an interruption is no failure: {order}");
+    assert!(says_left_over(&worker), "what was left is in the log:\n{}", worker.log().tail(20));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_runs_beyond_the_grace_period_is_named_and_left_to_another_under_the_same_key() -> Result<()> {
+    let mut system = System::builder()
+        .env(Role::Inventory, "SHUTDOWN_GRACE", "500ms")
+        .env(Role::Inventory, "REQUEST_TIMEOUT", "2m")
+        .start()
+        .await?;
+    let placed = system.place(&Order::of("inventory-hang-1")).await?;
+    system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
+    let worker = system.take(Role::Inventory)?;
+    worker.terminate()?;
+    assert_eq!(worker.wait_exit(SOON).await?.code(), Some(0));
+    assert!(says_left_over(&worker), "{}", worker.log().tail(20));
+    told_again_under_the_same_key(&mut system, &placed.order_id).await
+}
+
+#[tokio::test]
+async fn every_process_ends_in_order_without_a_broker_too() -> Result<()> {
+    let (proxy, url) = crate::link::link().await?;
+    proxy.refuse().await?;
+    let roles = [Role::Producer, Role::Inventory, Role::Fulfillment];
+    let builder = roles.iter().fold(System::builder(), |builder, role| builder.amqp_url(*role, &url));
+    let mut system = builder.not_waiting_for_readiness().start().await?;
+    crowd::place(&system, 5, &Order::healthy()).await?;
+    for role in roles {
+        let ended = system.terminate(role).await?;
+        assert_eq!(ended.exit_status().and_then(|status| status.code()), Some(0), "{}", ended.name());
+    }
+    Ok(())
+}
+
+fn says_left_over(worker: &Process) -> bool {
+    let left = |line: &tests::log::Line| {
+        line.field("level") == Some("WARN")
+            && line.field("message").is_some_and(|text| text.contains("left unfinished"))
+    };
+    worker.log().lines().iter().any(left)
+}
+
+/// Starts another worker, and checks that it delivers the order, which was called about once before.
+async fn told_again_under_the_same_key(system: &mut System, order_id: &str) -> Result<()> {
+    system.start_ready(Role::Inventory).await?;
+    let order = system.wait_settled(order_id).await?;
+    assert_eq!(order["status"], "delivered", "{order}");
+    let calls = system.inventory_api.calls_about(order_id);
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    crowd::told_once(&system.inventory_api, &[order_id.to_owned()])
+}

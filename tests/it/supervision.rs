@@ -1,0 +1,96 @@
+//! What a service does when something of its own on the broker is gone.
+
+use anyhow::Result;
+use lapin::types::{AMQPValue, FieldTable};
+use tests::{
+    order::Order,
+    system::{Role, System},
+};
+
+use crate::{crowd, link::link, scrape};
+
+#[tokio::test]
+async fn a_queue_deleted_under_a_worker_comes_back_and_readiness_told_the_truth_meanwhile() -> Result<()> {
+    let system = System::start().await?;
+    let worker = system.process(Role::Inventory)?;
+    let (queues, queue) = (system.queues().await?, system.names.inventory());
+    let before = worker.log().mark();
+    // Something else in its place, so that the worker cannot mend it before anybody has looked. The worker may be
+    // quicker with its own queue: then once more.
+    let mut classic = FieldTable::default();
+    classic.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
+    loop {
+        queues.delete_queue(&queue).await?;
+        if queues.declare_queue(&queue, classic.clone()).await.is_ok() {
+            break;
+        }
+    }
+    let ended = |line: &tests::log::Line| line.field("fault").is_some_and(|fault| fault.contains(&queue));
+    worker.wait_for_log_after(before, "the end of the consumer", ended).await?;
+    let blamed = |seen: &tests::process::Readiness| {
+        seen.status == 503 && seen.body["components"]["consumer"]["reason"].to_string().contains("other properties")
+    };
+    let readiness = worker.wait_for_readiness("not ready, with the reason", blamed).await?;
+    assert_eq!(readiness.body["status"], "not_ready");
+    assert_eq!(worker.livez().await?, 200);
+    assert_eq!(worker.metrics().await?.sum("tandem_consumer_up", &[]), 0.0);
+
+    queues.delete_queue(&queue).await?;
+    queues.wait_for_consumers(&queue, 1).await?;
+    worker.ready().await?;
+    assert_eq!(worker.metrics().await?.sum("tandem_consumer_up", &[]), 1.0);
+    let order_ids = crowd::place(&system, 10, &Order::healthy()).await?;
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn the_queue_of_reports_deleted_under_everybody_comes_back_and_no_outcome_is_lost() -> Result<()> {
+    let system = System::start().await?;
+    let mut order_ids = Vec::new();
+    for _ in 0..3 {
+        system.queues().await?.delete_queue(&system.names.outcomes()).await?;
+        order_ids.extend(crowd::place(&system, 10, &Order::healthy()).await?);
+        // The reports of these may have been in the queue when it was deleted the next time: wait for them.
+        crowd::delivered_once(&system, &order_ids).await?;
+    }
+    assert_eq!(system.inventory_api.summary().calls, 30, "an outcome that is known costs no second call");
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_that_find_no_queue_are_not_marked_and_arrive_when_it_is_declared_again() -> Result<()> {
+    let system = System::start().await?;
+    let queues = system.queues().await?;
+    for queue in [system.names.inventory(), system.names.fulfillment()] {
+        queues.unbind(&queue, system.names.exchange(), "").await?;
+    }
+    let order_ids = crowd::place(&system, 50, &Order::healthy()).await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    scrape::wait_for(system.producer()?, "tandem_events_returned_total", &[], |count| count > 0.0).await?;
+    scrape::wait_for(system.producer()?, "tandem_outbox_backlog", &[], |events| events == 0.0).await
+}
+
+#[tokio::test]
+async fn an_exchange_deleted_under_the_relay_comes_back_and_nothing_is_lost() -> Result<()> {
+    let system = System::start().await?;
+    system.queues().await?.delete_exchange(system.names.exchange()).await?;
+    let order_ids = crowd::place(&system, 50, &Order::healthy()).await?;
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn a_connection_cut_under_a_worker_costs_no_second_call_for_what_it_had_in_hand() -> Result<()> {
+    const ORDERS: usize = 20;
+    let (proxy, url) = link().await?;
+    let system = System::builder().amqp_url(Role::Inventory, &url).start().await?;
+    let order_ids = crowd::place(&system, ORDERS, &Order::of("inventory-slow-2s")).await?;
+    let all_run = |api: &tests::fake_api::FakeApi| api.summary().calls == ORDERS as u64;
+    system.inventory_api.wait_until("all calls", tests::waiting::PATIENCE, all_run).await?;
+    proxy.cut().await?;
+    crowd::delivered_once(&system, &order_ids).await?;
+    assert!(proxy.evidence().cuts >= 1);
+    assert_eq!(system.inventory_api.summary().calls, ORDERS as u64);
+    // All are settled on the new connection: nothing is left.
+    let idle = |depth: tests::queues::Depth| depth.ready == 0 && depth.consumers == 1;
+    system.queues().await?.wait_for_depth(&system.names.inventory(), "nothing", idle).await.map(drop)
+}

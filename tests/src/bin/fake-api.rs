@@ -1,0 +1,92 @@
+//! Both downstream APIs as a process: for the demo, the bench and the compose file.
+
+use std::{fs, io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use tests::fake_api::{self, CONVENTION, Options};
+use tokio::signal::unix::{SignalKind, signal};
+
+const ADMINISTRATION: &str = "\
+For observers:
+  GET /calls?order_id=ID   every call (about one order), in order of arrival
+  GET /summary             counts: calls, effects, keys, repeats, faults of the caller
+  GET /wait?effects=N      the same, as soon as this many keys have had their effect
+  GET /first-times         path,order,first call,first effect: a line per API and order, times in microseconds
+  GET /mode, PUT /mode     healthy, down, hang, slow:250ms, random:30
+  GET /healthz             200";
+
+fn main() -> ExitCode {
+    match run(&command().get_matches()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("fake-api: {fault:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> Command {
+    let option = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
+    Command::new("fake-api")
+        .about("Stands in for both downstream APIs: keeps to the contract, misbehaves on request, remembers every call")
+        .after_help(format!("{CONVENTION}\n\n{ADMINISTRATION}"))
+        .arg(option("http-addr", "Address to listen on [env: HTTP_ADDR] [default: 127.0.0.1:8090]").value_name("ADDRESS"))
+        .arg(
+            option("fulfillment-api-token", "What X-Partner-Auth must be; anything, if absent [env: FULFILLMENT_API_TOKEN, FULFILLMENT_API_TOKEN_FILE]")
+                .value_name("TOKEN"),
+        )
+        .arg(option("log", "Append every call to this file, one JSON object a line").value_name("FILE"))
+        .arg(option("mode", "How to behave to all at first [default: healthy]").value_name("MODE"))
+        .arg(option("seed", "What the misfortunes of mode random are drawn from [default: 0]").value_name("NUMBER"))
+        .arg(option("counters-only", "Keep counters and first times, but no calls: for benches").action(ArgAction::SetTrue))
+}
+
+fn run(matches: &ArgMatches) -> Result<()> {
+    let given = |name: &str| matches.get_one::<String>(name).cloned();
+    let address =
+        given("http-addr").or_else(|| environment("HTTP_ADDR")).unwrap_or_else(|| "127.0.0.1:8090".to_owned());
+    let address: SocketAddr = address.parse().context("HTTP_ADDR is not an address such as 127.0.0.1:8090")?;
+    let options = Options {
+        token: given("fulfillment-api-token").map_or_else(token, |token| Ok(Some(token)))?,
+        log: given("log").map(PathBuf::from),
+        counters_only: matches.get_flag("counters-only"),
+        mode: given("mode").map(|mode| mode.parse()).transpose().context("--mode")?.unwrap_or_default(),
+        seed: given("seed").map(|seed| seed.parse()).transpose().context("--seed")?.unwrap_or_default(),
+    };
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(address, options))
+}
+
+/// Until a signal asks for the end, and then at once: nobody's work is lost here.
+async fn serve(address: SocketAddr, options: Options) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let server =
+        fake_api::bind(address, options).await.with_context(|| format!("HTTP_ADDR: cannot listen on {address}"))?;
+    let line = serde_json::json!({
+        "timestamp": jiff::Timestamp::now().to_string(),
+        "level": "INFO",
+        "message": "listening",
+        "http_addr": server.address()?.to_string(),
+    });
+    writeln!(std::io::stdout(), "{line}")?;
+    tokio::select! {
+        () = server.run() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn token() -> Result<Option<String>> {
+    if let Some(file) = environment("FULFILLMENT_API_TOKEN_FILE") {
+        let token =
+            fs::read_to_string(&file).with_context(|| format!("FULFILLMENT_API_TOKEN_FILE: cannot read {file}"))?;
+        return Ok(Some(token.trim_end().to_owned()));
+    }
+    Ok(environment("FULFILLMENT_API_TOKEN"))
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
+}

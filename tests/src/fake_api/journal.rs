@@ -1,0 +1,261 @@
+//! What the fake remembers: the truth outside the system under test.
+
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    io::Write,
+    path::PathBuf,
+    sync::Mutex,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use super::{
+    Api, Behaviour, Mode, Options,
+    answer::{Answer, Kind},
+    record::{Call, Ended, Summary},
+    request::{Body, Request},
+};
+use crate::lock::lock;
+
+/// The memory of one fake.
+#[derive(Debug)]
+pub(super) struct Journal {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+    token: Option<String>,
+    counters_only: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    mode: Mode,
+    rules: HashMap<String, Behaviour>,
+    calls: Vec<Call>,
+    keys: HashMap<(Api, String), Key>,
+    orders: HashMap<(Api, String), Order>,
+    summary: Summary,
+    log: Option<File>,
+    random: u64,
+}
+
+#[derive(Debug)]
+struct Key {
+    calls: u64,
+    acted: bool,
+    body: u64,
+}
+
+#[derive(Debug)]
+struct Order {
+    first_call: u64,
+    first_effect: Option<u64>,
+    calls: usize,
+    keys: u32,
+}
+
+impl Journal {
+    pub(super) fn open(options: Options) -> Result<Self> {
+        let open = |path: PathBuf| {
+            let file = OpenOptions::new().create(true).append(true).open(&path);
+            file.with_context(|| format!("cannot open the log {}", path.display()))
+        };
+        let state = State {
+            mode: options.mode,
+            rules: HashMap::new(),
+            calls: Vec::new(),
+            keys: HashMap::new(),
+            orders: HashMap::new(),
+            summary: Summary::default(),
+            log: options.log.map(open).transpose()?,
+            random: options.seed,
+        };
+        let token = options.token.filter(|token| !token.is_empty());
+        let changed = watch::Sender::new(());
+        Ok(Self { state: Mutex::new(state), changed, token, counters_only: options.counters_only })
+    }
+
+    /// Decides what the call gets, and writes it down before anything is sent.
+    pub(super) fn receive(&self, request: &Request) -> Answer {
+        let body = request.parse();
+        let refusal = request.check(body.as_ref(), self.token.as_deref()).err();
+        let answer = {
+            let mut state = lock(&self.state);
+            let (answer, effect, reason) = match (refusal, &body) {
+                (None, Some(body)) => state.decide(request, body),
+                (Some(refusal), _) => (Answer::status(refusal.status), false, Some(refusal.reason)),
+                (None, None) => (Answer::status(400), false, None),
+            };
+            state.summary.calls += 1;
+            state.summary.refused += u64::from(reason.is_some());
+            state.summary.cuts += u64::from(matches!(answer.kind, Kind::Cut { .. }));
+            if !self.counters_only || state.log.is_some() {
+                let call = call(request, body, answer.kind, effect, reason);
+                state.append(call, !self.counters_only);
+            }
+            answer
+        };
+        self.changed.send_replace(());
+        answer
+    }
+
+    pub(super) fn redirect_followed(&self) {
+        lock(&self.state).summary.redirects_followed += 1;
+        self.changed.send_replace(());
+    }
+
+    pub(super) fn set_rule(&self, product_id: &str, behaviour: Behaviour) {
+        lock(&self.state).rules.insert(product_id.to_owned(), behaviour);
+    }
+
+    pub(super) fn set_mode(&self, mode: Mode) {
+        lock(&self.state).mode = mode;
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        lock(&self.state).mode
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        lock(&self.state).summary.clone()
+    }
+
+    pub(super) fn calls(&self, order_id: Option<&str>) -> Vec<Call> {
+        let state = lock(&self.state);
+        let wanted = |call: &&Call| order_id.is_none() || call.order_id.as_deref() == order_id;
+        state.calls.iter().filter(wanted).cloned().collect()
+    }
+
+    pub(super) fn count_about(&self, order_id: &str) -> usize {
+        let state = lock(&self.state);
+        let about = |api| state.orders.get(&(api, order_id.to_owned())).map_or(0, |order| order.calls);
+        about(Api::Inventory) + about(Api::Fulfillment)
+    }
+
+    /// One line per API and order: when it was first called about and when it first acted, in microseconds since 1970.
+    pub(super) fn first_times(&self) -> String {
+        let state = lock(&self.state);
+        let line = |((api, order_id), order): (&(Api, String), &Order)| {
+            let effect = order.first_effect.map(|at| at.to_string()).unwrap_or_default();
+            format!("{},{order_id},{},{effect}\n", api.path(), order.first_call)
+        };
+        state.orders.iter().map(line).collect()
+    }
+
+    /// Asks after every call.
+    pub(super) async fn wait_until(&self, holds: impl Fn(&Self) -> bool) {
+        let mut changes = self.changed.subscribe();
+        while !holds(self) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    /// The answer, whether this call has the effect, and a reason if the caller is at fault.
+    fn decide(&mut self, request: &Request, body: &Body) -> (Answer, bool, Option<&'static str>) {
+        let now = micros();
+        let key = request.header("idempotency-key").unwrap_or_default();
+        let entry = self.orders.entry((request.api, body.order_id.clone()));
+        let order = entry.or_insert(Order { first_call: now, first_effect: None, calls: 0, keys: 0 });
+        order.calls += 1;
+        self.summary.orders += u64::from(order.calls == 1);
+
+        let hash = short_hash(&request.body);
+        let entry = self.keys.entry((request.api, key.to_owned()));
+        let key = entry.or_insert(Key { calls: 0, acted: false, body: hash });
+        let earlier = key.calls;
+        key.calls += 1;
+        if earlier == 0 {
+            self.summary.keys += 1;
+            order.keys += 1;
+            self.summary.orders_with_several_keys += u64::from(order.keys == 2);
+        } else {
+            self.summary.repeats += 1;
+        }
+        if key.body != hash {
+            self.summary.mismatches += 1;
+            return (Answer::status(422), false, Some("the key belongs to another body"));
+        }
+
+        let products = || body.items.iter().map(|item| item.product_id.as_str());
+        let by_rule = products().find_map(|product| self.rules.get(product).copied());
+        let behaviour = by_rule.or_else(|| products().find_map(|product| Behaviour::of_product(product, request.api)));
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let answer = Answer::choose(self.mode, behaviour, earlier, mix(self.random));
+
+        let effect = answer.kind.acts() && !key.acted;
+        if effect {
+            key.acted = true;
+            order.first_effect.get_or_insert(now);
+            self.summary.effects += 1;
+            match request.api {
+                Api::Inventory => self.summary.inventory_effects += 1,
+                Api::Fulfillment => self.summary.fulfillment_effects += 1,
+            }
+        }
+        (answer, effect, None)
+    }
+
+    fn append(&mut self, call: Call, keep: bool) {
+        if let Some(log) = &mut self.log
+            && let Ok(mut line) = serde_json::to_vec(&call)
+        {
+            line.push(b'\n');
+            if let Err(fault) = log.write_all(&line) {
+                eprintln!("cannot write the log: {fault}");
+            }
+        }
+        if keep {
+            self.calls.push(call);
+        }
+    }
+}
+
+fn call(request: &Request, body: Option<Body>, kind: Kind, effect: bool, refusal: Option<&str>) -> Call {
+    let header = |name| request.header(name).map(str::to_owned);
+    Call {
+        at: micros(),
+        api: request.api,
+        path: request.api.path().to_owned(),
+        order_id: body.map(|body| body.order_id),
+        idempotency_key: header("idempotency-key"),
+        correlation_id: header("x-correlation-id"),
+        traceparent: header("traceparent"),
+        body_sha256: Sha256::digest(&request.body).iter().map(|byte| format!("{byte:02x}")).collect(),
+        status: kind.status(),
+        ended: match kind {
+            Kind::Hang => Ended::Hung,
+            Kind::Cut { acted: false } => Ended::Cut,
+            Kind::Cut { acted: true } => Ended::CutAfterActing,
+            _ => Ended::Answered,
+        },
+        effect,
+        refusal: refusal.map(str::to_owned),
+    }
+}
+
+fn micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// To tell two bodies of one key apart; no defence against anyone.
+fn short_hash(bytes: &[u8]) -> u64 {
+    use std::hash::{DefaultHasher, Hasher};
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// The output function of `SplitMix64`: well-mixed lots from a counter.
+fn mix(mut lot: u64) -> u64 {
+    lot = (lot ^ (lot >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    lot = (lot ^ (lot >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    lot ^ (lot >> 31)
+}

@@ -1,0 +1,27 @@
+//! The HTTP client of the harness.
+
+use std::{sync::OnceLock, time::Duration};
+
+use anyhow::{Context, Result};
+
+/// Beyond every deadline of the system itself.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A client without redirects, retries or proxies: what is sent is what was asked for.
+///
+/// A new one each time: its connections belong to the caller's runtime, which in tests ends with the test.
+///
+/// # Errors
+/// It cannot be made.
+pub fn client() -> Result<reqwest::Client> {
+    static PROVIDER: OnceLock<()> = OnceLock::new();
+    // Whoever installed one before is welcome to it.
+    PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .build()
+        .context("cannot make an HTTP client")
+}

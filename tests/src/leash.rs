@@ -1,0 +1,190 @@
+//! A child process that cannot outlive this one, not even when this one is killed with SIGKILL.
+//!
+//! The child is started as a shell that waits for a word from us; it gets it once the [`watcher`] knows of the child, and
+//! becomes the program. So there is no moment in which we could die and leave it behind, and the child's pid, exit
+//! status and signals are the program's own.
+
+mod watcher;
+
+use std::{
+    ffi::OsStr,
+    fmt,
+    io::Write,
+    os::unix::process::CommandExt,
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
+
+pub use self::watcher::Afterwards;
+
+const SCRIPT: &str = r#"read -r _ && exec "$@" </dev/null"#;
+
+/// The signals the harness sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Ends the process where it stands.
+    Kill,
+    /// Asks the process to end.
+    Terminate,
+    /// What Ctrl-C sends.
+    Interrupt,
+    /// Freezes the process.
+    Stop,
+    /// Thaws it.
+    Continue,
+}
+
+/// A program to be started on a leash. Add arguments and environment to [`LeashedCommand::program`].
+#[derive(Debug)]
+pub struct LeashedCommand(Command);
+
+/// A running program on its leash; dropping it kills the program.
+pub struct Leashed {
+    pid: u32,
+    exit: watch::Receiver<Option<ExitStatus>>,
+    reaper: Option<JoinHandle<()>>,
+}
+
+/// The output of a leashed program.
+#[derive(Debug)]
+pub struct Output {
+    /// What it writes to standard output.
+    pub stdout: ChildStdout,
+    /// What it writes to standard error.
+    pub stderr: ChildStderr,
+}
+
+impl LeashedCommand {
+    /// This program, with nothing in its environment but `PATH`.
+    #[must_use]
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(SCRIPT).arg("sh").arg(program);
+        command.env_clear().env("PATH", path());
+        // Its own process group: Ctrl-C in a terminal is for us, and we end it in order.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command)
+    }
+
+    /// The command, to add arguments, environment and a working directory to.
+    pub fn program(&mut self) -> &mut Command {
+        &mut self.0
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// There is no shell, or no process can be made. A missing program shows as exit status 127.
+    pub fn spawn(mut self) -> Result<(Leashed, Output)> {
+        let mut child = self.0.spawn().context("cannot start /bin/sh")?;
+        let pid = child.id();
+        let (Some(mut word), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            bail!("the child has no pipes");
+        };
+        let (exited, exit) = watch::channel(None);
+        let reaper = thread::Builder::new()
+            .name(format!("reaper-{pid}"))
+            .spawn(move || reap(child, &exited))
+            .context("cannot start a thread")?;
+        // Without the word, the end of the pipe ends the child.
+        watcher::hold(pid)?;
+        word.write_all(b"\n").context("the child ended before it began")?;
+        Ok((Leashed { pid, exit, reaper: Some(reaper) }, Output { stdout, stderr }))
+    }
+}
+
+impl Leashed {
+    /// The program's process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        *self.exit.borrow()
+    }
+
+    /// Waits for its end. Cancellation safe.
+    ///
+    /// # Errors
+    /// The program could not be waited for.
+    pub async fn exited(&self) -> Result<ExitStatus> {
+        let mut exit = self.exit.clone();
+        let status = exit.wait_for(Option::is_some).await.context("the program could not be waited for")?;
+        status.context("the program could not be waited for")
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// The program has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        if let Some(status) = self.exit_status() {
+            bail!("process {} has ended already ({status})", self.pid);
+        }
+        let sent = Command::new("/bin/sh")
+            .args(["-c", "kill -s \"$1\" \"$2\"", "sh", signal.name(), &self.pid.to_string()])
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run /bin/sh")?;
+        if !sent.status.success() {
+            bail!("cannot signal process {}: {}", self.pid, String::from_utf8_lossy(&sent.stderr).trim_end());
+        }
+        Ok(())
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    ///
+    /// # Errors
+    /// The program had ended already.
+    pub async fn kill(&self) -> Result<ExitStatus> {
+        self.signal(Signal::Kill)?;
+        self.exited().await
+    }
+}
+
+impl Drop for Leashed {
+    fn drop(&mut self) {
+        // It may have ended in this moment, which is as good.
+        let _ = self.signal(Signal::Kill);
+        if let Some(reaper) = self.reaper.take() {
+            let _ = reaper.join();
+        }
+    }
+}
+
+impl fmt::Debug for Leashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leashed").field("pid", &self.pid).field("exit_status", &self.exit_status()).finish()
+    }
+}
+
+impl Signal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "KILL",
+            Self::Terminate => "TERM",
+            Self::Interrupt => "INT",
+            Self::Stop => "STOP",
+            Self::Continue => "CONT",
+        }
+    }
+}
+
+fn reap(mut child: Child, exited: &watch::Sender<Option<ExitStatus>>) {
+    let status = child.wait();
+    watcher::release(child.id());
+    exited.send_replace(status.ok());
+}
+
+/// Where programs are looked for.
+pub(crate) fn path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
+}

@@ -1,0 +1,107 @@
+//! The one process that looks after our children when we are gone.
+//!
+//! A shell of a few lines holds the reading end of a pipe from us. When the pipe ends, which the kernel sees to
+//! however we end, it kills what is still held, waits for that, and then cleans up. It is started with the first child,
+//! belongs to us alone, and needs nothing unsafe.
+
+use std::{
+    io::{self, Write},
+    os::unix::process::CommandExt,
+    process::{ChildStdin, Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use anyhow::{Context, Result};
+
+use crate::lock::lock;
+
+/// Lines of `hold ID COMMAND` and `release ID`. An id that is a number is a process to be killed; the command is run
+/// when all those are dead. A killed process may stay visible as a zombie where nobody reaps: hence the bound.
+const SCRIPT: &str = r#"
+trap '' INT HUP TERM
+held=''
+while read -r what id command; do
+  others=''
+  for other in $held; do
+    [ "$other" = "$id" ] || others="$others $other"
+  done
+  held=$others
+  if [ "$what" = hold ]; then
+    held="$held $id"
+    eval "command_$id=\$command"
+  fi
+done
+for id in $held; do
+  case $id in *[!0-9]*) ;; *) kill -KILL "$id" ;; esac
+done
+for id in $held; do
+  case $id in *[!0-9]*) continue ;; esac
+  tries=0
+  while kill -0 "$id" && [ "$tries" -lt 40 ] && ! grep -q '^State:.Z' "/proc/$id/status"; do
+    tries=$((tries + 1))
+    sleep 0.05
+  done
+done
+for id in $held; do
+  eval "eval \"\$command_$id\""
+done
+"#;
+
+static WATCHER: Mutex<Option<ChildStdin>> = Mutex::new(None);
+
+/// A command of the shell that is run if this process ends while this is held.
+#[derive(Debug)]
+pub struct Afterwards {
+    id: String,
+}
+
+impl Afterwards {
+    /// Promises to run the command, which is one line.
+    ///
+    /// # Errors
+    /// There is no shell.
+    pub fn run(command: &str) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = format!("c{}", NEXT.fetch_add(1, Relaxed));
+        tell(&format!("hold {id} {command}"))?;
+        Ok(Self { id })
+    }
+}
+
+impl Drop for Afterwards {
+    fn drop(&mut self) {
+        // Without a watcher there is no promise either.
+        let _ = tell(&format!("release {}", self.id));
+    }
+}
+
+/// From now on, this process dies with us.
+pub(super) fn hold(pid: u32) -> Result<()> {
+    tell(&format!("hold {pid}"))
+}
+
+/// It has been waited for: from now on its id may be another's.
+pub(super) fn release(pid: u32) {
+    // Without a watcher nothing is held.
+    let _ = tell(&format!("release {pid}"));
+}
+
+fn tell(line: &str) -> Result<()> {
+    let mut watcher = lock(&WATCHER);
+    if watcher.is_none() {
+        *watcher = Some(start().context("cannot start /bin/sh")?);
+    }
+    let pipe = watcher.as_mut().context("just started")?;
+    pipe.write_all(format!("{line}\n").as_bytes()).context("the watcher over our children is gone")
+}
+
+fn start() -> io::Result<ChildStdin> {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", SCRIPT]).current_dir("/");
+    // Its own process group: what ends ours does not end it.
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn()?.stdin.ok_or_else(|| io::Error::other("the child has no pipe"))
+}

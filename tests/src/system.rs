@@ -1,0 +1,277 @@
+//! A whole Tandem for one test: producer, both workers, two fake APIs, under names of its own on the broker.
+
+mod builder;
+mod names;
+mod placed;
+
+use std::{ops::ControlFlow, path::Path, sync::Arc, thread, time::Duration};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+
+pub use self::{
+    builder::SystemBuilder,
+    names::{Names, Role},
+    placed::{Answer, Placed},
+};
+use crate::{
+    fake_api::FakeApi,
+    metrics::Metrics,
+    order::Order,
+    process::{Process, Readiness},
+    queues::Queues,
+    waiting::{self, PATIENCE},
+};
+
+/// How long a process may take to end after SIGTERM: the default of `SHUTDOWN_GRACE`, and some.
+const EXIT_DEADLINE: Duration = Duration::from_secs(35);
+const CLEANING_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A running system. Dropping it kills its processes, and removes its database and its queues; when the test is
+/// panicking, it prints the last lines of each process first.
+#[derive(Debug)]
+pub struct System {
+    /// The API that the inventory worker calls.
+    pub inventory_api: FakeApi,
+    /// The API that the fulfillment worker calls.
+    pub fulfillment_api: FakeApi,
+    /// What exists on the broker, by its name.
+    pub names: Names,
+    processes: Vec<(Role, Process)>,
+    settings: builder::Settings,
+    http: reqwest::Client,
+    queues: tokio::sync::OnceCell<Queues>,
+}
+
+impl System {
+    /// The usual system on the shared broker, complete and ready.
+    ///
+    /// # Errors
+    /// Something does not start; the text says what and why.
+    pub async fn start() -> Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Other than the usual.
+    #[must_use]
+    pub fn builder() -> SystemBuilder {
+        SystemBuilder::default()
+    }
+
+    /// Places an order.
+    ///
+    /// # Errors
+    /// The answer is not 202, or not in the contract's form.
+    pub async fn place(&self, order: &Order) -> Result<Placed> {
+        let answer = self.post(&serde_json::to_vec(order)?, &[]).await?;
+        Placed::from_answer(&answer)
+    }
+
+    /// `POST /v1/orders` with these bytes, as `application/json` unless the headers say otherwise; any answer is fine.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn post(&self, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
+        let url = format!("{}/v1/orders", self.producer()?.url().await?);
+        let mut request = self.http.post(url).body(body.to_vec());
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::read(request.send().await.context("POST /v1/orders")?).await
+    }
+
+    /// An order as shown by `GET /v1/orders/{order_id}`.
+    ///
+    /// # Errors
+    /// The answer is not 200.
+    pub async fn order(&self, order_id: &str) -> Result<Value> {
+        let answer = Answer::read(self.producer()?.get(&format!("/v1/orders/{order_id}")).await?).await?;
+        if answer.status != 200 {
+            bail!("GET /v1/orders/{order_id}: {} {}", answer.status, answer.body);
+        }
+        Ok(answer.body)
+    }
+
+    /// Waits until the order's status is no more `pending`, and returns the order.
+    ///
+    /// # Errors
+    /// It is still pending after 30 s; the text has the order.
+    pub async fn wait_settled(&self, order_id: &str) -> Result<Value> {
+        self.wait_for_order(order_id, "settled", |order| order["status"] != "pending").await
+    }
+
+    /// Waits until the order is as wanted, and returns it.
+    ///
+    /// # Errors
+    /// It is not after 30 s; the text has the order.
+    pub async fn wait_for_order(&self, order_id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let asked = async || match self.order(order_id).await {
+            Ok(order) if wanted(&order) => ControlFlow::Break(order),
+            Ok(order) => ControlFlow::Continue(order.to_string()),
+            Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
+        };
+        waiting::until(&format!("order {order_id} to be {what}"), PATIENCE, asked).await
+    }
+
+    /// The producer.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn producer(&self) -> Result<&Process> {
+        self.process(Role::Producer)
+    }
+
+    /// The first process in this role that was started and not taken away.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn process(&self, role: Role) -> Result<&Process> {
+        self.processes(role).next().with_context(|| format!("there is no {} in this system", role.binary()))
+    }
+
+    /// All processes in this role.
+    pub fn processes(&self, role: Role) -> impl Iterator<Item = &Process> {
+        self.processes.iter().filter(move |(of, _)| *of == role).map(|(_, process)| process)
+    }
+
+    /// Starts another process in this role, with the settings the system was built with and these. Waits for
+    /// nothing: not all that starts can become ready.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_process(&mut self, role: Role, environment: &[(&str, &str)]) -> Result<&Process> {
+        let mut program = self.settings.program(role, &self.names, &self.inventory_api, &self.fulfillment_api)?;
+        for (name, value) in environment {
+            program = program.env(name, value);
+        }
+        self.processes.push((role, program.start()?));
+        let (_, process) = self.processes.last().context("just started")?;
+        Ok(process)
+    }
+
+    /// The same, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It cannot be started or does not become ready.
+    pub async fn start_ready(&mut self, role: Role) -> Result<&Process> {
+        let process = self.start_process(role, &[])?;
+        process.ready().await?;
+        Ok(process)
+    }
+
+    /// Takes the first process in this role out of the system, to be watched or ended by the test.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn take(&mut self, role: Role) -> Result<Process> {
+        let at = self.processes.iter().position(|(of, _)| *of == role);
+        let at = at.with_context(|| format!("there is no {} in this system", role.binary()))?;
+        Ok(self.processes.remove(at).1)
+    }
+
+    /// Kills the first process in this role with SIGKILL, and returns what is left of it: its log.
+    ///
+    /// # Errors
+    /// There is none, or it had ended.
+    pub async fn kill9(&mut self, role: Role) -> Result<Process> {
+        let process = self.take(role)?;
+        process.kill9().await?;
+        Ok(process)
+    }
+
+    /// Ends the first process in this role with SIGTERM, waits for its end, and returns what is left of it: its log.
+    ///
+    /// # Errors
+    /// There is none, or it does not end.
+    pub async fn terminate(&mut self, role: Role) -> Result<Process> {
+        let process = self.take(role)?;
+        process.terminate()?;
+        process.wait_exit(EXIT_DEADLINE).await?;
+        Ok(process)
+    }
+
+    /// Kills with SIGKILL and starts anew on the same database and names; waits until it is ready.
+    ///
+    /// # Errors
+    /// There is none, or the new one does not become ready.
+    pub async fn replace(&mut self, role: Role) -> Result<&Process> {
+        self.kill9(role).await?;
+        self.start_ready(role).await
+    }
+
+    /// `GET /metrics` of the first process in this role.
+    ///
+    /// # Errors
+    /// There is none, or no answer.
+    pub async fn metrics(&self, role: Role) -> Result<Metrics> {
+        self.process(role)?.metrics().await
+    }
+
+    /// `GET /readyz` of the first process in this role.
+    ///
+    /// # Errors
+    /// There is none, or no answer.
+    pub async fn readyz(&self, role: Role) -> Result<Readiness> {
+        self.process(role)?.readyz().await
+    }
+
+    /// A connection of the test's own to the broker itself, not through a proxy; made at the first call.
+    ///
+    /// # Errors
+    /// The broker cannot be reached.
+    pub async fn queues(&self) -> Result<&Queues> {
+        self.queues.get_or_try_init(|| Queues::connect(self.settings.broker_url())).await
+    }
+
+    /// The producer's database file.
+    #[must_use]
+    pub fn database(&self) -> std::path::PathBuf {
+        self.settings.database()
+    }
+
+    /// A directory of this system's own, removed with it.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.settings.directory()
+    }
+
+    /// Prints the last lines of each process to standard error.
+    pub fn print_tails(&self) {
+        for (_, process) in &self.processes {
+            process.print_tail();
+        }
+    }
+
+    /// A test that ends with an error instead of a panic calls this with it, to see the logs.
+    #[must_use]
+    pub fn with_logs(&self, fault: anyhow::Error) -> anyhow::Error {
+        self.print_tails();
+        fault
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        // Printed by each process itself if this thread is panicking.
+        self.processes.clear();
+        let (names, url) = (self.names.clone(), self.settings.broker_url().to_owned());
+        // A thread, since a test's runtime cannot wait in here.
+        let cleaner = thread::spawn(move || clean(&names, &url));
+        match cleaner.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => eprintln!("queues were left on the broker: {fault:#}"),
+            Err(_) => eprintln!("queues were left on the broker: the cleaner panicked"),
+        }
+    }
+}
+
+fn clean(names: &Names, url: &str) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let all = Arc::new(names.clone());
+    runtime.block_on(async {
+        tokio::time::timeout(CLEANING_DEADLINE, all.delete(url)).await.map_err(|_| anyhow!("it took too long"))?
+    })
+}

@@ -1,0 +1,227 @@
+//! How a system differs from the usual one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::{Names, Role, System};
+use crate::{
+    binaries::{self, Binaries, Profile},
+    broker,
+    fake_api::{FakeApi, Options},
+    http,
+    process::Program,
+};
+
+/// What the fulfillment worker must send, and the fake expects.
+const TOKEN: &str = "token-for-tests";
+
+/// A system to be started.
+#[derive(Debug, Default)]
+pub struct SystemBuilder {
+    without: Vec<Role>,
+    environment: Vec<(Role, String, String)>,
+    amqp_url: Option<String>,
+    process_amqp_urls: Vec<(Role, String)>,
+    unready: bool,
+    inventory_api: Options,
+    fulfillment_api: Options,
+}
+
+/// What the processes of one system are started with.
+#[derive(Debug)]
+pub(super) struct Settings {
+    binaries: &'static Binaries,
+    environment: Vec<(Role, String, String)>,
+    broker_url: String,
+    process_amqp_urls: Vec<(Role, String)>,
+    directory: Directory,
+}
+
+/// Removed when dropped.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl SystemBuilder {
+    /// Without this process; start it later with [`System::start_process`].
+    #[must_use]
+    pub fn without(mut self, role: Role) -> Self {
+        self.without.push(role);
+        self
+    }
+
+    /// Without both workers.
+    #[must_use]
+    pub fn without_workers(self) -> Self {
+        self.without(Role::Inventory).without(Role::Fulfillment)
+    }
+
+    /// A variable for the processes in this role.
+    #[must_use]
+    pub fn env(mut self, role: Role, name: &str, value: impl ToString) -> Self {
+        self.environment.push((role, name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// A variable for both workers.
+    #[must_use]
+    pub fn env_of_workers(self, name: &str, value: impl ToString) -> Self {
+        let value = value.to_string();
+        self.env(Role::Inventory, name, &value).env(Role::Fulfillment, name, value)
+    }
+
+    /// Attempts that follow each other in milliseconds instead of seconds.
+    #[must_use]
+    pub fn with_quick_retries(self) -> Self {
+        self.env_of_workers("BACKOFF_INITIAL", "20ms").env_of_workers("BACKOFF_MAX", "100ms")
+    }
+
+    /// A broker of the test's own, instead of the shared one.
+    #[must_use]
+    pub fn broker(mut self, amqp_url: &str) -> Self {
+        self.amqp_url = Some(amqp_url.to_owned());
+        self
+    }
+
+    /// Where the processes in this role find the broker: a fault proxy in front of it, or nothing at all.
+    #[must_use]
+    pub fn amqp_url(mut self, role: Role, amqp_url: &str) -> Self {
+        self.process_amqp_urls.push((role, amqp_url.to_owned()));
+        self
+    }
+
+    /// Does not wait until the processes are ready, only until they listen.
+    #[must_use]
+    pub fn not_waiting_for_readiness(mut self) -> Self {
+        self.unready = true;
+        self
+    }
+
+    /// How the inventory API is set up. Its token plays no part.
+    #[must_use]
+    pub fn inventory_api(mut self, options: Options) -> Self {
+        self.inventory_api = options;
+        self
+    }
+
+    /// How the fulfillment API is set up.
+    #[must_use]
+    pub fn fulfillment_api(mut self, options: Options) -> Self {
+        self.fulfillment_api = options;
+        self
+    }
+
+    /// Builds the binaries if need be, starts everything, and waits until all are ready.
+    ///
+    /// # Errors
+    /// Something does not start or become ready; the text says what and why.
+    pub async fn start(self) -> Result<System> {
+        let binaries = binaries::build(Profile::Running)?;
+        let broker_url = match self.amqp_url {
+            Some(url) => url,
+            None => broker::shared().await?.amqp_url().to_owned(),
+        };
+        let names = Names::new(format!("test-{}", &Uuid::new_v4().simple().to_string()[..12]));
+        let directory = Directory::make(names.exchange())?;
+        let settings = Settings {
+            binaries,
+            environment: self.environment,
+            broker_url,
+            process_amqp_urls: self.process_amqp_urls,
+            directory,
+        };
+        let mut fulfillment = self.fulfillment_api;
+        fulfillment.token.get_or_insert_with(|| TOKEN.to_owned());
+        let mut system = System {
+            inventory_api: FakeApi::start(self.inventory_api)?,
+            fulfillment_api: FakeApi::start(fulfillment)?,
+            names,
+            processes: Vec::new(),
+            settings,
+            http: http::client()?,
+            queues: OnceCell::new(),
+        };
+        for role in [Role::Producer, Role::Inventory, Role::Fulfillment] {
+            if !self.without.contains(&role) {
+                system.start_process(role, &[])?;
+            }
+        }
+        for (_, process) in &system.processes {
+            if self.unready {
+                process.http_addr().await?;
+            } else if let Err(fault) = process.ready().await {
+                return Err(system.with_logs(fault));
+            }
+        }
+        Ok(system)
+    }
+}
+
+impl SystemBuilder {
+    /// Starts everything and takes these steps; if they fail, prints the last lines of each process.
+    ///
+    /// # Errors
+    /// Something does not start, or the steps fail.
+    pub async fn run(self, steps: impl AsyncFnOnce(&mut System) -> Result<()>) -> Result<()> {
+        let mut system = self.start().await?;
+        steps(&mut system).await.map_err(|fault| system.with_logs(fault))
+    }
+}
+
+impl Settings {
+    pub(super) fn program(
+        &self,
+        role: Role,
+        names: &Names,
+        inventory: &FakeApi,
+        fulfillment: &FakeApi,
+    ) -> Result<Program> {
+        let own_url = self.process_amqp_urls.iter().rev().find(|(of, _)| *of == role).map(|(_, url)| url);
+        let program = Program::new(self.binaries.path(role.binary())?)
+            .directory(self.directory())
+            .env("AMQP_URL", own_url.unwrap_or(&self.broker_url))
+            .env("EXCHANGE", names.exchange())
+            .env("HTTP_ADDR", "127.0.0.1:0")
+            .env("LOG_LEVEL", "debug");
+        let program = match role {
+            Role::Producer => program.env("DATABASE_URL", format!("sqlite://{}", self.database().display())),
+            Role::Inventory => program.env("INVENTORY_API_URL", inventory.url()),
+            Role::Fulfillment => {
+                program.env("FULFILLMENT_API_URL", fulfillment.url()).env("FULFILLMENT_API_TOKEN", TOKEN)
+            }
+        };
+        let own = self.environment.iter().filter(|(of, _, _)| *of == role);
+        Ok(program.envs(own.map(|(_, name, value)| (name.clone(), value))))
+    }
+
+    pub(super) fn broker_url(&self) -> &str {
+        &self.broker_url
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.directory.0.join("tandem.db")
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory.0
+    }
+}
+
+impl Directory {
+    fn make(name: &str) -> Result<Self> {
+        let path = binaries::target_directory()?.join("tests").join(name);
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,94 @@
+//! The parts of a system, and what exists on the broker for one.
+
+use anyhow::Result;
+
+use crate::queues::Queues;
+
+/// What a process is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Takes orders.
+    Producer,
+    /// Tells the inventory API.
+    Inventory,
+    /// Tells the fulfillment API.
+    Fulfillment,
+}
+
+/// The names on the broker, as the contract derives them from that of the exchange. Written down here once more, on
+/// purpose: a test must not take them from what it tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    exchange: String,
+}
+
+impl Role {
+    /// The name of the binary.
+    #[must_use]
+    pub fn binary(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Inventory => "worker-inventory",
+            Self::Fulfillment => "worker-fulfillment",
+        }
+    }
+}
+
+impl Names {
+    pub(super) fn new(exchange: String) -> Self {
+        Self { exchange }
+    }
+
+    /// The fan-out exchange.
+    #[must_use]
+    pub fn exchange(&self) -> &str {
+        &self.exchange
+    }
+
+    /// The queue of a destination.
+    #[must_use]
+    pub fn queue(&self, destination: &str) -> String {
+        format!("{}.{destination}", self.exchange)
+    }
+
+    /// The queue of the inventory worker.
+    #[must_use]
+    pub fn inventory(&self) -> String {
+        self.queue("inventory")
+    }
+
+    /// The queue of the fulfillment worker.
+    #[must_use]
+    pub fn fulfillment(&self) -> String {
+        self.queue("fulfillment")
+    }
+
+    /// The queue of reports.
+    #[must_use]
+    pub fn outcomes(&self) -> String {
+        self.queue("outcomes")
+    }
+
+    /// The dead-letter queue of a destination, or of `outcomes`.
+    #[must_use]
+    pub fn dead_letters(&self, destination: &str) -> String {
+        format!("{}.dlq", self.queue(destination))
+    }
+
+    /// The exchange that dead letters go through.
+    #[must_use]
+    pub fn dead_letter_exchange(&self) -> String {
+        format!("{}.dlx", self.exchange)
+    }
+
+    /// Deletes all of them.
+    pub(super) async fn delete(&self, amqp_url: &str) -> Result<()> {
+        let queues = Queues::connect(amqp_url).await?;
+        for destination in ["inventory", "fulfillment", "outcomes"] {
+            queues.delete_queue(&self.queue(destination)).await?;
+            queues.delete_queue(&self.dead_letters(destination)).await?;
+        }
+        queues.delete_exchange(&self.exchange).await?;
+        queues.delete_exchange(&self.dead_letter_exchange()).await
+    }
+}

@@ -1,0 +1,56 @@
+//! Waiting for what has no event of its own, and deadlines for what has.
+
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+/// How long anything is waited for that ought to happen: generous, for a machine busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Asks again and again until the answer is [`ControlFlow::Break`]; [`ControlFlow::Continue`] says what was seen instead.
+///
+/// The one place that polls. Where an event exists, wait for that.
+///
+/// # Errors
+/// The deadline passed; the text has `what` was awaited and what was seen last.
+pub async fn until<T>(
+    what: &str,
+    deadline: Duration,
+    mut check: impl AsyncFnMut() -> ControlFlow<T, String>,
+) -> Result<T> {
+    let end = Instant::now() + deadline;
+    let mut pause = FIRST_PAUSE;
+    let mut seen = "nothing yet".to_owned();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(left, check()).await {
+            Ok(ControlFlow::Break(found)) => return Ok(found),
+            Ok(ControlFlow::Continue(instead)) => seen = instead,
+            Err(_) => bail!("waited {deadline:?} in vain for {what}; last seen: {seen}"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Awaits an event, but not for ever.
+///
+/// # Errors
+/// The deadline passed; the text has `what` was awaited and what `seen` says of the state then.
+pub async fn within<T>(
+    what: &str,
+    deadline: Duration,
+    event: impl Future<Output = T>,
+    seen: impl FnOnce() -> String,
+) -> Result<T> {
+    match tokio::time::timeout(deadline, event).await {
+        Ok(value) => Ok(value),
+        Err(_) => bail!("waited {deadline:?} in vain for {what}; last seen: {}", seen()),
+    }
+}
