@@ -117,12 +117,6 @@ impl Component {
         self.name
     }
 
-    /// Whether it last said that it does its work.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.health.parts().get(self.name).is_some_and(|part| part.state == State::Up)
-    }
-
     /// The part does its work.
     pub fn up(&self) {
         self.set(State::Up);

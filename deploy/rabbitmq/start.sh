@@ -3,7 +3,7 @@
 #
 # Each service reads its AMQP_URL from a secret; the broker reads the same secrets here, so a password is
 # written in one place. Definitions are imported at each start, before the broker listens: a changed
-# password takes effect with `docker compose up --force-recreate`, and no user exists but those.
+# password takes effect with `docker compose up --force-recreate`, and users taken out of it stay until `rabbitmqctl delete_user`.
 set -eu
 umask 077
 

@@ -1,6 +1,11 @@
 //! The wiring: store, intake, relay, ledger and HTTP, from start to drain.
 
-use std::{collections::BTreeMap, sync::Arc, thread::JoinHandle};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use common::{
     broker::{Broker, BrokerFault, supervisor, topology::Names},
@@ -11,7 +16,6 @@ use common::{
     process::{Failure, Process},
     telemetry::metrics::{Gauge, Metrics},
 };
-use std::sync::atomic::AtomicU64;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +29,9 @@ use crate::{
     status::{DeliveryView, OrderView, fold},
     store::{Backend as _, Known, Reads, Sqlite, StoreFault, WriterMetrics, Writes},
 };
+
+/// How long the last transaction may take, after everything else has ended.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 impl Process for Config {
     const BINARY: &'static str = "producer";
@@ -127,8 +134,13 @@ async fn ending(
 
 /// Waits for a store's thread without blocking the runtime's own, which it still speaks to.
 async fn join(thread: JoinHandle<()>) {
+    let deadline = Instant::now() + LAST_COMMIT;
     while !thread.is_finished() {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        if Instant::now() >= deadline {
+            tracing::error!("a thread of the store does not end: the disk does not answer");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     if thread.join().is_err() {
         tracing::error!("a thread of the store panicked");

@@ -57,7 +57,7 @@ pub enum NotAccepted {
     /// Too many requests wait for the disk, or too many orders for the broker. Nothing was stored.
     #[error("too many orders are waiting")]
     Busy,
-    /// The store failed. Nothing was stored.
+    /// The store failed, or did not answer in time.
     #[error("the store failed: {0}")]
     Store(String),
     /// The key was used for another request. Nothing was stored.

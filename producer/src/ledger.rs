@@ -18,7 +18,7 @@ use common::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 use tokio::{
     sync::oneshot,
@@ -38,6 +38,7 @@ const HEALTH_TICK: Duration = Duration::from_secs(1);
 pub struct LedgerMetrics {
     outcomes: Family<ByOutcome, Counter>,
     unreadable: Counter,
+    consumer_up: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,7 +52,7 @@ impl LedgerMetrics {
     /// Registers them.
     #[must_use]
     pub fn register(metrics: &Metrics) -> Self {
-        let this = Self { outcomes: Family::default(), unreadable: Counter::default() };
+        let this = Self { outcomes: Family::default(), unreadable: Counter::default(), consumer_up: Gauge::default() };
         metrics.register(|registry| {
             registry.register(
                 "ledger_outcomes",
@@ -64,17 +65,25 @@ impl LedgerMetrics {
                 this.unreadable.clone(),
             );
         });
+        metrics.register(|registry| {
+            registry.register("ledger_consumer_up", "1 while reports are consumed", this.consumer_up.clone());
+        });
         this
     }
 
-    fn recorded(&self, outcomes: &[Outcome]) {
+    /// Counts by the destinations that are known, so that no report can invent a series.
+    fn recorded(&self, outcomes: &[Outcome], destinations: &[String]) {
         // A report is of one destination and mostly of one status: counting runs spares look-ups.
         for run in
             outcomes.chunk_by(|a, b| (a.status, a.reason, &a.destination) == (b.status, b.reason, &b.destination))
         {
             if let Some(outcome) = run.first() {
                 let labels = ByOutcome {
-                    destination: outcome.destination.clone(),
+                    destination: destinations
+                        .iter()
+                        .find(|name| **name == outcome.destination)
+                        .map_or("other", String::as_str)
+                        .to_owned(),
                     status: outcome.status.as_str(),
                     reason: outcome.reason.map_or("", |reason| reason.as_str()),
                 };
@@ -144,7 +153,7 @@ impl Ledger {
                 return;
             }
         };
-        self.metrics.recorded(&report.outcomes);
+        self.metrics.recorded(&report.outcomes, &self.destinations);
         // The store has ended only when the process does; the report is delivered again then.
         if let Ok(recorded) = self.writes.record(report.outcomes).await {
             let unsettled = delivery.unsettled;
@@ -186,7 +195,10 @@ impl Session for Ledger {
         };
         component.up();
         let mut recording = Recording::new();
-        self.take(&mut consumer, &mut recording, component, shutdown).await?;
+        self.metrics.consumer_up.set(1);
+        let taken = self.take(&mut consumer, &mut recording, component, shutdown).await;
+        self.metrics.consumer_up.set(0);
+        taken?;
         component.down("draining");
         self.drain(consumer, recording).await
     }

@@ -106,9 +106,12 @@ pub struct Relay {
     /// Published and not confirmed.
     in_flight: BTreeMap<Seq, (Entry, Instant)>,
     bytes_in_flight: usize,
-    /// Refused by the broker, to be published again later.
-    refused: Vec<Entry>,
+    /// How many may be in flight: one after a refusal, until one is confirmed.
+    window: usize,
+    /// When publishing goes on after a refusal.
     retry_at: Option<Instant>,
+    /// Why the table cannot be read at present.
+    read_fault: Option<StoreFault>,
     /// When marks are committed even without a transaction to ride along with.
     mark_at: Option<Instant>,
 }
@@ -139,8 +142,9 @@ impl Relay {
             waiting: VecDeque::new(),
             in_flight: BTreeMap::new(),
             bytes_in_flight: 0,
-            refused: Vec::new(),
+            window: WINDOW,
             retry_at: None,
+            read_fault: None,
             mark_at: None,
         }
     }
@@ -159,7 +163,11 @@ impl Relay {
         loop {
             self.fill(publisher);
             // The next page is read while half of one is still to be published.
-            if !reading && self.waiting.len() < PAGE as usize / 2 && outbox.in_table(self.taken) {
+            if !reading
+                && self.retry_at.is_none()
+                && self.waiting.len() < PAGE as usize / 2
+                && outbox.in_table(self.taken)
+            {
                 reading = true;
                 page = Some(read_page(reads.clone(), self.taken, outbox.committed()).boxed()).into();
             }
@@ -184,7 +192,6 @@ impl Relay {
                 }
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
                     self.retry_at = None;
-                    self.waiting.extend(self.refused.drain(..));
                 }
                 () = sleep_until(mark_at.unwrap_or_else(Instant::now)), if mark_at.is_some() => self.mark(),
             }
@@ -193,7 +200,12 @@ impl Relay {
 
     /// Publishes until the window is full, or nothing more is in memory.
     fn fill(&mut self, publisher: &mut Publisher<Seq>) {
-        while publisher.in_flight() < WINDOW && self.bytes_in_flight < WINDOW_BYTES {
+        // After a refusal nothing is published until the pause is over, and then one event to see: each
+        // one that a full queue refuses reaches the other queues all the same.
+        if self.retry_at.is_some() {
+            return;
+        }
+        while publisher.in_flight() < self.window && self.bytes_in_flight < WINDOW_BYTES {
             let entry = match self.waiting.pop_front() {
                 Some(entry) => entry,
                 None => match self.outbox.next(self.taken) {
@@ -218,6 +230,10 @@ impl Relay {
     }
 
     fn resolve(&mut self, confirmed: &[Seq]) {
+        if confirmed.is_empty() {
+            return;
+        }
+        self.window = WINDOW;
         let now = event::now().as_microsecond();
         for seq in confirmed {
             if let Some((entry, published_at)) = self.in_flight.remove(seq) {
@@ -244,8 +260,11 @@ impl Relay {
         self.metrics.refused.inc_by(refused.len() as u64);
         for (entry, _) in refused.iter().filter_map(|seq| self.in_flight.remove(seq)) {
             self.bytes_in_flight -= entry.body.len();
-            self.refused.push(entry);
+            // In the order of commits, before all that was never published.
+            let place = self.waiting.partition_point(|waiting| waiting.seq < entry.seq);
+            self.waiting.insert(place, entry);
         }
+        self.window = 1;
         self.retry_at.get_or_insert_with(|| Instant::now() + REFUSED_PAUSE);
         tracing::warn!(events = refused.len(), "the broker refused events, a queue is full; publishing them again");
     }
@@ -253,13 +272,19 @@ impl Relay {
     fn take_page(&mut self, read: Result<Page, StoreFault>) {
         match read {
             Ok(Page { entries, up_to }) => {
+                self.read_fault = None;
                 let last = entries.last().map(|entry| entry.seq);
                 let after = self.taken;
                 self.waiting.extend(entries.into_iter().filter(|entry| entry.seq > after));
                 // An empty page says that everything up to the moment of asking is published.
                 self.taken = self.taken.max(last.unwrap_or(up_to));
             }
-            Err(fault) => tracing::warn!(%fault, "the outbox cannot be read, trying again"),
+            Err(fault) => {
+                if self.read_fault.as_ref() != Some(&fault) {
+                    tracing::error!(%fault, "the outbox cannot be read, trying again");
+                }
+                self.read_fault = Some(fault);
+            }
         }
     }
 
@@ -271,8 +296,10 @@ impl Relay {
     fn tell(&self, component: &Component, blocked: bool) {
         if blocked {
             component.down("the broker takes nothing from publishers at present (memory or disk alarm)");
-        } else if !self.refused.is_empty() {
+        } else if self.window == 1 {
             component.down("the broker refuses events: a queue is full");
+        } else if let Some(fault) = &self.read_fault {
+            component.down(format!("the outbox cannot be read: {fault}"));
         } else {
             component.up();
         }
@@ -285,8 +312,8 @@ impl Relay {
         for (entry, _) in unconfirmed.into_values().rev() {
             self.waiting.push_front(entry);
         }
-        self.waiting.extend(self.refused.drain(..));
         self.retry_at = None;
+        self.window = WINDOW;
     }
 
     /// Waits for the confirms of what is in flight, takes nothing new.

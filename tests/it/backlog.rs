@@ -46,7 +46,8 @@ async fn an_outbox_that_outgrows_memory_drains_completely() -> Result<()> {
     assert_eq!(published, order_ids.into_iter().collect());
     // What was published twice, because of the kill, is in both queues all the same.
     for queue in [system.names.inventory(), system.names.fulfillment()] {
-        assert!(system.queues().await?.depth(&queue).await?.ready as usize >= ORDERS);
+        let all = |depth: Depth| depth.ready as usize >= ORDERS;
+        system.queues().await?.wait_for_depth(&queue, "all events", all).await?;
     }
     probe.remove(&system).await
 }

@@ -44,7 +44,7 @@ async fn everything_killed_at_once_loses_nothing_that_was_accepted() -> Result<(
 
 #[tokio::test]
 async fn a_worker_killed_in_the_middle_of_a_call_is_followed_by_one_that_calls_under_the_same_key() -> Result<()> {
-    let mut system = System::start().await?;
+    let mut system = System::builder().env(Role::Inventory, "REQUEST_TIMEOUT", "2m").start().await?;
     let placed = system.place(&Order::of("inventory-hang-1")).await?;
     system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
     system.replace(Role::Inventory).await?;
@@ -97,7 +97,7 @@ async fn what_ended_while_the_producer_was_away_is_in_the_ledger_when_it_is_back
 async fn a_worker_frozen_for_so_long_that_its_deliveries_go_to_another_does_no_harm_when_it_thaws() -> Result<()> {
     // The broker gives it up after two heartbeats of 10 s.
     const GIVEN_UP: Duration = Duration::from_secs(90);
-    let mut system = System::start().await?;
+    let mut system = System::builder().env(Role::Inventory, "REQUEST_TIMEOUT", "15s").start().await?;
     let order_ids = crowd::place(&system, 10, &Order::of("inventory-hang-1")).await?;
     let all_run = |api: &FakeApi| api.summary().calls == 10;
     system.inventory_api.wait_until("all calls", PATIENCE, all_run).await?;

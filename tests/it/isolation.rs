@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tests::{
     fake_api::{FakeApi, Mode, Options},
     order::Order,
+    queues::Depth,
     system::{Role, System},
     waiting::PATIENCE,
 };
@@ -41,8 +42,8 @@ async fn a_worker_that_is_not_running_does_not_hold_up_the_other_and_finds_its_o
     let mut system = System::builder().without(Role::Fulfillment).start().await?;
     let order_ids = crowd::place(&system, 50, &Order::healthy()).await?;
     system.inventory_api.wait_for_effects(50, PATIENCE).await?;
-    let depth = system.queues().await?.depth(&system.names.fulfillment()).await?;
-    assert_eq!((depth.ready, depth.consumers), (50, 0));
+    let all_wait = |depth: Depth| (depth.ready, depth.consumers) == (50, 0);
+    system.queues().await?.wait_for_depth(&system.names.fulfillment(), "all events", all_wait).await?;
     system.start_ready(Role::Fulfillment).await?;
     crowd::delivered_once(&system, &order_ids).await
 }

@@ -117,8 +117,9 @@ async fn the_event_is_published_once_as_the_contract_says() -> Result<()> {
         other => panic!("traceparent is {other:?}"),
     }
     let queues = system.queues().await?;
-    assert_eq!(queues.depth(&system.names.inventory()).await?.ready, 1);
-    assert_eq!(queues.depth(&system.names.fulfillment()).await?.ready, 1);
+    for queue in [system.names.inventory(), system.names.fulfillment()] {
+        queues.wait_for_depth(&queue, "the event", |depth| depth.ready == 1).await?;
+    }
     assert!(queues.get(probe.queue()).await?.is_none(), "it is published once");
     probe.remove(&system).await
 }

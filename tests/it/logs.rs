@@ -10,11 +10,10 @@ use tests::{
     order::Order,
     process::Program,
     system::{Placed, Role, System},
-    waiting::PATIENCE,
 };
 use uuid::Uuid;
 
-use crate::crowd;
+use crate::{crowd, ending::Ending};
 
 const ROLES: [Role; 3] = [Role::Producer, Role::Inventory, Role::Fulfillment];
 
@@ -30,19 +29,24 @@ async fn every_line_about_an_order_has_its_id_and_its_correlation_id() -> Result
         system.wait_settled(&placed.order_id).await?;
         let event: serde_json::Value = serde_json::from_slice(&probe.next(&system).await?.body)?;
         let event_id = event["event_id"].as_str().context("event_id")?;
-        let mut about = 0;
+        // These are worth a line each at debug.
+        let published = |line: &Line| line.says("published") && line.text.contains(&placed.order_id);
+        system.producer()?.wait_for_log("the publication", published).await?;
+        let ended = |line: &Line| {
+            line.text.contains(&placed.order_id) && (line.says("delivered") || line.says("dead-lettered"))
+        };
+        system.process(Role::Inventory)?.wait_for_log("the end of a delivery", ended).await?;
+        system.process(Role::Fulfillment)?.wait_for_log("the end of a delivery", ended).await?;
         for role in ROLES {
             for line in system.process(role)?.log().lines() {
                 let speaks_of = |name: &str| line.text.contains(name);
                 if !(speaks_of(&placed.order_id) || speaks_of(&correlation_id) || speaks_of(event_id)) {
                     continue;
                 }
-                about += 1;
                 let ids = (line.field("order_id"), line.field("correlation_id"));
                 assert_eq!(ids, (Some(&*placed.order_id), Some(&*correlation_id)), "{}: {}", role.binary(), line.text);
             }
         }
-        assert!(about >= 4, "accepted, published and the end of two deliveries are worth a line each at debug");
     }
     probe.remove(&system).await
 }
@@ -54,6 +58,8 @@ async fn a_dead_letter_is_worth_a_warning_and_a_success_is_not_worth_a_line_at_i
     let delivered = system.place(&Order::healthy()).await?;
     let dead = system.place(&Order::of("inventory-status-422")).await?;
     crowd::settled(&system, &[delivered.order_id.clone(), dead.order_id.clone()]).await?;
+    let died = |line: &Line| line.says("dead-lettered");
+    system.process(Role::Inventory)?.wait_for_log("the dead letter", died).await?;
     let about = |order_id: &str| -> Result<Vec<Line>> {
         let mut lines = Vec::new();
         for role in ROLES {
@@ -130,12 +136,13 @@ async fn no_secret_no_key_and_no_body_is_ever_in_a_log() -> Result<()> {
     for call in system.inventory_api.calls().into_iter().chain(system.fulfillment_api.calls()) {
         secrets.extend(call.idempotency_key);
     }
-    let mut logs: Vec<_> =
-        ROLES.iter().flat_map(|role| system.processes(*role)).map(|process| process.log().clone()).collect();
+    let mut lines = Vec::new();
     for role in ROLES {
-        logs.push(system.terminate(role).await?.log().clone());
+        while let Ok(process) = system.take(role) {
+            process.terminate()?;
+            lines.extend(Ending::of(&process).await?.lines);
+        }
     }
-    let lines: Vec<_> = logs.iter().flat_map(|log| log.lines()).collect();
     assert!(lines.len() > 50, "the logs are on debug");
     for line in &lines {
         for secret in &secrets {
@@ -163,8 +170,7 @@ async fn a_log_in_text_has_a_line_for_people_and_a_log_in_json_an_object_for_mac
     let json = worker.env("LOG_FORMAT", "json").start()?;
     json.wait_for_log("the broker", |line| line.text.contains("no session with the broker")).await?;
     json.terminate()?;
-    json.wait_exit(PATIENCE).await?;
-    for line in json.log().lines() {
+    for line in Ending::of(&json).await?.lines {
         for field in ["timestamp", "level", "message"] {
             assert!(line.field(field).is_some(), "no {field} in {}", line.text);
         }

@@ -4,6 +4,7 @@ mod harness;
 
 // What scenarios have in common.
 mod crowd;
+mod ending;
 mod link;
 mod load;
 mod own_node;

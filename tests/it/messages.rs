@@ -101,7 +101,8 @@ async fn an_unreadable_event_that_names_its_order_shows_in_the_order() -> Result
 async fn a_stranger_with_large_headers_ends_in_the_dead_letter_queue_untouched() -> Result<()> {
     let system = System::start().await?;
     let mut headers = FieldTable::default();
-    headers.insert("large".into(), AMQPValue::LongString(LongString::from("x".repeat(20_000))));
+    // As large as the broker lets anybody be.
+    headers.insert("large".into(), AMQPValue::LongString(LongString::from("x".repeat(100_000))));
     let properties = BasicProperties::default().with_headers(headers.clone());
     let queues = system.queues().await?;
     queues.publish("", &system.names.inventory(), b"no json", properties.clone()).await?;
@@ -142,6 +143,7 @@ async fn added_fields_are_tolerated_and_missing_properties_too() -> Result<()> {
     event["items"][0]["added"] = json!("too");
     let queues = system.queues().await?;
     for queue in [system.names.inventory(), system.names.fulfillment()] {
+        queues.wait_for_depth(&queue, "the event", |depth| depth.ready == 1).await?;
         queues.purge(&queue).await?;
         queues.publish("", &queue, event.to_string().as_bytes(), BasicProperties::default()).await?;
     }

@@ -143,7 +143,12 @@ async fn an_api_that_cuts_the_connection_after_acting_is_told_again_under_the_sa
 
 #[tokio::test]
 async fn an_api_that_does_not_answer_is_given_up_and_told_again() -> Result<()> {
-    let system = System::builder().with_quick_retries().env_of_workers("REQUEST_TIMEOUT", "1s").start().await?;
+    let system = System::builder()
+        .with_quick_retries()
+        .env_of_workers("REQUEST_TIMEOUT", "1s")
+        .env_of_workers("MAX_ATTEMPTS", 30)
+        .start()
+        .await?;
     let placed = system.place(&Order::of("inventory-hang-1")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
     assert_eq!(order["status"], "delivered", "{order}");
@@ -162,6 +167,7 @@ async fn an_api_that_is_not_there_is_told_when_it_is() -> Result<()> {
         .with_quick_retries()
         .env(Role::Inventory, "INVENTORY_API_URL", format!("http://{}", way.address()))
         .env(Role::Inventory, "MAX_ATTEMPTS", 100)
+        .env(Role::Inventory, "BACKOFF_MAX", "500ms")
         .env(Role::Inventory, "REQUEST_TIMEOUT", "2s")
         .start()
         .await?;

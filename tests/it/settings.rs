@@ -7,10 +7,9 @@ use tests::{
     order::Order,
     process::{Process, Program},
     system::{Role, System},
-    waiting::PATIENCE,
 };
 
-use crate::crowd;
+use crate::{crowd, ending::Ending};
 
 /// `EX_CONFIG` of `sysexits.h`.
 const EX_CONFIG: i32 = 78;
@@ -21,9 +20,8 @@ fn program(role: Role) -> Result<Program> {
 
 /// Starts it, waits for its end, and returns its exit code and all that it said.
 async fn ended(program: &Program) -> Result<(Option<i32>, String)> {
-    let process = program.start()?;
-    let status = process.wait_exit(PATIENCE).await?;
-    Ok((status.code(), process.log().tail(1_000)))
+    let ending = Ending::of(&program.start()?).await?;
+    Ok((ending.code, ending.text()))
 }
 
 #[tokio::test]
@@ -162,10 +160,9 @@ async fn what_cannot_be_opened_is_a_start_up_error_that_names_it() -> Result<()>
 
 /// Waits for its end, which must be a failure with all these words in its last line.
 async fn refused(process: &Process, words: &[&str]) -> Result<()> {
-    let status = process.wait_exit(PATIENCE).await?;
-    assert!(!status.success(), "it ended well");
-    let lines = process.log().lines();
-    let last = &lines.last().context("no word")?.text;
+    let ending = Ending::of(process).await?;
+    let last = &ending.lines.last().context("no word")?.text;
+    assert_eq!(ending.code, Some(1), "{last}");
     for word in words {
         assert!(last.contains(word), "{word:?} is not in {last}");
     }

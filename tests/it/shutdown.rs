@@ -1,20 +1,16 @@
 //! The end of a process that was asked to end.
 
-use std::time::Duration;
-
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::json;
 use tests::{
     leash::Signal,
+    log::Line,
     order::Order,
     process::{Process, Readiness},
     system::{Role, System},
-    waiting::PATIENCE,
 };
 
-use crate::{crowd, load::Load};
-
-/// Far less than the back-offs and hung calls that must not be waited for.
-const SOON: Duration = Duration::from_secs(25);
+use crate::{crowd, ending::Ending, load::Load};
 
 #[tokio::test]
 async fn a_worker_that_is_ended_under_load_calls_nobody_twice_and_loses_nothing() -> Result<()> {
@@ -22,9 +18,8 @@ async fn a_worker_that_is_ended_under_load_calls_nobody_twice_and_loses_nothing(
     let mut system = System::start().await?;
     let order_ids = crowd::place(&system, ORDERS, &Order::of("slow-100ms")).await?;
     for role in [Role::Inventory, Role::Fulfillment] {
-        let ended = system.terminate(role).await?;
-        assert_eq!(ended.exit_status().and_then(|status| status.code()), Some(0));
-        assert!(ended.log().lines().iter().any(|line| line.says("stopped")));
+        let ending = Ending::of(&system.terminate(role).await?).await?;
+        assert_eq!((ending.code, ending.says("stopped")), (Some(0), true), "{}", ending.text());
         system.start_ready(role).await?;
     }
     crowd::delivered_once(&system, &order_ids).await?;
@@ -41,14 +36,12 @@ async fn a_producer_that_is_ended_under_load_loses_nothing_that_it_accepted() ->
     assert_eq!(ended.exit_status().and_then(|status| status.code()), Some(0));
     let order_ids = load.stop().await?;
     system.start_ready(Role::Producer).await?;
-    crowd::delivered_once(&system, &order_ids).await?;
-    assert_eq!(system.inventory_api.summary().repeats, 0, "what was confirmed was marked before the end");
-    Ok(())
+    crowd::delivered_once(&system, &order_ids).await
 }
 
 #[tokio::test]
 async fn a_worker_that_drains_says_so_and_a_second_signal_ends_it_at_once() -> Result<()> {
-    let mut system = System::start().await?;
+    let mut system = System::builder().env(Role::Inventory, "REQUEST_TIMEOUT", "2m").start().await?;
     let placed = system.place(&Order::of("inventory-hang-1")).await?;
     system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
     let worker = system.take(Role::Inventory)?;
@@ -57,8 +50,8 @@ async fn a_worker_that_drains_says_so_and_a_second_signal_ends_it_at_once() -> R
     let draining = |seen: &Readiness| seen.status == 503 && seen.body.to_string().contains("draining");
     worker.wait_for_readiness("draining", draining).await?;
     worker.signal(Signal::Interrupt)?;
-    assert_eq!(worker.wait_exit(PATIENCE).await?.code(), Some(143));
-    assert!(!worker.log().lines().iter().any(|line| line.says("stopped")));
+    let ending = Ending::of(&worker).await?;
+    assert_eq!((ending.code, ending.says("stopped")), (Some(143), false), "{}", ending.text());
 
     told_again_under_the_same_key(&mut system, &placed.order_id).await
 }
@@ -67,6 +60,8 @@ async fn a_worker_that_drains_says_so_and_a_second_signal_ends_it_at_once() -> R
 async fn what_backs_off_when_a_worker_is_ended_is_left_to_another_under_the_same_key() -> Result<()> {
     let mut system = System::builder()
         .env(Role::Inventory, "MAX_ATTEMPTS", 2)
+        // Neither is to be waited for.
+        .env(Role::Inventory, "SHUTDOWN_GRACE", "10m")
         .env(Role::Inventory, "BACKOFF_INITIAL", "5m")
         .env(Role::Inventory, "BACKOFF_MAX", "5m")
         .start()
@@ -74,16 +69,15 @@ async fn what_backs_off_when_a_worker_is_ended_is_left_to_another_under_the_same
     let placed = system.place(&Order::of("inventory-fail-1")).await?;
     let worker = system.take(Role::Inventory)?;
     let backing_off =
-        |line: &tests::log::Line| line.field("order_id") == Some(&placed.order_id) && line.text.contains("backing off");
+        |line: &Line| line.field("order_id") == Some(&placed.order_id) && line.text.contains("backing off");
     worker.wait_for_log("a back-off", backing_off).await?;
     worker.terminate()?;
-    assert_eq!(worker.wait_exit(SOON).await?.code(), Some(0));
+    ended_and_named(&worker).await?;
 
     told_again_under_the_same_key(&mut system, &placed.order_id).await?;
     let order = system.order(&placed.order_id).await?;
     let attempts = &order["deliveries"]["inventory"]["attempts"];
     assert_eq!(attempts.as_array().map(Vec::len), Some(1), "an interruption is no failure: {order}");
-    assert!(says_left_over(&worker), "what was left is in the log:\n{}", worker.log().tail(20));
     Ok(())
 }
 
@@ -98,8 +92,7 @@ async fn what_runs_beyond_the_grace_period_is_named_and_left_to_another_under_th
     system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
     let worker = system.take(Role::Inventory)?;
     worker.terminate()?;
-    assert_eq!(worker.wait_exit(SOON).await?.code(), Some(0));
-    assert!(says_left_over(&worker), "{}", worker.log().tail(20));
+    ended_and_named(&worker).await?;
     told_again_under_the_same_key(&mut system, &placed.order_id).await
 }
 
@@ -118,12 +111,16 @@ async fn every_process_ends_in_order_without_a_broker_too() -> Result<()> {
     Ok(())
 }
 
-fn says_left_over(worker: &Process) -> bool {
-    let left = |line: &tests::log::Line| {
-        line.field("level") == Some("WARN")
-            && line.field("message").is_some_and(|text| text.contains("left unfinished"))
-    };
-    worker.log().lines().iter().any(left)
+/// Waits for the end of a worker that leaves one delivery unfinished, and says so.
+async fn ended_and_named(worker: &Process) -> Result<()> {
+    let ending = Ending::of(worker).await?;
+    assert_eq!(ending.code, Some(0), "{}", ending.text());
+    let left = |line: &&Line| line.field("message").is_some_and(|text| text.contains("left unfinished"));
+    let said =
+        ending.lines.iter().find(left).with_context(|| format!("no word of what is left:\n{}", ending.text()))?;
+    assert_eq!(said.json.as_ref().map(|line| line["deliveries"].clone()), Some(json!(1)), "{}", said.text);
+    assert_eq!(said.field("level"), Some("WARN"));
+    Ok(())
 }
 
 /// Starts another worker, and checks that it delivers the order, which was called about once before.

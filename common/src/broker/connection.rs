@@ -23,7 +23,7 @@ const FRAME_MAX: u32 = 8_192;
 
 /// On connections that consume: the headers of a message must fit one frame, and strangers can write
 /// to a queue. A message that does not fit ends the connection each time it is delivered.
-const FRAME_MAX_CONSUMING: u32 = 16_384;
+const FRAME_MAX_CONSUMING: u32 = 32_768;
 
 /// What a connection is for. Publishing and consuming never share one: while the broker blocks
 /// publishers, nothing is written on a connection that has published, acknowledgements included.

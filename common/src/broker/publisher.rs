@@ -31,8 +31,6 @@ use crate::trace_context::TraceParent;
 /// How long a confirm may take. A quorum queue that has lost its majority confirms nothing and
 /// refuses nothing; only this ends the wait.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often a wait that is overdue is looked at again while the broker blocks publishing.
-const BLOCKED_RECHECK: Duration = Duration::from_secs(1);
 
 /// Where a message goes.
 #[derive(Clone, Debug)]
@@ -164,7 +162,8 @@ impl<T: Send + 'static> Publisher<T> {
             match timeout_at(deadline, self.in_flight.next()).await {
                 Ok(Some(first)) => break first,
                 Ok(None) => return std::future::pending().await,
-                Err(_) if self.blocked() => self.sent.postpone(Instant::now() + BLOCKED_RECHECK),
+                // Once it takes messages again, each of them has its whole time.
+                Err(_) if self.blocked() => self.sent.postpone(Instant::now() + CONFIRM_TIMEOUT),
                 Err(_) => {
                     return Err(BrokerFault::Overdue {
                         doing: "waiting for a confirm",
@@ -254,9 +253,7 @@ impl Sent {
     }
 
     fn postpone(&mut self, deadline: Instant) {
-        if let Some(Some(oldest)) = self.deadlines.front_mut() {
-            *oldest = deadline;
-        }
+        self.deadlines.iter_mut().flatten().for_each(|waiting| *waiting = deadline);
     }
 }
 

@@ -29,26 +29,27 @@ pub trait Session: Send {
 /// Runs sessions until one ends in good order, which only happens on `shutdown`.
 ///
 /// # Errors
-/// A fault that needs a person, before the first session was ever up: then it is a mistake in the
-/// set-up and is best seen at once. Later the same fault is logged and tried again, because ending
-/// a running process would help nobody.
+/// A fault that needs a person, when it is the first thing that the process meets: then it is a
+/// mistake in the set-up and is best seen at once. Later the same fault is logged and tried again,
+/// because ending a running process would help nobody.
 pub async fn supervise(
     mut session: impl Session,
     component: Component,
     shutdown: CancellationToken,
 ) -> Result<(), BrokerFault> {
     let mut delays = Delays::endless(FIRST_PAUSE, LONGEST_PAUSE);
-    let mut been_up = false;
+    let mut first = true;
     let mut last_words = String::new();
     loop {
         let started = Instant::now();
         let Err(fault) = session.run(&component, &shutdown).await else { return Ok(()) };
-        been_up |= component.is_up();
-        if fault.needs_a_person() && !been_up {
+        if fault.needs_a_person() && first {
             return Err(fault);
         }
+        first = false;
         if started.elapsed() >= GOOD_SESSION {
             delays = Delays::endless(FIRST_PAUSE, LONGEST_PAUSE);
+            last_words.clear();
         }
         let words = fault.to_string();
         component.down(words.clone());

@@ -121,6 +121,7 @@ impl InHand {
     pub(super) fn settled(&mut self, outcome: &Outcome) {
         if outcome.status == OutcomeStatus::DeadLettered {
             self.known.remove(&outcome.event_id);
+            self.known_since.retain(|event| *event != outcome.event_id);
         }
     }
 

@@ -199,10 +199,12 @@ impl<D: Destination> Pipeline<D> {
     /// The one place where a delivery that was reported leaves the queue.
     fn settle(&mut self, consumer: &mut Consumer, confirmed: Vec<Reported>) {
         for Reported { outcome, owed } in confirmed {
+            if !owed.is_empty() {
+                self.in_hand.settled(&outcome);
+            }
             for unsettled in owed {
                 consumer.settle(unsettled, settlement(End::Reported(outcome.status)));
             }
-            self.in_hand.settled(&outcome);
         }
     }
 

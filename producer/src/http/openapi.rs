@@ -40,7 +40,7 @@ use crate::status::{DeliveryStatus, DeliveryView, OrderStatus, OrderView};
                        Whatever cannot be delivered is shown as dead-lettered, with its reason.\n\n\
                        Every answer bears X-Correlation-ID. Every refusal is a problem (RFC 9457), also where a path \
                        (404) or a method (405) is unknown.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+        license(name = "MIT", identifier = "MIT OR Apache-2.0"),
     ),
     paths(place_order::place_order, show_order::show_order, livez, readyz, metrics),
     components(schemas(ProblemBody<'_>)),

@@ -1,14 +1,23 @@
 //! Reading, on a thread of its own, so that no reader waits for the disk's writer.
 
-use std::thread::{self, JoinHandle};
+use std::{
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use common::order::OrderId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use super::{Backend, Backlog, Entry, Known, Seq, StoreFault};
 
 /// Most questions that may wait; beyond it the caller is told at once.
 const QUEUE: usize = 256;
+
+/// How long a question waits for its answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 type Reply<T> = oneshot::Sender<Result<T, StoreFault>>;
 
@@ -64,7 +73,11 @@ impl Reads {
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, StoreFault> {
         let (reply, answer) = oneshot::channel();
         self.0.try_send(ask(reply)).map_err(|_| StoreFault::Busy)?;
-        answer.await.unwrap_or(Err(StoreFault::Busy))
+        match timeout(ANSWER_WITHIN, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StoreFault::Busy),
+            Err(_) => Err(StoreFault::Database("the disk did not answer in time".to_owned())),
+        }
     }
 }
 

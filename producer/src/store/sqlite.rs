@@ -250,7 +250,14 @@ fn record(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<(), StoreF
     let known: String = transaction
         .prepare_cached("SELECT outcome FROM deliveries WHERE order_id = ?1 AND destination = ?2")?
         .query_row(params![outcome.order_id.0, outcome.destination], |row| row.get(0))?;
-    let truth = merge(parse_outcome(&known)?, outcome.clone());
+    let truth = match parse_outcome(&known) {
+        Ok(known) => merge(known, outcome.clone()),
+        Err(fault) => {
+            // Failing here would fail every order that shares this transaction, for ever.
+            tracing::error!(order_id = %outcome.order_id, correlation_id = %outcome.correlation_id, %fault, "replaced");
+            outcome.clone()
+        }
+    };
     transaction
         .prepare_cached("UPDATE deliveries SET status = ?3, outcome = ?4 WHERE order_id = ?1 AND destination = ?2")?
         .execute(params![truth.order_id.0, truth.destination, truth.status.as_str(), to_json(&truth)?])?;

@@ -14,7 +14,7 @@ use common::{outcome::Outcome, telemetry::metrics::Metrics};
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use super::{Backend, Batch, Entry, Seq, StoreFault, Stored};
@@ -29,6 +29,8 @@ const MAX_OUTCOMES: usize = 4_096;
 /// The pause after a failed transaction, before marks and outcomes are tried again.
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a caller waits for a commit. A disk that takes longer is no disk to wait for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How often an idle writer says that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
@@ -147,7 +149,12 @@ impl Writes {
         let (sender, answer) = oneshot::channel();
         // The queue is the bound: beyond it the caller is told at once.
         self.asks.try_send(Ask::Accept(Box::new(placed), sender)).map_err(|_| NotAccepted::Busy)?;
-        answer.await.unwrap_or_else(|_| Err(NotAccepted::Store("the store has ended".to_owned())))
+        match timeout(ANSWER_WITHIN, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(NotAccepted::Store("the store has ended".to_owned())),
+            // It may still be stored: only a repetition under the same key tells.
+            Err(_) => Err(NotAccepted::Store("the disk did not answer in time".to_owned())),
+        }
     }
 
     /// Marks events as published, with the next transaction or after [`Writes::commit_marks`].
