@@ -16,18 +16,18 @@ use common::{
     process::{Failure, Process},
     telemetry::metrics::{Gauge, Metrics},
 };
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{self, Config, Database},
+    config::{self, Config},
     http::{self, Accept, Show},
     intake::{self, Intake, NotAccepted, Placed, Receipt},
     ledger::{Ledger, LedgerMetrics},
     outbox::Outbox,
     relay::{Relay, RelayMetrics},
     status::{DeliveryView, OrderView, fold},
-    store::{Backend as _, Known, Reads, Sqlite, StoreFault, WriterMetrics, Writes},
+    store::{Known, Reads, Store, StoreFault},
+    watch::Watch,
 };
 
 /// How long the last transaction may take, after everything else has ended.
@@ -61,20 +61,16 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let metrics = Metrics::default();
 
     let server = common::http::bind(common.http_addr).await?;
-    let Database::Sqlite(path) = database;
-    let mut first = Sqlite::open(&path, &destinations)?;
-    let backlog = first.backlog().await?;
-    let (committed, groups) = mpsc::unbounded_channel();
-    let (writes, writer) = Writes::start(first, intake_queue, committed, WriterMetrics::register(&metrics))?;
-    let (reads, reader) = Reads::start(Sqlite::open(&path, &destinations)?)?;
+    let Store { writes, reads, desk: _, committed, backlog, threads } =
+        Store::open(&database, &destinations, intake_queue, &metrics).await?;
+    let watch = Watch::default();
 
     let outbox = Arc::new(Outbox::new(backlog, outbox_limit));
-    let taken = backlog.first.map_or(backlog.last, |first| first - 1);
     if backlog.events > 0 {
         tracing::info!(events = backlog.events, "the outbox holds events from before, publishing them");
     }
     let store = health.component("store", Kind::Required);
-    let distributor = tokio::spawn(intake::distribute(groups, Arc::clone(&outbox), store));
+    let distributor = tokio::spawn(intake::distribute(committed, Arc::clone(&outbox), watch.clone(), store));
 
     let names = Names::new(common.exchange);
     let broker = Broker::new(common.amqp_url, Config::BINARY, names);
@@ -86,7 +82,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         reads.clone(),
         writes.clone(),
         RelayMetrics::register(&metrics),
-        taken,
+        backlog.published_up_to,
     );
     let ledger = Ledger {
         broker,
@@ -114,8 +110,9 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
 
     // The ways to the store end with HTTP, relay and ledger; then its threads do.
     let (relay, ledger) = (relay.await?, ledger.await?);
-    join(writer).await;
-    join(reader).await;
+    for thread in threads {
+        join(thread).await;
+    }
     distributor.await?;
     relay?;
     ledger?;
@@ -157,8 +154,8 @@ impl Show for Orders {
         // Whoever was to be told when the order was accepted, and whoever else was told meanwhile.
         let mut deliveries: BTreeMap<_, _> =
             destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect();
-        for outcome in outcomes {
-            deliveries.insert(outcome.destination.clone(), DeliveryView::from(outcome));
+        for recorded in outcomes {
+            deliveries.insert(recorded.outcome.destination.clone(), DeliveryView::from(recorded));
         }
         Ok(Some(OrderView {
             order_id,

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::{
     outbox::Outbox,
     store::{Committed, Writes},
+    watch::Watch,
 };
 
 /// A well-formed order that wants to be accepted.
@@ -129,9 +130,14 @@ impl IntakeMetrics {
     }
 }
 
-/// Passes on what transactions bring: events to the relay, answers to those who wait. Ends with the
-/// writer.
-pub async fn distribute(mut committed: mpsc::UnboundedReceiver<Committed>, outbox: Arc<Outbox>, store: Component) {
+/// Passes on what transactions bring: events to the relay, answers to those who asked, news to those
+/// who watch an order. Ends with the writer.
+pub async fn distribute(
+    mut committed: mpsc::UnboundedReceiver<Committed>,
+    outbox: Arc<Outbox>,
+    watch: Watch,
+    store: Component,
+) {
     store.up();
     while let Some(mut group) = committed.recv().await {
         match &group.result {
@@ -140,6 +146,7 @@ pub async fn distribute(mut committed: mpsc::UnboundedReceiver<Committed>, outbo
             Some(Err(fault)) => store.down(fault.to_string()),
         }
         outbox.hand_over(std::mem::take(&mut group.entries));
+        watch.changed(&group.changed);
         group.answer();
     }
 }

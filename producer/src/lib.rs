@@ -2,7 +2,7 @@
 //!
 //! In the order of the flow: [`http`] parses or refuses, [`intake`] accepts, the [`store`] commits,
 //! the [`outbox`] hands over, the [`relay`] publishes, the [`ledger`] records what became of it,
-//! and [`status`] shows it. [`app`] wires them by [`config`].
+//! [`status`] shows it, and [`watch`] tells those who wait for it. [`app`] wires them by [`config`].
 
 pub mod http;
 
@@ -17,6 +17,8 @@ pub mod relay;
 pub mod ledger;
 
 pub mod status;
+
+pub mod watch;
 
 pub mod config;
 

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::store::{Backlog, Entry, Seq};
+use crate::store::{Backlog, Entry, Place};
 
 /// Most events kept in memory for the relay. Beyond it they are read from the table when their
 /// turn comes.
@@ -31,28 +31,31 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Following>,
     bytes: usize,
+}
+
+/// An event, and the place of the one that was committed before it.
+#[derive(Debug)]
+struct Following {
+    after: Place,
+    entry: Entry,
 }
 
 impl Queue {
     /// Takes it if there is room; the table has it in any case.
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, after: Place, entry: Entry) {
         let bytes = self.bytes + entry.body.len();
         if self.entries.len() < IN_MEMORY && bytes <= IN_MEMORY_BYTES {
             self.bytes = bytes;
-            self.entries.push_back(entry);
+            self.entries.push_back(Following { after, entry });
         }
     }
 
     fn pop(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
+        let Following { entry, .. } = self.entries.pop_front()?;
         self.bytes -= entry.body.len();
         Some(entry)
-    }
-
-    fn front(&self) -> Option<Seq> {
-        self.entries.front().map(|entry| entry.seq)
     }
 }
 
@@ -83,20 +86,24 @@ impl Outbox {
 
     /// The last event that was committed.
     #[must_use]
-    pub fn committed(&self) -> Seq {
+    pub fn committed(&self) -> Place {
         self.committed.load(Ordering::Acquire)
     }
 
     /// Hands over what one transaction committed, in its order.
     pub fn hand_over(&self, entries: Vec<Entry>) {
-        let Some(last) = entries.last().map(|entry| entry.seq) else { return };
+        if entries.is_empty() {
+            return;
+        }
         self.backlog.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        let mut last = self.committed();
         let mut queue = self.lock();
         for entry in entries {
-            queue.push(entry);
+            let after = std::mem::replace(&mut last, entry.place);
+            queue.push(after, entry);
         }
         drop(queue);
-        self.committed.fetch_max(last, Ordering::AcqRel);
+        self.committed.store(last, Ordering::Release);
         self.wake.notify_one();
     }
 
@@ -109,21 +116,21 @@ impl Outbox {
 
     /// The next event after `taken`, in the order of commits and without a gap, if it is in memory.
     #[must_use]
-    pub fn next(&self, taken: Seq) -> Option<Entry> {
+    pub fn next(&self, taken: Place) -> Option<Entry> {
         let mut queue = self.lock();
-        while queue.front().is_some_and(|seq| seq <= taken) {
+        while queue.entries.front().is_some_and(|next| next.entry.place <= taken) {
             queue.pop();
         }
-        if queue.front() == Some(taken + 1) { queue.pop() } else { None }
+        if queue.entries.front().is_some_and(|next| next.after <= taken) { queue.pop() } else { None }
     }
 
     /// Whether the next event after `taken` is in the table only: it was committed when memory was
     /// full, or before the start.
     #[must_use]
-    pub fn in_table(&self, taken: Seq) -> bool {
-        let next_in_memory = self.lock().entries.iter().map(|entry| entry.seq).find(|seq| *seq > taken);
-        match next_in_memory {
-            Some(seq) => seq > taken + 1,
+    pub fn in_table(&self, taken: Place) -> bool {
+        let queue = self.lock();
+        match queue.entries.iter().find(|next| next.entry.place > taken) {
+            Some(next) => next.after > taken,
             None => self.committed() > taken,
         }
     }
@@ -144,21 +151,21 @@ mod tests {
 
     use super::*;
 
-    fn entries(seqs: std::ops::RangeInclusive<Seq>) -> Vec<Entry> {
-        seqs.map(|seq| Entry {
-            seq,
+    fn entries(places: impl IntoIterator<Item = Place>) -> Vec<Entry> {
+        let entry = |place| Entry {
+            place,
             event_id: EventId::fresh(),
             order_id: OrderId::new(),
             correlation_id: String::new(),
             trace: TraceParent::root(),
             accepted_at: common::event::now(),
             body: bytes::Bytes::new(),
-        })
-        .collect()
+        };
+        places.into_iter().map(entry).collect()
     }
 
-    fn next(outbox: &Outbox, taken: Seq) -> Option<Seq> {
-        outbox.next(taken).map(|entry| entry.seq)
+    fn next(outbox: &Outbox, taken: Place) -> Option<Place> {
+        outbox.next(taken).map(|entry| entry.place)
     }
 
     #[test]
@@ -172,8 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_was_never_given_is_no_gap() {
+        let outbox = Outbox::new(Backlog::default(), 10);
+        outbox.hand_over(entries([3, 7]));
+        outbox.hand_over(entries([12]));
+        assert_eq!(next(&outbox, 0), Some(3));
+        assert_eq!(next(&outbox, 3), Some(7));
+        assert!(!outbox.in_table(7));
+        assert_eq!(next(&outbox, 7), Some(12));
+    }
+
+    #[test]
     fn what_was_there_before_the_start_is_in_the_table() {
-        let outbox = Outbox::new(Backlog { events: 3, first: Some(5), last: 7, oldest_at: None }, 10);
+        let outbox = Outbox::new(Backlog { events: 3, published_up_to: 4, last: 7, oldest_at: None }, 10);
         assert!(next(&outbox, 4).is_none() && outbox.in_table(4));
         assert!(next(&outbox, 7).is_none() && !outbox.in_table(7));
     }
@@ -184,9 +202,9 @@ mod tests {
         let many = IN_MEMORY as u64 + 10;
         outbox.hand_over(entries(1..=many));
         let mut taken = 0;
-        while let Some(seq) = next(&outbox, taken) {
-            assert_eq!(seq, taken + 1);
-            taken = seq;
+        while let Some(place) = next(&outbox, taken) {
+            assert_eq!(place, taken + 1);
+            taken = place;
         }
         assert_eq!(taken, IN_MEMORY as u64);
         assert!(next(&outbox, taken).is_none() && outbox.in_table(taken));
@@ -205,8 +223,8 @@ mod tests {
         }
         outbox.hand_over(large);
         let mut taken = 0;
-        while let Some(seq) = next(&outbox, taken) {
-            taken = seq;
+        while let Some(place) = next(&outbox, taken) {
+            taken = place;
         }
         assert_eq!(taken, 32);
         assert!(outbox.in_table(taken));

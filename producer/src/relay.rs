@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     outbox::Outbox,
-    store::{Entry, Reads, Seq, StoreFault, Writes},
+    store::{Entry, Place, Reads, StoreFault, Writes},
 };
 
 /// Most messages in flight.
@@ -100,11 +100,11 @@ pub struct Relay {
     writes: Writes,
     metrics: RelayMetrics,
     /// The last event that was taken from the outbox.
-    taken: Seq,
-    /// Taken and to be published, next first.
+    taken: Place,
+    /// Taken and to be published, in the order of their places.
     waiting: VecDeque<Entry>,
     /// Published and not confirmed.
-    in_flight: BTreeMap<Seq, (Entry, Instant)>,
+    in_flight: BTreeMap<Place, (Entry, Instant)>,
     bytes_in_flight: usize,
     /// How many may be in flight: one after a refusal, until one is confirmed.
     window: usize,
@@ -128,7 +128,7 @@ impl Relay {
         reads: Reads,
         writes: Writes,
         metrics: RelayMetrics,
-        taken: Seq,
+        taken: Place,
     ) -> Self {
         Self {
             broker,
@@ -151,7 +151,7 @@ impl Relay {
 
     async fn publish(
         &mut self,
-        publisher: &mut Publisher<Seq>,
+        publisher: &mut Publisher<Place>,
         component: &Component,
         shutdown: &CancellationToken,
     ) -> Result<(), BrokerFault> {
@@ -199,7 +199,7 @@ impl Relay {
     }
 
     /// Publishes until the window is full, or nothing more is in memory.
-    fn fill(&mut self, publisher: &mut Publisher<Seq>) {
+    fn fill(&mut self, publisher: &mut Publisher<Place>) {
         // After a refusal nothing is published until the pause is over, and then one event to see: each
         // one that a full queue refuses reaches the other queues all the same.
         if self.retry_at.is_some() {
@@ -210,7 +210,7 @@ impl Relay {
                 Some(entry) => entry,
                 None => match self.outbox.next(self.taken) {
                     Some(entry) => {
-                        self.taken = entry.seq;
+                        self.taken = entry.place;
                         entry
                     }
                     None => return,
@@ -223,20 +223,20 @@ impl Relay {
                 trace: Some(entry.trace),
                 body: entry.body.clone(),
             };
-            publisher.publish(&Target::FanOut, message, entry.seq);
+            publisher.publish(&Target::FanOut, message, entry.place);
             self.bytes_in_flight += entry.body.len();
-            self.in_flight.insert(entry.seq, (entry, Instant::now()));
+            self.in_flight.insert(entry.place, (entry, Instant::now()));
         }
     }
 
-    fn resolve(&mut self, confirmed: &[Seq]) {
+    fn resolve(&mut self, confirmed: &[Place]) {
         if confirmed.is_empty() {
             return;
         }
         self.window = WINDOW;
         let now = event::now().as_microsecond();
-        for seq in confirmed {
-            if let Some((entry, published_at)) = self.in_flight.remove(seq) {
+        for place in confirmed {
+            if let Some((entry, published_at)) = self.in_flight.remove(place) {
                 self.bytes_in_flight -= entry.body.len();
                 self.metrics.confirm_seconds.observe(published_at.elapsed().as_secs_f64());
                 let micros = u64::try_from(now - entry.accepted_at.as_microsecond()).unwrap_or(0);
@@ -249,19 +249,27 @@ impl Relay {
         self.metrics.published.inc_by(confirmed.len() as u64);
         self.outbox.published(confirmed.len());
         // The mark rides along with the next transaction, which under load comes within a millisecond.
-        self.writes.published(confirmed);
+        self.writes.published(self.published_up_to());
         self.mark_at.get_or_insert_with(|| Instant::now() + MARK_WITHIN);
     }
 
-    fn refuse(&mut self, refused: &[Seq]) {
+    /// The broker has confirmed every event up to this place.
+    fn published_up_to(&self) -> Place {
+        let in_flight = self.in_flight.keys().next().copied();
+        let waiting = self.waiting.front().map(|entry| entry.place);
+        let first = [in_flight, waiting].into_iter().flatten().min();
+        first.map_or(self.taken, |first| first - 1)
+    }
+
+    fn refuse(&mut self, refused: &[Place]) {
         if refused.is_empty() {
             return;
         }
         self.metrics.refused.inc_by(refused.len() as u64);
-        for (entry, _) in refused.iter().filter_map(|seq| self.in_flight.remove(seq)) {
+        for (entry, _) in refused.iter().filter_map(|place| self.in_flight.remove(place)) {
             self.bytes_in_flight -= entry.body.len();
             // In the order of commits, before all that was never published.
-            let place = self.waiting.partition_point(|waiting| waiting.seq < entry.seq);
+            let place = self.waiting.partition_point(|waiting| waiting.place < entry.place);
             self.waiting.insert(place, entry);
         }
         self.window = 1;
@@ -273,9 +281,9 @@ impl Relay {
         match read {
             Ok(Page { entries, up_to }) => {
                 self.read_fault = None;
-                let last = entries.last().map(|entry| entry.seq);
+                let last = entries.last().map(|entry| entry.place);
                 let after = self.taken;
-                self.waiting.extend(entries.into_iter().filter(|entry| entry.seq > after));
+                self.waiting.extend(entries.into_iter().filter(|entry| entry.place > after));
                 // An empty page says that everything up to the moment of asking is published.
                 self.taken = self.taken.max(last.unwrap_or(up_to));
             }
@@ -309,15 +317,14 @@ impl Relay {
     fn session_lost(&mut self) {
         let unconfirmed = std::mem::take(&mut self.in_flight);
         self.bytes_in_flight = 0;
-        for (entry, _) in unconfirmed.into_values().rev() {
-            self.waiting.push_front(entry);
-        }
+        self.waiting.extend(unconfirmed.into_values().map(|(entry, _)| entry));
+        self.waiting.make_contiguous().sort_unstable_by_key(|entry| entry.place);
         self.retry_at = None;
         self.window = WINDOW;
     }
 
     /// Waits for the confirms of what is in flight, takes nothing new.
-    async fn drain(&mut self, mut publisher: Publisher<Seq>) -> Result<(), BrokerFault> {
+    async fn drain(&mut self, mut publisher: Publisher<Place>) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
         while publisher.in_flight() > 0 {
             match timeout_at(deadline, publisher.resolved()).await {
@@ -340,10 +347,10 @@ impl Relay {
 /// What the table holds after a place, and how far the outbox had got when it was asked.
 struct Page {
     entries: Vec<Entry>,
-    up_to: Seq,
+    up_to: Place,
 }
 
-async fn read_page(reads: Reads, after: Seq, up_to: Seq) -> Result<Page, StoreFault> {
+async fn read_page(reads: Reads, after: Place, up_to: Place) -> Result<Page, StoreFault> {
     match reads.outbox(after, PAGE).await {
         Ok(entries) => Ok(Page { entries, up_to }),
         Err(fault) => {

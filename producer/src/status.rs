@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use common::{
     order::{CorrelationId, CustomerId, Items, OrderId},
-    outcome::{Attempt, Outcome, OutcomeStatus, Reason},
+    outcome::{Attempt, OutcomeStatus, Reason},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::store::Recorded;
 
 /// How far one delivery is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -82,9 +84,11 @@ impl DeliveryView {
     }
 }
 
-impl From<Outcome> for DeliveryView {
-    fn from(outcome: Outcome) -> Self {
+impl From<Recorded> for DeliveryView {
+    fn from(Recorded { outcome, redriving }: Recorded) -> Self {
         let status = match outcome.status {
+            // While it is sent again it is pending, with its earlier attempts.
+            _ if redriving => return Self { attempts: outcome.attempts, ..Self::pending() },
             OutcomeStatus::Delivered => DeliveryStatus::Delivered,
             OutcomeStatus::DeadLettered => DeliveryStatus::DeadLettered,
         };

@@ -1,10 +1,13 @@
-//! The store: orders, outbox, ledger and idempotency keys, in one database.
+//! The store: orders, outbox, ledger, dead letters and idempotency keys, in one database.
 //!
-//! One [`writer`] owns all writing: whatever waits for the disk goes into one transaction. Reading
-//! has a [`reader`] of its own. Both speak to a [`Backend`], and only the backends know SQL.
+//! On the way of an order one [`writer`] owns all writing: whatever waits for the disk goes into one
+//! transaction. Reading has a [`reader`] of its own. Both speak to a [`Backend`]. What operators and
+//! clients ask beyond that goes over the [`desk`]. Only the backends know SQL.
 
 #[cfg(test)]
 mod conformance;
+mod desk;
+mod opened;
 mod reader;
 mod sqlite;
 mod writer;
@@ -18,14 +21,17 @@ use common::{
 };
 use jiff::Timestamp;
 
+pub use desk::{Answer, Desk};
+pub use opened::Store;
 pub use reader::Reads;
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, SqliteDesk};
 pub use writer::{Committed, WriterMetrics, Writes};
 
 use crate::intake::{Placed, Receipt};
 
-/// The place of an order in the order of commits.
-pub type Seq = u64;
+/// The place of an order in the outbox, in the order in which this process committed them. Places
+/// ascend, and may leave gaps.
+pub type Place = u64;
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,10 +59,19 @@ pub enum StoreFault {
 pub struct Batch {
     /// Orders to accept.
     pub orders: Vec<Placed>,
-    /// Orders whose event the broker has confirmed.
-    pub published: Vec<Seq>,
+    /// The broker has confirmed every event up to this place.
+    pub published_up_to: Option<Place>,
     /// Outcomes for the ledger.
     pub outcomes: Vec<Outcome>,
+}
+
+/// What a transaction that was committed brought.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// What became of the orders, in the order of [`Batch::orders`].
+    pub stored: Vec<Stored>,
+    /// Orders whose last pending delivery has ended with it.
+    pub settled: Vec<OrderId>,
 }
 
 /// What became of an order in a transaction that was committed.
@@ -78,14 +93,23 @@ pub struct Known {
     /// Who was to be told when it was accepted.
     pub destinations: Vec<String>,
     /// How deliveries of it ended.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<Recorded>,
+}
+
+/// How a delivery ended, as it stands in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The end.
+    pub outcome: Outcome,
+    /// Whether it is pending again, because its dead letter is being sent again.
+    pub redriving: bool,
 }
 
 /// An event in the outbox.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its place.
-    pub seq: Seq,
+    pub place: Place,
     /// Its id, which becomes the message's.
     pub event_id: EventId,
     /// The order it speaks of.
@@ -105,19 +129,18 @@ pub struct Entry {
 pub struct Backlog {
     /// How many events.
     pub events: u64,
-    /// The oldest, where there is one.
-    pub first: Option<Seq>,
-    /// The last order that was ever accepted; 0 before the first.
-    pub last: Seq,
+    /// The broker has confirmed every event up to this place.
+    pub published_up_to: Place,
+    /// The last place that was ever given; 0 before the first.
+    pub last: Place,
     /// When the oldest was accepted.
     pub oldest_at: Option<Timestamp>,
 }
 
 /// A database. Each value is one connection; the writer and the reader have one each.
 pub trait Backend: Send + 'static {
-    /// Commits all of the batch, durably, or nothing of it. The answers are in the order of
-    /// [`Batch::orders`].
-    fn commit(&mut self, batch: &Batch) -> impl Future<Output = Result<Vec<Stored>, StoreFault>> + Send;
+    /// Commits all of the batch, durably, or nothing of it.
+    fn commit(&mut self, batch: &Batch) -> impl Future<Output = Result<Done, StoreFault>> + Send;
 
     /// Writes something that changes nothing, to see whether writing works again after a fault.
     fn probe(&mut self) -> impl Future<Output = Result<(), StoreFault>> + Send;
@@ -127,7 +150,7 @@ pub trait Backend: Send + 'static {
 
     /// Events in the outbox beyond `after`, oldest first: at least one if there is one, at most
     /// `limit`, and fewer where they are large.
-    fn outbox(&mut self, after: Seq, limit: u32) -> impl Future<Output = Result<Vec<Entry>, StoreFault>> + Send;
+    fn outbox(&mut self, after: Place, limit: u32) -> impl Future<Output = Result<Vec<Entry>, StoreFault>> + Send;
 
     /// How much waits in the outbox.
     fn backlog(&mut self) -> impl Future<Output = Result<Backlog, StoreFault>> + Send;

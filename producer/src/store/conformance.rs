@@ -8,7 +8,7 @@ use common::{
     trace_context::TraceParent,
 };
 
-use super::{Backend, Batch, Entry, Known, StoreFault, Stored};
+use super::{Backend, Batch, Entry, Known, Recorded, StoreFault, Stored};
 use crate::intake::{Idempotency, Placed};
 
 fn placed(key: Option<(&str, u8)>) -> Placed {
@@ -40,7 +40,7 @@ fn outcome(order: &OrderCreated, destination: &str, status: OutcomeStatus) -> Ou
 }
 
 async fn accept(backend: &mut impl Backend, orders: Vec<Placed>) -> Vec<Stored> {
-    backend.commit(&Batch { orders, ..Batch::default() }).await.unwrap()
+    backend.commit(&Batch { orders, ..Batch::default() }).await.unwrap().stored
 }
 
 fn entry(stored: &Stored) -> &Entry {
@@ -56,24 +56,23 @@ pub(super) async fn an_accepted_order_waits_in_the_outbox_until_it_is_marked(bac
     let bodies: Vec<_> = orders.iter().map(|placed| placed.event.encode().unwrap()).collect();
     let traces: Vec<_> = orders.iter().map(|placed| placed.trace).collect();
     let stored = accept(backend, orders).await;
-    let seqs: Vec<_> = stored.iter().map(|stored| entry(stored).seq).collect();
-    assert!(seqs.is_sorted_by(|a, b| a < b), "{seqs:?}");
+    let places: Vec<_> = stored.iter().map(|stored| entry(stored).place).collect();
+    assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
 
     let waiting = backend.outbox(0, 100).await.unwrap();
-    assert_eq!(waiting.iter().map(|entry| entry.seq).collect::<Vec<_>>(), seqs);
+    assert_eq!(waiting.iter().map(|entry| entry.place).collect::<Vec<_>>(), places);
     assert_eq!(waiting.iter().map(|entry| entry.body.to_vec()).collect::<Vec<_>>(), bodies);
     assert_eq!(waiting.iter().map(|entry| entry.trace).collect::<Vec<_>>(), traces);
-    assert_eq!(backend.outbox(seqs[1], 2).await.unwrap().first().map(|entry| entry.seq), Some(seqs[2]));
+    assert_eq!(backend.outbox(places[1], 2).await.unwrap().first().map(|entry| entry.place), Some(places[2]));
 
-    let published = vec![seqs[4], seqs[0], seqs[1]];
-    backend.commit(&Batch { published, ..Batch::default() }).await.unwrap();
-    let backlog = backend.backlog().await.unwrap();
-    assert_eq!((backlog.events, backlog.first, backlog.last), (2, Some(seqs[2]), seqs[4]));
-    assert!(backlog.oldest_at.is_some());
-
-    backend.commit(&Batch { published: seqs.clone(), ..Batch::default() }).await.unwrap();
-    let backlog = backend.backlog().await.unwrap();
-    assert_eq!((backlog.events, backlog.first, backlog.last), (0, None, seqs[4]));
+    for (published_up_to, events) in [(places[1], 3), (places[4], 0), (places[0], 0)] {
+        backend.commit(&Batch { published_up_to: Some(published_up_to), ..Batch::default() }).await.unwrap();
+        let backlog = backend.backlog().await.unwrap();
+        assert_eq!((backlog.events, backlog.last), (events, places[4]));
+        // What was published stays published, whatever comes late.
+        assert!(backlog.published_up_to >= published_up_to);
+        assert_eq!(backlog.oldest_at.is_some(), events > 0);
+    }
 }
 
 /// One key is one order: within a transaction, over transactions, and never with another request.
@@ -100,17 +99,23 @@ pub(super) async fn the_ledger_tells_one_truth(backend: &mut impl Backend) {
     let dead = outcome(&order, "north", OutcomeStatus::DeadLettered);
     let delivered = outcome(&order, "north", OutcomeStatus::Delivered);
     let south = outcome(&order, "south", OutcomeStatus::Delivered);
-    for outcomes in [vec![dead.clone(), south.clone()], vec![dead.clone()], vec![delivered.clone(), delivered.clone()]]
-    {
-        backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+    let reports = [
+        (vec![dead.clone()], vec![]),
+        (vec![dead.clone(), south.clone()], vec![order.order_id]),
+        (vec![delivered.clone(), delivered.clone()], vec![]),
+    ];
+    for (outcomes, settled) in reports {
+        let done = backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+        assert_eq!(done.settled, settled, "an order is settled once, with its last delivery");
     }
     let Known { event, destinations, mut outcomes } = backend.order(order.order_id).await.unwrap().unwrap();
     assert_eq!(event, order);
     assert_eq!(destinations, ["north", "south"]);
-    outcomes.sort_by(|a, b| a.destination.cmp(&b.destination));
+    outcomes.sort_by(|a, b| a.outcome.destination.cmp(&b.outcome.destination));
     assert_eq!(outcomes.len(), 2);
-    assert_eq!((outcomes[0].status, outcomes[0].attempts.len()), (OutcomeStatus::Delivered, 2));
-    assert_eq!(outcomes[1], south);
+    let north = &outcomes[0].outcome;
+    assert_eq!((north.status, north.attempts.len()), (OutcomeStatus::Delivered, 2));
+    assert_eq!(outcomes[1], Recorded { outcome: south, redriving: false });
     assert_eq!(backend.order(OrderId::new()).await.unwrap(), None);
 }
 

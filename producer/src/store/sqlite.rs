@@ -1,6 +1,8 @@
 //! SQLite, the embedded default: write-ahead log, `synchronous=FULL`, so that a commit survives a
 //! power cut as far as the disk honours flushes.
 
+mod desk;
+
 use std::{path::Path, time::Duration};
 
 use common::{
@@ -13,7 +15,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::{Backend, Backlog, Batch, Entry, Known, Seq, StoreFault, Stored, merge};
+pub use desk::SqliteDesk;
+
+use super::{Backend, Backlog, Batch, Done, Entry, Known, Place, Recorded, StoreFault, Stored, merge};
 use crate::intake::{Idempotency, Placed, Receipt};
 
 /// The schema, as steps from one version to the next. A step that was released is never changed.
@@ -47,16 +51,21 @@ impl Sqlite {
     /// # Errors
     /// The file cannot be opened or written, or a newer version wrote it.
     pub fn open(path: &Path, destinations: &[String]) -> Result<Self, StoreFault> {
-        let mut connection = Connection::open(path)
-            .map_err(|fault| StoreFault::Database(format!("cannot open {}: {fault}", path.display())))?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "journal_size_limit", WAL_SIZE_LIMIT)?;
-        connection.set_prepared_statement_cache_capacity(32);
-        migrate(&mut connection)?;
-        Ok(Self { connection, destinations: destinations.join(",") })
+        Ok(Self { connection: connect(path)?, destinations: destinations.join(",") })
     }
+}
+
+/// A connection to the file, which is created if absent and brought up to date.
+fn connect(path: &Path) -> Result<Connection, StoreFault> {
+    let mut connection = Connection::open(path)
+        .map_err(|fault| StoreFault::Database(format!("cannot open {}: {fault}", path.display())))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_SIZE_LIMIT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate(&mut connection)?;
+    Ok(connection)
 }
 
 /// The schema version that this program writes.
@@ -82,18 +91,20 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
 }
 
 impl Backend for Sqlite {
-    async fn commit(&mut self, batch: &Batch) -> Result<Vec<Stored>, StoreFault> {
+    async fn commit(&mut self, batch: &Batch) -> Result<Done, StoreFault> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut stored = Vec::with_capacity(batch.orders.len());
+        let mut numbers = Numbers::take(&transaction, batch)?;
+        let mut done = Done { stored: Vec::with_capacity(batch.orders.len()), settled: Vec::new() };
         for placed in &batch.orders {
-            stored.push(accept(&transaction, placed, &self.destinations)?);
+            done.stored.push(accept(&transaction, placed, &self.destinations, &mut numbers)?);
         }
-        mark(&transaction, &batch.published)?;
         for outcome in &batch.outcomes {
-            record(&transaction, outcome)?;
+            if record(&transaction, outcome, &mut numbers)? {
+                done.settled.push(outcome.order_id);
+            }
         }
         transaction.commit()?;
-        Ok(stored)
+        Ok(done)
     }
 
     async fn probe(&mut self) -> Result<(), StoreFault> {
@@ -108,18 +119,23 @@ impl Backend for Sqlite {
         // One read transaction, so that order and outcomes are of one moment.
         let transaction = self.connection.transaction()?;
         let Some((event, destinations)) = stored_order(&transaction, order_id)? else { return Ok(None) };
-        let mut statement = transaction.prepare_cached("SELECT outcome FROM deliveries WHERE order_id = ?1")?;
+        let mut statement =
+            transaction.prepare_cached("SELECT outcome, status = 'pending' FROM deliveries WHERE order_id = ?1")?;
         let outcomes = statement
-            .query_map(params![order_id.0], |row| row.get::<_, String>(0))?
-            .map(|json| parse_outcome(&json?))
-            .collect::<Result<_, _>>()?;
-        let destinations = destinations.split(',').map(str::to_owned).collect();
+            .query_map(params![order_id.0], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?
+            .map(|row| {
+                let (json, redriving) = row?;
+                Ok(Recorded { outcome: parse_outcome(&json)?, redriving })
+            })
+            .collect::<Result<_, StoreFault>>()?;
+        let destinations = names(&destinations);
         Ok(Some(Known { event, destinations, outcomes }))
     }
 
-    async fn outbox(&mut self, after: Seq, limit: u32) -> Result<Vec<Entry>, StoreFault> {
+    async fn outbox(&mut self, after: Place, limit: u32) -> Result<Vec<Entry>, StoreFault> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq, event, traceparent FROM outbox JOIN orders USING (seq) WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            "SELECT place, event, traceparent FROM pending JOIN orders USING (order_id)
+             WHERE place > ?1 ORDER BY place LIMIT ?2",
         )?;
         let rows = statement.query_map(params![signed(after), limit], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
@@ -127,11 +143,11 @@ impl Backend for Sqlite {
         let mut entries = Vec::new();
         let mut bytes = 0;
         for row in rows {
-            let (seq, body, traceparent) = row?;
+            let (place, body, traceparent) = row?;
             let event = parse_event(&body)?;
             bytes += body.len();
             entries.push(Entry {
-                seq: unsigned(seq),
+                place: unsigned(place),
                 event_id: event.event_id,
                 order_id: event.order_id,
                 correlation_id: event.correlation_id.as_str().to_owned(),
@@ -147,28 +163,70 @@ impl Backend for Sqlite {
     }
 
     async fn backlog(&mut self) -> Result<Backlog, StoreFault> {
-        let (events, first): (i64, Option<i64>) =
-            self.connection
-                .query_row("SELECT count(*), min(seq) FROM outbox", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let last: Option<i64> = self
-            .connection
-            .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'orders'", [], |row| row.get(0))
-            .optional()?;
-        let oldest_at: Option<i64> = self
-            .connection
-            .query_row("SELECT created_at FROM orders WHERE seq = ?1", params![first], |row| row.get(0))
+        let transaction = self.connection.transaction()?;
+        let (published_up_to, last): (i64, i64) =
+            transaction
+                .query_row("SELECT published_up_to, last_place FROM line", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (events, first): (i64, Option<i64>) = transaction.query_row(
+            "SELECT count(*), min(place) FROM pending WHERE place > ?1",
+            params![published_up_to],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let oldest_at: Option<i64> = transaction
+            .query_row(
+                "SELECT created_at FROM orders JOIN pending USING (order_id) WHERE place = ?1",
+                params![first],
+                |row| row.get(0),
+            )
             .optional()?;
         Ok(Backlog {
             events: unsigned(events),
-            first: first.map(unsigned),
-            last: unsigned(last.unwrap_or(0)),
+            published_up_to: unsigned(published_up_to),
+            last: unsigned(last),
             oldest_at: oldest_at.and_then(|micros| Timestamp::from_microsecond(micros).ok()),
         })
     }
 }
 
+/// The numbers that one transaction gives out.
+struct Numbers {
+    place: i64,
+    change: i64,
+}
+
+impl Numbers {
+    /// Sets aside as many as the batch can need, and notes how far the outbox is published.
+    fn take(transaction: &Transaction<'_>, batch: &Batch) -> Result<Self, StoreFault> {
+        let [places, changes] =
+            [batch.orders.len(), batch.outcomes.len()].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        let published_up_to = batch.published_up_to.map_or(0, signed);
+        let (last_place, last_change): (i64, i64) = transaction
+            .prepare_cached(
+                "UPDATE line SET last_place = last_place + ?1, last_change = last_change + ?2,
+                 published_up_to = max(published_up_to, ?3) RETURNING last_place, last_change",
+            )?
+            .query_row(params![places, changes, published_up_to], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Self { place: last_place - places, change: last_change - changes })
+    }
+
+    fn next_place(&mut self) -> i64 {
+        self.place += 1;
+        self.place
+    }
+
+    fn next_change(&mut self) -> i64 {
+        self.change += 1;
+        self.change
+    }
+}
+
 /// Order, outbox and idempotency key, in the caller's transaction.
-fn accept(transaction: &Transaction<'_>, placed: &Placed, destinations: &str) -> Result<Stored, StoreFault> {
+fn accept(
+    transaction: &Transaction<'_>,
+    placed: &Placed,
+    destinations: &str,
+    numbers: &mut Numbers,
+) -> Result<Stored, StoreFault> {
     if let Some(idempotency) = &placed.idempotency
         && let Some(earlier) = earlier(transaction, idempotency)?
     {
@@ -178,17 +236,23 @@ fn accept(transaction: &Transaction<'_>, placed: &Placed, destinations: &str) ->
     let body = event.encode().map_err(|fault| StoreFault::Database(format!("cannot encode an event: {fault}")))?;
     transaction
         .prepare_cached(
-            "INSERT INTO orders (order_id, created_at, event, traceparent, destinations) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO orders (order_id, customer_id, created_at, event, traceparent, destinations)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             event.order_id.0,
+            event.customer_id.as_str(),
             event.occurred_at.as_microsecond(),
             body,
             placed.trace.to_string(),
             destinations
         ])?;
-    let seq = transaction.last_insert_rowid();
-    transaction.prepare_cached("INSERT INTO outbox (seq) VALUES (?1)")?.execute(params![seq])?;
+    let place = numbers.next_place();
+    transaction.prepare_cached("INSERT INTO pending (order_id, open, place) VALUES (?1, ?2, ?3)")?.execute(params![
+        event.order_id.0,
+        destinations,
+        place
+    ])?;
     if let Some(Idempotency { key, fingerprint }) = &placed.idempotency {
         transaction
             .prepare_cached(
@@ -197,7 +261,7 @@ fn accept(transaction: &Transaction<'_>, placed: &Placed, destinations: &str) ->
             .execute(params![key, fingerprint, event.order_id.0, event.occurred_at.as_microsecond()])?;
     }
     Ok(Stored::New(Box::new(Entry {
-        seq: unsigned(seq),
+        place: unsigned(place),
         event_id: event.event_id,
         order_id: event.order_id,
         correlation_id: event.correlation_id.as_str().to_owned(),
@@ -223,30 +287,28 @@ fn earlier(transaction: &Transaction<'_>, idempotency: &Idempotency) -> Result<O
     Ok(Some(Stored::Replayed(Receipt { order_id, correlation_id: event.correlation_id, replayed: true })))
 }
 
-/// Deletes from the outbox what was published. Confirms come nearly in order, so that runs of
-/// neighbours go in one statement.
-fn mark(transaction: &Transaction<'_>, published: &[Seq]) -> Result<(), StoreFault> {
-    let mut seqs = published.to_vec();
-    seqs.sort_unstable();
-    let mut statement = transaction.prepare_cached("DELETE FROM outbox WHERE seq BETWEEN ?1 AND ?2")?;
-    for run in seqs.chunk_by(|a, b| b - a <= 1) {
-        if let (Some(first), Some(last)) = (run.first(), run.last()) {
-            statement.execute(params![signed(*first), signed(*last)])?;
-        }
-    }
-    Ok(())
-}
-
-/// One ledger row for each delivery, written once in the usual case.
-fn record(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<(), StoreFault> {
+/// One ledger row for each delivery, written once in the usual case. Tells whether its order has no
+/// pending delivery any more, and had one before.
+fn record(transaction: &Transaction<'_>, outcome: &Outcome, numbers: &mut Numbers) -> Result<bool, StoreFault> {
+    let change = numbers.next_change();
     let inserted = transaction
         .prepare_cached(
-            "INSERT INTO deliveries (order_id, destination, status, outcome) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            "INSERT INTO deliveries (order_id, destination, status, change, outcome) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (order_id, destination) DO NOTHING",
         )?
-        .execute(params![outcome.order_id.0, outcome.destination, outcome.status.as_str(), to_json(outcome)?])?;
-    if inserted == 1 {
-        return Ok(());
-    }
+        .execute(params![
+            outcome.order_id.0,
+            outcome.destination,
+            outcome.status.as_str(),
+            change,
+            to_json(outcome)?
+        ])?;
+    if inserted == 1 || record_again(transaction, outcome, change)? { close(transaction, outcome) } else { Ok(false) }
+}
+
+/// A further report of a delivery of which one is known. Tells whether the delivery was pending and
+/// has ended with it.
+fn record_again(transaction: &Transaction<'_>, outcome: &Outcome, change: i64) -> Result<bool, StoreFault> {
     let known: String = transaction
         .prepare_cached("SELECT outcome FROM deliveries WHERE order_id = ?1 AND destination = ?2")?
         .query_row(params![outcome.order_id.0, outcome.destination], |row| row.get(0))?;
@@ -259,9 +321,34 @@ fn record(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<(), StoreF
         }
     };
     transaction
-        .prepare_cached("UPDATE deliveries SET status = ?3, outcome = ?4 WHERE order_id = ?1 AND destination = ?2")?
-        .execute(params![truth.order_id.0, truth.destination, truth.status.as_str(), to_json(&truth)?])?;
-    Ok(())
+        .prepare_cached(
+            "UPDATE deliveries SET status = ?3, change = ?4, outcome = ?5 WHERE order_id = ?1 AND destination = ?2",
+        )?
+        .execute(params![truth.order_id.0, truth.destination, truth.status.as_str(), change, to_json(&truth)?])?;
+    Ok(false)
+}
+
+/// Takes a delivery that has ended from those that are pending. Tells whether it was the last.
+fn close(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<bool, StoreFault> {
+    let open: Option<String> = transaction
+        .prepare_cached("SELECT open FROM pending WHERE order_id = ?1")?
+        .query_row(params![outcome.order_id.0], |row| row.get(0))
+        .optional()?;
+    let Some(open) = open else { return Ok(false) };
+    let rest: Vec<_> = open.split(',').filter(|name| *name != outcome.destination).collect();
+    if rest.is_empty() {
+        transaction.prepare_cached("DELETE FROM pending WHERE order_id = ?1")?.execute(params![outcome.order_id.0])?;
+    } else {
+        transaction
+            .prepare_cached("UPDATE pending SET open = ?2 WHERE order_id = ?1")?
+            .execute(params![outcome.order_id.0, rest.join(",")])?;
+    }
+    Ok(rest.is_empty())
+}
+
+/// The names in a list of destinations.
+fn names(list: &str) -> Vec<String> {
+    list.split(',').map(str::to_owned).collect()
 }
 
 /// An order as its event, and who was to be told.
@@ -361,7 +448,7 @@ mod tests {
         let mut store = scratch.open();
         conformance::an_accepted_order_waits_in_the_outbox_until_it_is_marked(&mut store).await;
         let before = store.backlog().await.unwrap().last;
-        store.connection.execute_batch("DELETE FROM outbox; DELETE FROM orders").unwrap();
+        store.connection.execute_batch("DELETE FROM pending; DELETE FROM orders").unwrap();
         assert_eq!(store.backlog().await.unwrap().last, before);
     }
 

@@ -5,19 +5,22 @@
 //! are committed by themselves only when nothing came for [`LINGER`].
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant as StdInstant},
 };
 
-use common::{outcome::Outcome, telemetry::metrics::Metrics};
+use common::{order::OrderId, outcome::Outcome, telemetry::metrics::Metrics};
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
-use super::{Backend, Batch, Entry, Seq, StoreFault, Stored};
+use super::{Backend, Batch, Done, Entry, Place, StoreFault, Stored};
 use crate::intake::{NotAccepted, Placed, Receipt};
 
 /// How long marks and outcomes wait for an intake to ride along with.
@@ -45,19 +48,23 @@ type Answer = Result<Receipt, NotAccepted>;
 
 /// What one transaction brought, in one message: waking another thread costs more than the rest of
 /// an answer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Committed {
     /// New events for the relay, in the order of their commit.
     pub entries: Vec<Entry>,
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     recorded: Vec<oneshot::Sender<()>>,
+    /// Orders of which something was recorded.
+    pub changed: Vec<OrderId>,
+    /// Those of them whose last pending delivery has ended.
+    pub settled: Vec<OrderId>,
     /// What came of the transaction; nothing where there was none, and the writer is just alive.
     pub result: Option<Result<(), StoreFault>>,
 }
 
 impl Committed {
     fn idle(result: Option<Result<(), StoreFault>>) -> Self {
-        Self { entries: Vec::new(), answers: Vec::new(), recorded: Vec::new(), result }
+        Self { result, ..Self::default() }
     }
 
     /// Answers everyone who waits. Who has left meanwhile misses nothing: the order is stored.
@@ -78,9 +85,32 @@ pub struct Writes {
     marks: Marks,
 }
 
-/// Events that were published and not yet marked. The writer takes them along with whatever it
-/// commits next, so that a mark costs no wake-up.
-type Marks = Arc<Mutex<Vec<Seq>>>;
+/// How far the outbox is published. The writer takes it along with whatever it commits next, so that
+/// a mark costs no wake-up.
+#[derive(Clone, Debug, Default)]
+struct Marks(Arc<MarkedUpTo>);
+
+#[derive(Debug, Default)]
+struct MarkedUpTo {
+    published: AtomicU64,
+    committed: AtomicU64,
+}
+
+impl Marks {
+    fn published(&self, up_to: Place) {
+        self.0.published.fetch_max(up_to, Ordering::AcqRel);
+    }
+
+    /// What is published and not yet committed as such.
+    fn due(&self) -> Option<Place> {
+        let published = self.0.published.load(Ordering::Acquire);
+        (published > self.0.committed.load(Ordering::Acquire)).then_some(published)
+    }
+
+    fn committed(&self, up_to: Place) {
+        self.0.committed.fetch_max(up_to, Ordering::AcqRel);
+    }
+}
 
 impl std::fmt::Debug for Ask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -132,7 +162,7 @@ impl Writes {
         let marks = Marks::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("store-writer".to_owned()).spawn({
-            let marks = Arc::clone(&marks);
+            let marks = marks.clone();
             move || runtime.block_on(write(backend, asks, marks, committed, metrics))
         })?;
         Ok((Self { asks: sender, marks }, thread))
@@ -157,10 +187,10 @@ impl Writes {
         }
     }
 
-    /// Marks events as published, with the next transaction or after [`Writes::commit_marks`].
-    /// Losing a mark only publishes once more.
-    pub fn published(&self, seqs: &[Seq]) {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(seqs);
+    /// Marks every event up to this place as published, with the next transaction or after
+    /// [`Writes::commit_marks`]. Losing a mark only publishes once more.
+    pub fn published(&self, up_to: Place) {
+        self.marks.published(up_to);
     }
 
     /// Has marks committed even if nothing else comes.
@@ -168,7 +198,7 @@ impl Writes {
     /// # Errors
     /// The store is busy: marks ride along with what it is busy with.
     pub fn commit_marks(&self) -> Result<(), StoreFault> {
-        if self.marks.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        if self.marks.due().is_none() {
             return Ok(());
         }
         self.asks.try_send(Ask::CommitMarks).map_err(|_| StoreFault::Busy)
@@ -265,14 +295,17 @@ async fn commit(
     committed: &mpsc::UnboundedSender<Committed>,
     metrics: &WriterMetrics,
 ) -> bool {
-    gathering.batch.published.append(&mut marks.lock().unwrap_or_else(PoisonError::into_inner));
+    gathering.batch.published_up_to = marks.due();
     let started = StdInstant::now();
     let result = backend.commit(&gathering.batch).await;
     metrics.seconds.observe(started.elapsed().as_secs_f64());
     let callers = std::mem::take(&mut gathering.callers);
     let message = match result {
-        Ok(stored) => {
+        Ok(Done { stored, settled }) => {
             metrics.commits.inc();
+            if let Some(up_to) = gathering.batch.published_up_to {
+                marks.committed(up_to);
+            }
             if !callers.is_empty() {
                 #[expect(clippy::cast_precision_loss, reason = "a group has at most hundreds of orders")]
                 metrics.group.observe(callers.len() as f64);
@@ -292,8 +325,10 @@ async fn commit(
                 };
                 answers.push((caller, answer));
             }
-            let recorded = std::mem::take(gathering).recorders;
-            Committed { entries, answers, recorded, result: Some(Ok(())) }
+            let Gathering { batch, recorders: recorded, .. } = std::mem::take(gathering);
+            let mut changed: Vec<_> = batch.outcomes.iter().map(|outcome| outcome.order_id).collect();
+            changed.dedup();
+            Committed { entries, answers, recorded, changed, settled, result: Some(Ok(())) }
         }
         Err(fault) => {
             metrics.faults.inc();
@@ -309,7 +344,7 @@ async fn commit(
             if gathering.full() {
                 sleep_until(pause).await;
             }
-            Committed { entries: Vec::new(), answers, recorded: Vec::new(), result: Some(Err(fault)) }
+            Committed { answers, result: Some(Err(fault)), ..Committed::default() }
         }
     };
     let done = matches!(message.result, Some(Ok(())));

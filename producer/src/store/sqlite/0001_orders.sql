@@ -1,28 +1,47 @@
 -- An order, as the event that is published of it: the bytes that go on the wire, written once.
--- AUTOINCREMENT: a place is never given twice, not even after the newest order was removed.
 CREATE TABLE orders (
-    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
-    order_id     BLOB    NOT NULL UNIQUE,
-    created_at   INTEGER NOT NULL, -- microseconds since 1970
+    order_id     BLOB    NOT NULL UNIQUE, -- version 7: sorts by time
+    customer_id  TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL, -- microseconds since 1970, as every time here
     event        BLOB    NOT NULL,
     traceparent  TEXT    NOT NULL,
     destinations TEXT    NOT NULL  -- who was to be told when it was accepted, with commas between
 ) STRICT;
 
--- Events that the broker has not confirmed yet. A row is deleted by its confirm.
-CREATE TABLE outbox (
-    seq INTEGER PRIMARY KEY REFERENCES orders (seq)
+CREATE INDEX orders_by_customer ON orders (customer_id, order_id);
+
+-- Orders of which some delivery is pending. A row goes when the last of them has ended, so that the
+-- table is small. Those with a place beyond the line's published_up_to are the outbox.
+CREATE TABLE pending (
+    order_id BLOB    NOT NULL PRIMARY KEY,
+    open     TEXT    NOT NULL, -- the destinations whose delivery is pending, with commas between
+    place    INTEGER           -- in the order of commits; none where a dead letter is being sent again
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX pending_by_place ON pending (place) WHERE place IS NOT NULL;
+
+-- One row: how far the numbers have been given out, and how far the outbox is published.
+CREATE TABLE line (
+    last_place      INTEGER NOT NULL, -- a place is never given twice
+    published_up_to INTEGER NOT NULL, -- the broker has confirmed every event up to this place
+    last_change     INTEGER NOT NULL
 ) STRICT;
 
--- The ledger: how each delivery ended. No row means that it is pending.
--- Order ids sort by time, so that new rows go to the end.
+INSERT INTO line VALUES (0, 0, 0);
+
+-- The ledger: how each delivery ended. No row means that nothing was heard of it yet.
 CREATE TABLE deliveries (
-    order_id    BLOB NOT NULL,
-    destination TEXT NOT NULL,
-    status      TEXT NOT NULL,
-    outcome     TEXT NOT NULL, -- JSON
+    order_id    BLOB    NOT NULL,
+    destination TEXT    NOT NULL,
+    status      TEXT    NOT NULL, -- delivered, dead_lettered; pending while a dead letter of it is being sent again
+    dead_letter BLOB,             -- the dead letter that is being sent again
+    change      INTEGER NOT NULL, -- in the order of commits; a new one with each change of the row
+    outcome     TEXT    NOT NULL, -- JSON
     PRIMARY KEY (order_id, destination)
 ) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX deliveries_by_change ON deliveries (change);
+CREATE INDEX deliveries_dead ON deliveries (order_id, destination) WHERE status = 'dead_lettered';
 
 -- The clients' keys, written in the transaction of their order.
 CREATE TABLE idempotency_keys (
@@ -30,6 +49,63 @@ CREATE TABLE idempotency_keys (
     key         TEXT    NOT NULL,
     fingerprint BLOB    NOT NULL, -- SHA-256 of the request
     order_id    BLOB    NOT NULL,
-    created_at  INTEGER NOT NULL, -- microseconds since 1970
+    created_at  INTEGER NOT NULL,
     PRIMARY KEY (scope, key)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+
+-- Every dead letter that was taken from a dead-letter queue, whoever made it.
+CREATE TABLE dead_letters (
+    id          BLOB    NOT NULL PRIMARY KEY, -- version 7: sorts by the time it was recorded
+    fingerprint BLOB    NOT NULL UNIQUE,      -- SHA-256 of what makes the same one recognisable when it comes again
+    order_id    BLOB,                         -- none where the body names no order
+    destination TEXT    NOT NULL,
+    state       TEXT    NOT NULL, -- dead; redriving: being sent again; redriven: dead again, as a later one; delivered
+    reason      TEXT    NOT NULL,
+    status_code INTEGER,
+    error       TEXT,
+    failed_at   INTEGER NOT NULL,
+    key_used_at INTEGER,          -- when the idempotency key was first used
+    attempts    TEXT    NOT NULL, -- JSON
+    body        BLOB    NOT NULL,
+    headers     TEXT    NOT NULL, -- JSON
+    properties  TEXT    NOT NULL, -- JSON
+    deaths      TEXT    NOT NULL, -- JSON: the broker's x-death
+    parent      BLOB,             -- the dead letter that was sent again and became this one
+    redrives    INTEGER NOT NULL, -- how many times it was sent again, over the whole lineage
+    archived_at INTEGER,
+    note        TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX dead_letters_listed ON dead_letters (destination, id) WHERE state = 'dead';
+CREATE INDEX dead_letters_by_order ON dead_letters (order_id, destination) WHERE order_id IS NOT NULL;
+CREATE INDEX dead_letters_by_parent ON dead_letters (parent) WHERE parent IS NOT NULL;
+
+-- Jobs that send dead letters again.
+CREATE TABLE redrives (
+    id                      BLOB    NOT NULL PRIMARY KEY, -- version 7
+    status                  TEXT    NOT NULL, -- running, paused, stopped, completed, cancelled
+    detail                  TEXT,             -- why it stopped
+    filter                  TEXT    NOT NULL, -- JSON: what was asked for
+    rate                    REAL    NOT NULL, -- dead letters a second
+    concurrency             INTEGER NOT NULL, -- most that are sent and have not ended
+    stop_after_failed_share REAL    NOT NULL,
+    body                    BLOB,             -- in place of the dead letter's own
+    new_key                 INTEGER NOT NULL,
+    matched                 INTEGER NOT NULL,
+    refused                 TEXT    NOT NULL, -- JSON: how many were not taken, and why
+    created_at              INTEGER NOT NULL,
+    updated_at              INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What each job sends, fixed when it is created: what fails later is not swept in.
+CREATE TABLE redrive_items (
+    redrive_id  BLOB    NOT NULL,
+    dead_letter BLOB    NOT NULL,
+    state       TEXT    NOT NULL, -- queued, sending, sent, delivered, dead_lettered, cancelled
+    PRIMARY KEY (redrive_id, dead_letter)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX redrive_items_by_state ON redrive_items (redrive_id, state, dead_letter);
+CREATE INDEX redrive_items_by_dead_letter ON redrive_items (dead_letter);
