@@ -61,7 +61,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let metrics = Metrics::default();
 
     let server = common::http::bind(common.http_addr).await?;
-    let Store { writes, reads, desk: _, committed, backlog, threads } =
+    let Store { writes, reads, desk, committed, backlog, threads } =
         Store::open(&database, &destinations, intake_queue, &metrics).await?;
     let watch = Watch::default();
 
@@ -105,7 +105,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         async move { gauges.measure(&reads, &outbox).await }
     });
     let orders = Orders(reads);
-    let router = http::router(intake, orders, destinations, &metrics, operations);
+    let router = http::router(intake, orders, desk, watch, destinations, &metrics, operations);
     server.run(router, shutdown, grace).await;
 
     // The ways to the store end with HTTP, relay and ledger; then its threads do.

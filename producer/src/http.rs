@@ -1,7 +1,7 @@
 //! The HTTP edge: a request becomes domain types, or is refused with every reason at once.
 //!
 //! The one place in the producer that knows the web framework. In the order of the flow: a `call`
-//! begins with its `headers`, the `body` is gathered, a `new_order` is read from its `json` and the
+//! begins with its `headers`, a `query` tells which `page` of a list is wanted, the `body` is gathered, a `new_order` is read from its `json` and the
 //! `faults` are noted, `place_order` hands it to intake; `show_order` shows it; a `problem` is the
 //! answer to everything else. `openapi` and `docs` describe all that from the same types.
 
@@ -10,6 +10,10 @@ mod call;
 mod headers;
 
 mod body;
+
+mod query;
+
+mod page;
 
 mod new_order;
 
@@ -50,7 +54,8 @@ use self::{
 use crate::{
     intake::{NotAccepted, Placed, Receipt},
     status::{DeliveryView, OrderView},
-    store::StoreFault,
+    store::{Desk, StoreFault},
+    watch::Watch,
 };
 
 /// Where well-formed orders go.
@@ -78,6 +83,10 @@ pub trait Show: Send + Sync + 'static {
 struct Api<A, S> {
     intake: A,
     orders: S,
+    /// Lists, dead letters and redrives.
+    desk: Arc<dyn Desk>,
+    /// News of orders.
+    watch: Watch,
     bodies: BodyReader,
     /// The deliveries of an order that was accepted just now.
     pending: BTreeMap<String, DeliveryView>,
@@ -90,6 +99,8 @@ struct Api<A, S> {
 pub fn router<A: Accept, S: Show>(
     intake: A,
     orders: S,
+    desk: Arc<dyn Desk>,
+    watch: Watch,
     destinations: Vec<String>,
     metrics: &Metrics,
     operations: Router,
@@ -97,6 +108,8 @@ pub fn router<A: Accept, S: Show>(
     let api = Arc::new(Api {
         intake,
         orders,
+        desk,
+        watch,
         bodies: BodyReader::new(),
         pending: destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect(),
         metrics: HttpMetrics::register(metrics),

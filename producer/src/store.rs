@@ -9,6 +9,8 @@ mod conformance;
 mod desk;
 mod opened;
 mod reader;
+#[cfg(test)]
+mod scratch;
 mod sqlite;
 mod writer;
 
@@ -24,6 +26,8 @@ use jiff::Timestamp;
 pub use desk::{Answer, Desk};
 pub use opened::Store;
 pub use reader::Reads;
+#[cfg(test)]
+pub(crate) use scratch::Scratch;
 pub use sqlite::{Sqlite, SqliteDesk};
 pub use writer::{Committed, WriterMetrics, Writes};
 

@@ -114,9 +114,26 @@ pub(crate) struct Fault {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<String>)]
     pub(super) header: Option<&'static str>,
+    /// Which parameter of the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) parameter: Option<String>,
     /// What is wrong there.
     #[schema(example = "must be between 1 and 1000000")]
     pub(super) detail: String,
+}
+
+impl Fault {
+    /// A parameter of the query that breaks a rule.
+    pub(super) fn parameter(name: &'static str, detail: String) -> Self {
+        Self { pointer: None, header: None, parameter: Some(name.to_owned()), detail }
+    }
+
+    /// A parameter of the query that nobody knows.
+    pub(super) fn unknown_parameter(name: &str) -> Self {
+        let detail = "is no known parameter".to_owned();
+        Self { pointer: None, header: None, parameter: Some(shorten(name)), detail }
+    }
 }
 
 /// The faults of one body.
@@ -134,7 +151,12 @@ impl Faults {
     /// Notes a fault.
     pub(super) fn add(&mut self, at: &Place<'_>, flaw: &Flaw) {
         if self.listed.len() < MAX_LISTED {
-            self.listed.push(Fault { pointer: Some(at.pointer()), header: None, detail: flaw.to_string() });
+            self.listed.push(Fault {
+                pointer: Some(at.pointer()),
+                header: None,
+                parameter: None,
+                detail: flaw.to_string(),
+            });
         } else {
             self.omitted += 1;
         }

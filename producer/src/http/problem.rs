@@ -11,7 +11,7 @@ use common::order::CorrelationId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::faults::{Fault, Faults};
+use super::faults::{Fault, Faults, MAX_LISTED};
 
 /// The media type of every refusal.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -37,6 +37,12 @@ pub(super) static INVALID_HEADER: Kind = kind(
     StatusCode::BAD_REQUEST,
     "A header of the request is not valid",
     "The member errors names the header and the rule that it breaks. Nothing was stored.",
+);
+pub(super) static INVALID_QUERY: Kind = kind(
+    "invalid-query",
+    StatusCode::BAD_REQUEST,
+    "The query of the request is not valid",
+    "The member errors names each parameter that is unknown or breaks a rule. Nothing was done.",
 );
 pub(super) static UNREADABLE_BODY: Kind = kind(
     "unreadable-body",
@@ -131,8 +137,9 @@ pub(super) static INTERNAL: Kind = kind(
 );
 
 /// The table.
-pub(super) static KINDS: [&Kind; 15] = [
+pub(super) static KINDS: [&Kind; 16] = [
     &INVALID_HEADER,
+    &INVALID_QUERY,
     &UNREADABLE_BODY,
     &MALFORMED_JSON,
     &NESTED_TOO_DEEPLY,
@@ -197,8 +204,19 @@ impl Problem {
 
     /// A header that breaks a rule.
     pub(super) fn header(name: &'static str, detail: &str) -> Self {
-        let fault = Fault { pointer: None, header: Some(name), detail: detail.to_owned() };
+        let fault = Fault { pointer: None, header: Some(name), parameter: None, detail: detail.to_owned() };
         Self { errors: vec![fault], ..Self::new(&INVALID_HEADER, format!("{name} {detail}")) }
+    }
+
+    /// A query with faults, at least one.
+    pub(super) fn query(mut faults: Vec<Fault>) -> Self {
+        let errors_omitted = faults.len().saturating_sub(MAX_LISTED);
+        faults.truncate(MAX_LISTED);
+        let detail = match faults.as_slice() {
+            [Fault { parameter: Some(name), detail, .. }] => format!("{name} {detail}"),
+            _ => format!("the query has {} faults", faults.len() + errors_omitted),
+        };
+        Self { errors: faults, errors_omitted, ..Self::new(&INVALID_QUERY, detail) }
     }
 
     /// A body with faults.

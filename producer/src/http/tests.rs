@@ -27,6 +27,7 @@ use super::*;
 use crate::{
     intake::Idempotency,
     status::{DeliveryStatus, fold},
+    store::Scratch,
 };
 
 const SOUND: &str = r#"{"customer_id":"c-1","items":[{"product_id":"p-1","qty":2}]}"#;
@@ -87,14 +88,23 @@ struct Bench {
     router: Router,
     memory: Memory,
     metrics: Metrics,
+    _scratch: Scratch,
 }
 
 impl Bench {
     fn new() -> Self {
-        let (memory, metrics) = (Memory::default(), Metrics::default());
+        let (memory, metrics, scratch) = (Memory::default(), Metrics::default(), Scratch::new());
         let destinations = vec!["inventory".to_owned(), "fulfillment".to_owned()];
-        let router = router(memory.clone(), memory.clone(), destinations, &metrics, Router::new());
-        Self { router, memory, metrics }
+        let router = router(
+            memory.clone(),
+            memory.clone(),
+            scratch.desk(),
+            Watch::default(),
+            destinations,
+            &metrics,
+            Router::new(),
+        );
+        Self { router, memory, metrics, _scratch: scratch }
     }
 
     fn placed(&self) -> usize {

@@ -391,28 +391,10 @@ fn signed(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::conformance, *};
-
-    /// A database of its own, removed at the end.
-    struct Scratch(std::path::PathBuf);
-
-    impl Scratch {
-        fn new() -> Self {
-            Self(std::env::temp_dir().join(format!("tandem-store-{}.db", Uuid::new_v4())))
-        }
-
-        fn open(&self) -> Sqlite {
-            Sqlite::open(&self.0, &["north".to_owned(), "south".to_owned()]).unwrap()
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            for suffix in ["", "-wal", "-shm"] {
-                let _ = std::fs::remove_file(format!("{}{suffix}", self.0.display()));
-            }
-        }
-    }
+    use super::{
+        super::{Scratch, conformance},
+        *,
+    };
 
     macro_rules! conforms {
         ($($name:ident),* $(,)?) => {
@@ -458,7 +440,7 @@ mod tests {
         drop(scratch.open());
         let store = scratch.open();
         store.connection.pragma_update(None, "user_version", 99).unwrap();
-        assert!(matches!(Sqlite::open(&scratch.0, &[]), Err(StoreFault::NewerSchema { found: 99, .. })));
+        assert!(matches!(Sqlite::open(scratch.path(), &[]), Err(StoreFault::NewerSchema { found: 99, .. })));
     }
 
     #[test]

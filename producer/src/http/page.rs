@@ -1,0 +1,97 @@
+//! Pages of a list: `limit`, and a `cursor` that says where the next page begins. A cursor is opaque
+//! to clients and stands for a place in the list's order, so that pages neither repeat nor skip
+//! anything while others insert.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::query::Query;
+
+/// How many items a page has where nothing is asked.
+pub(super) const DEFAULT_LIMIT: u32 = 50;
+/// Most items of a page.
+pub(super) const MAX_LIMIT: u32 = 500;
+/// Longest cursor, in characters.
+const MAX_CURSOR_CHARS: usize = 128;
+
+/// Which page is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    /// Most items.
+    pub(super) limit: u32,
+    /// Where it begins: after this place of the list.
+    pub(super) after: Option<Vec<u8>>,
+}
+
+impl Page {
+    /// Takes `limit` and `cursor`.
+    pub(super) fn of(query: &mut Query<'_>) -> Self {
+        let limit = query.number("limit", 1..=MAX_LIMIT).unwrap_or(DEFAULT_LIMIT);
+        let after = query.parsed("cursor", |text| {
+            let decoded = if text.len() <= MAX_CURSOR_CHARS { BASE64.decode(text).ok() } else { None };
+            decoded.filter(|place| !place.is_empty()).ok_or_else(not_a_cursor)
+        });
+        Self { limit, after }
+    }
+
+    /// The place as an id. A fault is noted with the query.
+    pub(super) fn after_id(&self, query: &mut Query<'_>) -> Option<uuid::Uuid> {
+        let id = self.after.as_deref().map(uuid::Uuid::from_slice)?;
+        id.map_err(|_| query.fault("cursor", not_a_cursor())).ok()
+    }
+}
+
+fn not_a_cursor() -> String {
+    "must be the next_cursor of an earlier page, as it was answered".to_owned()
+}
+
+/// One page of a list, as it is answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct List<T> {
+    /// The items of this page.
+    pub(super) items: Vec<T>,
+    /// What `cursor` must be for the next page; null after the last.
+    pub(super) next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A page of at most `limit` items out of one more than that; `place` tells an item's place in the list.
+    pub(super) fn page(mut items: Vec<T>, limit: u32, place: impl FnOnce(&T) -> Vec<u8>) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let last = items.last().filter(|_| more);
+        Self { next_cursor: last.map(|last| BASE64.encode(place(last))), items }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cursor_of_a_page_leads_to_the_next() {
+        let list = List::page(vec![3_u8, 2, 1], 2, |item| vec![*item]);
+        assert_eq!(list.items, [3, 2]);
+        let uri = format!("/x?limit=2&cursor={}", list.next_cursor.unwrap()).parse().unwrap();
+        let mut query = Query::of(&uri);
+        assert_eq!(Page::of(&mut query), Page { limit: 2, after: Some(vec![2]) });
+        assert!(query.finish().is_ok());
+        assert_eq!(List::page(vec![1_u8], 2, |item| vec![*item]).next_cursor, None);
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_refused() {
+        for bad in ["", "!", "a", &"A".repeat(200)] {
+            let uri = format!("/x?cursor={bad}").parse().unwrap();
+            let mut query = Query::of(&uri);
+            let _ = Page::of(&mut query);
+            assert!(query.finish().is_err(), "{bad}");
+        }
+        let uri = "/x?cursor=AAAA".parse().unwrap();
+        let mut query = Query::of(&uri);
+        assert_eq!(Page::of(&mut query).after_id(&mut query), None);
+        assert!(query.finish().is_err());
+    }
+}

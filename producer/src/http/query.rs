@@ -1,0 +1,135 @@
+//! The query of a request, read strictly: a parameter that is unknown, repeated or not valid is
+//! refused by its name, for a filter that was not understood would show or send the wrong things.
+
+use std::{borrow::Cow, fmt::Display, str::FromStr};
+
+use axum::http::Uri;
+use jiff::Timestamp;
+
+use super::{faults::Fault, problem::Problem};
+
+/// The parameters of one request, and what is wrong with them.
+pub(super) struct Query<'q> {
+    given: Vec<(Cow<'q, str>, Cow<'q, str>)>,
+    faults: Vec<Fault>,
+}
+
+impl<'q> Query<'q> {
+    /// The parameters of this URI.
+    pub(super) fn of(uri: &'q Uri) -> Self {
+        let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
+        Self { given, faults: Vec::new() }
+    }
+
+    /// Takes a parameter as `parse` reads it. A fault is noted for [`Query::finish`].
+    pub(super) fn parsed<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let at = self.given.iter().position(|(given, _)| given == name)?;
+        let (_, text) = self.given.swap_remove(at);
+        if self.given.iter().any(|(given, _)| given == name) {
+            self.given.retain(|(given, _)| given != name);
+            self.fault(name, "must be given once".to_owned());
+            return None;
+        }
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(detail) => {
+                self.fault(name, detail);
+                None
+            }
+        }
+    }
+
+    /// A text of at most so many characters.
+    pub(super) fn text(&mut self, name: &'static str, max_chars: usize) -> Option<String> {
+        self.parsed(name, |text| {
+            let chars = text.chars().count();
+            if text.is_empty() {
+                Err("must not be empty".to_owned())
+            } else if chars > max_chars {
+                Err(format!("must have at most {max_chars} characters"))
+            } else {
+                Ok(text.to_owned())
+            }
+        })
+    }
+
+    /// A whole number within a range.
+    pub(super) fn number<T: FromStr + PartialOrd + Display>(
+        &mut self,
+        name: &'static str,
+        range: std::ops::RangeInclusive<T>,
+    ) -> Option<T> {
+        self.parsed(name, |text| match text.parse::<T>() {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => Err(format!("must be a whole number from {} to {}", range.start(), range.end())),
+        })
+    }
+
+    /// A time (RFC 3339).
+    pub(super) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        self.parsed(name, |text| {
+            text.parse()
+                .map_err(|_| "must be a time such as 2026-01-02T03:04:05Z (RFC 3339; + is written %2B)".to_owned())
+        })
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, name: &'static str) -> Option<bool> {
+        self.parsed(name, |text| text.parse().map_err(|_| "must be true or false".to_owned()))
+    }
+
+    /// Notes a fault that shows only in company, such as an end before its beginning.
+    pub(super) fn fault(&mut self, name: &'static str, detail: String) {
+        self.faults.push(Fault::parameter(name, detail));
+    }
+
+    /// Ends the reading: what nobody took is unknown.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub(super) fn finish(mut self) -> Result<(), Problem> {
+        let unknown: Vec<_> = self.given.iter().map(|(name, _)| Fault::unknown_parameter(name)).collect();
+        self.faults.extend(unknown);
+        if self.faults.is_empty() { Ok(()) } else { Err(Problem::query(self.faults)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(uri: &str) -> Result<(Option<String>, Option<u32>, Option<Timestamp>, Option<bool>), Problem> {
+        let uri: Uri = uri.parse().unwrap();
+        let mut query = Query::of(&uri);
+        let read = (query.text("error", 8), query.number("limit", 1..=500), query.time("from"), query.flag("archived"));
+        query.finish().map(|()| read)
+    }
+
+    #[test]
+    fn parameters_are_read_by_their_name_in_any_order() {
+        assert_eq!(read("/x").unwrap(), (None, None, None, None));
+        let (error, limit, from, archived) =
+            read("/x?limit=7&archived=true&from=2026-01-02T03:04:05Z&error=a%20b").unwrap();
+        assert_eq!((error.as_deref(), limit, archived), (Some("a b"), Some(7), Some(true)));
+        assert_eq!(from.map(Timestamp::as_second), Some(1_767_323_045));
+    }
+
+    #[test]
+    fn what_is_not_valid_unknown_or_repeated_is_refused() {
+        for bad in [
+            "limit=0",
+            "limit=501",
+            "limit=",
+            "limit=x",
+            "from=yesterday",
+            "archived=1",
+            "error=",
+            "error=123456789",
+            "other=1",
+            "limit=1&limit=2",
+            "Limit=1",
+        ] {
+            assert!(read(&format!("/x?{bad}")).is_err(), "{bad}");
+        }
+    }
+}
