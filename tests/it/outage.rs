@@ -1,11 +1,15 @@
 //! The broker away, and back.
 
+use std::ops::ControlFlow;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 use tests::{
     order::Order,
     process::Readiness,
+    proxy::Evidence,
     system::{Role, System},
+    waiting::{self, PATIENCE},
 };
 
 use crate::{crowd, link::link, scrape};
@@ -85,13 +89,26 @@ async fn a_confirm_that_never_comes_is_given_up_and_the_event_published_again() 
 async fn connections_cut_again_and_again_lose_no_order_and_cost_no_second_call() -> Result<()> {
     let (proxy, url) = link().await?;
     let system = System::builder().amqp_url(Role::Producer, &url).amqp_url(Role::Inventory, &url).start().await?;
+    let order = Order::healthy();
     let mut order_ids = Vec::new();
     for _ in 0..5 {
-        order_ids.extend(crowd::place(&system, 40, &Order::healthy()).await?);
-        proxy.cut().await?;
+        // Two connections of the producer, two of the worker: in a pause between sessions a cut would hit nothing.
+        waiting::until("four connections", PATIENCE, async || match proxy.evidence() {
+            Evidence { open: 4, .. } => ControlFlow::Break(()),
+            other => ControlFlow::Continue(format!("{other:?}")),
+        })
+        .await?;
+        let told = system.inventory_api.summary().calls;
+        // While events, calls, reports and acknowledgements are under way.
+        let cut = async {
+            system.inventory_api.wait_until("a call", PATIENCE, |api| api.summary().calls > told).await?;
+            proxy.cut().await
+        };
+        let (placed, ()) = tokio::try_join!(crowd::place(&system, 40, &order), cut)?;
+        order_ids.extend(placed);
     }
     crowd::delivered_once(&system, &order_ids).await?;
-    assert!(proxy.evidence().cuts >= 5, "{:?}", proxy.evidence());
+    assert_eq!(proxy.evidence().cuts, 5 * 4, "{:?}", proxy.evidence());
     assert_eq!((system.inventory_api.summary().calls, system.fulfillment_api.summary().calls), (200, 200));
     Ok(())
 }
