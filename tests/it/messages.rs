@@ -98,19 +98,31 @@ async fn an_unreadable_event_that_names_its_order_shows_in_the_order() -> Result
 }
 
 #[tokio::test]
-async fn a_stranger_with_large_headers_ends_in_the_dead_letter_queue_untouched() -> Result<()> {
-    let system = System::start().await?;
-    let mut headers = FieldTable::default();
-    // Larger than anything of ours, and within the frames that our consumers take.
-    headers.insert("large".into(), AMQPValue::LongString(LongString::from("x".repeat(20_000))));
-    let properties = BasicProperties::default().with_headers(headers.clone());
+async fn strangers_with_large_headers_end_in_the_dead_letter_queue_untouched_and_cost_no_second_call() -> Result<()> {
+    let system = System::builder().env(Role::Inventory, "REQUEST_TIMEOUT", "2m").start().await?;
+    let running = system.place(&Order::of("inventory-slow-3s")).await?;
+    system.inventory_api.wait_for_calls(&running.order_id, 1).await?;
     let queues = system.queues().await?;
-    queues.publish("", &system.names.inventory(), b"no json", properties.clone()).await?;
-    let letter = queues.next(&system.names.dead_letters("inventory")).await?;
-    assert_eq!(letter.body, b"no json");
-    untouched(&letter, &properties, &headers)?;
+    // Larger than anything of ours; the last ones larger than what consumers take at first, up to what a broker takes.
+    for bytes in [20_000, 40_000, 130_000] {
+        let mut headers = FieldTable::default();
+        headers.insert("large".into(), AMQPValue::LongString(LongString::from("x".repeat(bytes))));
+        let properties = BasicProperties::default().with_headers(headers.clone());
+        for queue in [system.names.inventory(), system.names.outcomes()] {
+            queues.publish("", &queue, b"no json", properties.clone()).await?;
+            let letter = queues.next(&format!("{queue}.dlq")).await?;
+            assert_eq!(letter.body, b"no json");
+            untouched(&letter, &properties, &headers)?;
+            // It was not given up by the broker after a hundred connections.
+            let death =
+                letter.properties.headers().as_ref().and_then(|found| found.inner().get("x-first-death-reason"));
+            assert_eq!(death, Some(&AMQPValue::LongString("rejected".into())), "{bytes} bytes in {queue}");
+        }
+    }
     let placed = system.place(&Order::healthy()).await?;
-    crowd::delivered_once(&system, &[placed.order_id]).await
+    crowd::delivered_once(&system, &[running.order_id, placed.order_id]).await?;
+    assert_eq!(system.inventory_api.summary().calls, 2);
+    Ok(())
 }
 
 #[tokio::test]

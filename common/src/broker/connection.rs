@@ -1,6 +1,12 @@
 //! Getting a connection, with a deadline.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -21,9 +27,13 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// frame size, a tenth of that at this one, at the same speed for messages of an order's size.
 const FRAME_MAX: u32 = 8_192;
 
-/// On connections that consume: the headers of a message must fit one frame, and strangers can write
-/// to a queue. A message that does not fit ends the connection each time it is delivered.
+/// On connections that consume: the headers of a message come in one frame, and strangers can write
+/// to a queue. A message that does not fit ends the connection.
 const FRAME_MAX_CONSUMING: u32 = 32_768;
+
+/// On the next connection after that: what a broker takes from anybody, unless it is told otherwise.
+/// Its rings become 8 MB in the course of time, so it is no limit for every day.
+const FRAME_MAX_AFTER_A_FAULT: u32 = 131_072;
 
 /// What a connection is for. Publishing and consuming never share one: while the broker blocks
 /// publishers, nothing is written on a connection that has published, acknowledgements included.
@@ -39,6 +49,25 @@ pub struct Broker {
     url: SecretString,
     service: &'static str,
     names: Names,
+    frames: Frames,
+}
+
+/// Whether the next connection that consumes must take larger frames than usual. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Frames(Arc<AtomicBool>);
+
+impl Frames {
+    /// A message did not fit: the next connection takes it, and the one after that is as usual again.
+    pub(super) fn too_small(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// The limit for a new connection, unless its URL has one. A message that did not fit that one
+    /// would come again and again.
+    fn limit(&self, of_url: Option<u32>) -> u32 {
+        let usual = of_url.unwrap_or(FRAME_MAX_CONSUMING);
+        if self.0.swap(false, Relaxed) { usual.max(FRAME_MAX_AFTER_A_FAULT) } else { usual }
+    }
 }
 
 /// Whether the text is a URL of a broker. The answer never repeats it: it holds a password.
@@ -68,7 +97,11 @@ impl Broker {
     /// A broker for the process called `service`.
     #[must_use]
     pub fn new(url: SecretString, service: &'static str, names: Names) -> Self {
-        Self { url, service, names }
+        Self { url, service, names, frames: Frames::default() }
+    }
+
+    pub(super) fn frames(&self) -> &Frames {
+        &self.frames
     }
 
     /// What things are called.
@@ -81,11 +114,12 @@ impl Broker {
     pub(super) async fn connect(&self, role: Role) -> Result<Connection, BrokerFault> {
         const DOING: &str = "connecting to the broker";
         let mut uri = parse(&self.url).map_err(|cause| BrokerFault::Lost { doing: DOING, cause })?;
+        let of_url = uri.query.frame_max;
         let (role, frame_max) = match role {
-            Role::Publish => ("publish", FRAME_MAX),
-            Role::Consume => ("consume", FRAME_MAX_CONSUMING),
+            Role::Publish => ("publish", of_url.unwrap_or(FRAME_MAX)),
+            Role::Consume => ("consume", self.frames.limit(of_url)),
         };
-        uri.query.frame_max.get_or_insert(frame_max);
+        uri.query.frame_max = Some(frame_max);
         let name = format!("{}:{role}", self.service);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let address = format!("{}:{}", uri.authority.host, uri.authority.port);
@@ -154,5 +188,19 @@ mod tests {
         let heartbeat = |url: &str| parse(&url.into()).map(|uri| uri.query.heartbeat);
         assert_eq!(heartbeat("amqp://h"), Ok(Some(HEARTBEAT_SECONDS)));
         assert_eq!(heartbeat("amqp://h?heartbeat=3"), Ok(Some(3)));
+    }
+
+    #[test]
+    fn one_connection_after_a_message_that_did_not_fit_takes_larger_frames() {
+        let frames = Frames::default();
+        assert_eq!(frames.limit(None), FRAME_MAX_CONSUMING);
+        assert_eq!(frames.limit(Some(4_096)), 4_096);
+        for of_url in [None, Some(4_096)] {
+            frames.clone().too_small();
+            assert_eq!(frames.limit(of_url), FRAME_MAX_AFTER_A_FAULT);
+            assert_eq!(frames.limit(None), FRAME_MAX_CONSUMING);
+        }
+        frames.too_small();
+        assert_eq!(frames.limit(Some(1_000_000)), 1_000_000);
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Broker, BrokerFault,
-    connection::{CLOSE_TIMEOUT, Role, close, opened, step},
+    connection::{CLOSE_TIMEOUT, Frames, Role, close, opened, step},
     delivery::{Delivery, Settlement, Unsettled, Window},
     topology,
 };
@@ -35,6 +35,7 @@ pub struct Consumer {
     stream: lapin::Consumer,
     queue: String,
     prefetch: u16,
+    frames: Frames,
     window: Window,
     stragglers_since: Option<Instant>,
 }
@@ -72,7 +73,8 @@ impl Consumer {
             FieldTable::default(),
         );
         let stream = step("starting to consume", consume).await?;
-        Ok(Self { connection, channel, stream, queue, prefetch, window: Window::default(), stragglers_since: None })
+        let (frames, window) = (broker.frames().clone(), Window::default());
+        Ok(Self { connection, channel, stream, queue, prefetch, frames, window, stragglers_since: None })
     }
 
     /// The next delivery.
@@ -84,16 +86,14 @@ impl Consumer {
     /// merely ends is a fault too; after [`Consumer::cancel`] nobody calls this any more.
     pub async fn next(&mut self) -> Result<Delivery, BrokerFault> {
         let next = self.stream.next().await;
-        // What is still buffered from a connection that is gone will be delivered again.
-        if !self.channel.status().connected() && matches!(next, Some(Ok(_))) {
-            return Err(BrokerFault::Lost { doing: "consuming", cause: "the channel is closed".to_owned() });
-        }
         match next {
-            Some(Ok(raw)) => {
+            Some(Ok(raw)) if self.stands() => {
                 self.window.delivered(raw.delivery_tag);
                 Ok(delivery(raw))
             }
-            Some(Err(fault)) => Err(BrokerFault::from_client("consuming", &fault)),
+            // What is still buffered from a connection that is gone will be delivered again.
+            Some(Ok(_)) => Err(self.end()),
+            Some(Err(fault)) => Err(self.ended_by(&fault)),
             None => Err(BrokerFault::ConsumerEnded { queue: self.queue.clone() }),
         }
     }
@@ -102,12 +102,30 @@ impl Consumer {
     ///
     /// # Errors
     /// The connection or the channel is gone.
-    pub fn check(&self) -> Result<(), BrokerFault> {
-        if self.connection.status().connected() && self.channel.status().connected() {
-            Ok(())
-        } else {
-            Err(BrokerFault::Lost { doing: "consuming", cause: "the connection is gone".to_owned() })
+    pub fn check(&mut self) -> Result<(), BrokerFault> {
+        if self.stands() { Ok(()) } else { Err(self.end()) }
+    }
+
+    fn stands(&self) -> bool {
+        self.connection.status().connected() && self.channel.status().connected()
+    }
+
+    /// What ended the session, which stands behind the deliveries that came before.
+    fn end(&mut self) -> BrokerFault {
+        while let Some(Some(next)) = self.stream.next().now_or_never() {
+            if let Err(fault) = next {
+                return self.ended_by(&fault);
+            }
         }
+        BrokerFault::Lost { doing: "consuming", cause: "the connection is gone".to_owned() }
+    }
+
+    fn ended_by(&self, fault: &lapin::Error) -> BrokerFault {
+        let fault = BrokerFault::from_client("consuming", fault);
+        if matches!(fault, BrokerFault::FrameTooLarge { .. }) {
+            self.frames.too_small();
+        }
+        fault
     }
 
     /// Settles a delivery. Acknowledgements are gathered; [`Consumer::flush`] sends them.

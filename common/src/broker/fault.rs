@@ -53,6 +53,14 @@ pub enum BrokerFault {
         /// The queue.
         queue: String,
     },
+    /// A message has larger headers than the connection takes.
+    #[error("{doing}: a message has larger headers than usual; connecting once for larger ones: {cause}")]
+    FrameTooLarge {
+        /// What was being done.
+        doing: &'static str,
+        /// How large it was.
+        cause: String,
+    },
     /// Messages came back because no queue is bound.
     #[error("{} messages came back because no queue is bound to the exchange, first {:?}", .message_ids.len(), .message_ids.first())]
     Returned {
@@ -71,10 +79,12 @@ impl BrokerFault {
     pub(super) fn from_client(doing: &'static str, fault: &lapin::Error) -> Self {
         let cause = match fault.kind() {
             ErrorKind::ProtocolError(amqp) => {
-                if amqp.get_id() == ACCESS_REFUSED {
-                    return Self::Refused { doing, cause: amqp.get_message().to_string() };
+                let cause = amqp.get_message().to_string();
+                match amqp.get_id() {
+                    ACCESS_REFUSED => return Self::Refused { doing, cause },
+                    FRAME_ERROR => return Self::FrameTooLarge { doing, cause },
+                    _ => cause,
                 }
-                amqp.get_message().to_string()
             }
             _ => fault.to_string(),
         };
@@ -84,6 +94,8 @@ impl BrokerFault {
 
 /// AMQP 0-9-1 reply code `access-refused`.
 const ACCESS_REFUSED: u16 = 403;
+/// AMQP 0-9-1 reply code `frame-error`, which the client itself gives to a frame beyond its limit.
+const FRAME_ERROR: u16 = 501;
 /// AMQP 0-9-1 reply code `precondition-failed`.
 pub(super) const PRECONDITION_FAILED: u16 = 406;
 
