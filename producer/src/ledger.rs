@@ -22,7 +22,7 @@ use prometheus_client::{
 };
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -161,17 +161,24 @@ impl Ledger {
         }
     }
 
-    async fn drain(&self, mut consumer: Consumer, mut recording: Recording) -> Result<(), BrokerFault> {
+    async fn drain(
+        &self,
+        mut consumer: Consumer,
+        mut recording: Recording,
+        component: &Component,
+    ) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
+        let mut health_tick = tokio::time::interval(HEALTH_TICK);
         consumer.cancel().await;
         while !recording.is_empty() {
-            match timeout_at(deadline, recording.next()).await {
-                Ok(Some((unsettled, recorded))) => settle(&mut consumer, unsettled, recorded.is_ok()),
-                Ok(None) => break,
-                Err(_) => {
+            tokio::select! {
+                biased;
+                Some((unsettled, recorded)) = recording.next() => settle(&mut consumer, unsettled, recorded.is_ok()),
+                () = sleep_until(deadline) => {
                     tracing::warn!(reports = recording.len(), "left unrecorded; they are delivered again");
                     break;
                 }
+                _ = health_tick.tick() => component.sign_of_life(),
             }
         }
         consumer.close().await;
@@ -200,6 +207,6 @@ impl Session for Ledger {
         self.metrics.consumer_up.set(0);
         taken?;
         component.down("draining");
-        self.drain(consumer, recording).await
+        self.drain(consumer, recording, component).await
     }
 }

@@ -22,7 +22,7 @@ use common::{
 };
 use futures_util::{FutureExt as _, future::OptionFuture};
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -323,19 +323,29 @@ impl Relay {
         self.window = WINDOW;
     }
 
+    /// Says what is published again, one line for each: an order is looked for by its ids.
+    fn name_unconfirmed(&self) {
+        for (entry, _) in self.in_flight.values() {
+            let (order_id, correlation_id) = (entry.order_id, &entry.correlation_id);
+            tracing::warn!(%order_id, correlation_id, "left unconfirmed, it is published again at the next start");
+        }
+        tracing::warn!(events = self.in_flight.len(), "left unconfirmed; they are published again at the next start");
+    }
+
     /// Waits for the confirms of what is in flight, takes nothing new.
-    async fn drain(&mut self, mut publisher: Publisher<Place>) -> Result<(), BrokerFault> {
+    async fn drain(&mut self, mut publisher: Publisher<Place>, component: &Component) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
+        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        component.down("draining");
         while publisher.in_flight() > 0 {
-            match timeout_at(deadline, publisher.resolved()).await {
-                Ok(resolved) => self.resolve(&resolved?.confirmed),
-                Err(_) => {
-                    tracing::warn!(
-                        events = publisher.in_flight(),
-                        "left unconfirmed; published again at the next start"
-                    );
+            tokio::select! {
+                biased;
+                resolved = publisher.resolved() => self.resolve(&resolved?.confirmed),
+                () = sleep_until(deadline) => {
+                    self.name_unconfirmed();
                     break;
                 }
+                _ = health_tick.tick() => component.sign_of_life(),
             }
         }
         self.mark();
@@ -371,7 +381,7 @@ impl Session for Relay {
         tracing::info!(exchange = self.broker.names().exchange(), "publishing");
         component.up();
         match self.publish(&mut publisher, component, shutdown).await {
-            Ok(()) => self.drain(publisher).await,
+            Ok(()) => self.drain(publisher, component).await,
             Err(fault) => {
                 if let BrokerFault::Returned { message_ids } = &fault {
                     self.metrics.returned.inc_by(message_ids.len() as u64);

@@ -7,7 +7,7 @@ use tests::{
     log::Line,
     order::Order,
     process::{Process, Readiness},
-    system::{Role, System},
+    system::{Placed, Role, System},
 };
 
 use crate::{crowd, ending::Ending, load::Load};
@@ -72,7 +72,7 @@ async fn what_backs_off_when_a_worker_is_ended_is_left_to_another_under_the_same
         |line: &Line| line.field("order_id") == Some(&placed.order_id) && line.text.contains("backing off");
     worker.wait_for_log("a back-off", backing_off).await?;
     worker.terminate()?;
-    ended_and_named(&worker).await?;
+    ended_and_named(&worker, &placed, "backing off").await?;
 
     told_again_under_the_same_key(&mut system, &placed.order_id).await?;
     let order = system.order(&placed.order_id).await?;
@@ -92,7 +92,24 @@ async fn what_runs_beyond_the_grace_period_is_named_and_left_to_another_under_th
     system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
     let worker = system.take(Role::Inventory)?;
     worker.terminate()?;
-    ended_and_named(&worker).await?;
+    ended_and_named(&worker, &placed, "an attempt was running").await?;
+    told_again_under_the_same_key(&mut system, &placed.order_id).await
+}
+
+#[tokio::test]
+async fn what_has_ended_and_cannot_be_reported_is_named_and_left_to_another_under_the_same_key() -> Result<()> {
+    let (proxy, url) = crate::link::link().await?;
+    let builder = System::builder().amqp_url(Role::Inventory, &url);
+    let mut system = builder.env(Role::Inventory, "SHUTDOWN_GRACE", "3s").start().await?;
+    let placed = system.place(&Order::of("inventory-slow-1s")).await?;
+    system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
+    proxy.black_hole().await?;
+    let worker = system.take(Role::Inventory)?;
+    worker.terminate()?;
+    ended_and_named(&worker, &placed, "ended, not settled").await?;
+    // Without the cut, what was swallowed would arrive after all.
+    proxy.cut().await?;
+    proxy.heal().await?;
     told_again_under_the_same_key(&mut system, &placed.order_id).await
 }
 
@@ -111,15 +128,20 @@ async fn every_process_ends_in_order_without_a_broker_too() -> Result<()> {
     Ok(())
 }
 
-/// Waits for the end of a worker that leaves one delivery unfinished, and says so.
-async fn ended_and_named(worker: &Process) -> Result<()> {
+/// Waits for the end of a worker that leaves this order's delivery, and says how far it had come.
+async fn ended_and_named(worker: &Process, placed: &Placed, state: &str) -> Result<()> {
     let ending = Ending::of(worker).await?;
     assert_eq!(ending.code, Some(0), "{}", ending.text());
-    let left = |line: &&Line| line.field("message").is_some_and(|text| text.contains("left unfinished"));
-    let said =
-        ending.lines.iter().find(left).with_context(|| format!("no word of what is left:\n{}", ending.text()))?;
-    assert_eq!(said.json.as_ref().map(|line| line["deliveries"].clone()), Some(json!(1)), "{}", said.text);
-    assert_eq!(said.field("level"), Some("WARN"));
+    let found = |message: &str| {
+        let of = |line: &&Line| line.field("message").is_some_and(|text| text.contains(message));
+        ending.lines.iter().find(of).with_context(|| format!("no word of what is left:\n{}", ending.text()))
+    };
+    let all = found("left unfinished")?;
+    assert_eq!(all.json.as_ref().map(|line| line["deliveries"].clone()), Some(json!(1)), "{}", all.text);
+    let one = found("left, it is delivered again")?;
+    let named = ["order_id", "correlation_id", "state"].map(|field| one.field(field));
+    assert_eq!(named, [Some(&*placed.order_id), Some(&*placed.correlation_id), Some(state)], "{}", one.text);
+    assert_eq!((all.field("level"), one.field("level")), (Some("WARN"), Some("WARN")));
     Ok(())
 }
 

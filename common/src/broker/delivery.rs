@@ -29,6 +29,14 @@ pub struct Unsettled {
     pub(super) tag: u64,
 }
 
+#[cfg(test)]
+impl Unsettled {
+    /// For tests of what is done with one.
+    pub(crate) fn for_test(tag: u64) -> Self {
+        Self { tag }
+    }
+}
+
 /// How a delivery leaves the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {

@@ -15,23 +15,40 @@ use tokio::task::JoinSet;
 use super::attempt::Ended;
 use crate::{
     broker::delivery::Unsettled,
-    event::EventId,
+    event::{EventId, Identity},
     outcome::{Outcome, OutcomeStatus},
 };
+
+/// Most outcomes that are remembered for their own sake, in about half a megabyte: when a connection of
+/// the relay is lost, it publishes up to 512 events again, and each is known here rather than called.
+const REMEMBERED: usize = 1_024;
 
 /// Attempts that run and outcomes that are known.
 #[derive(Debug)]
 pub(super) struct InHand {
     tasks: JoinSet<Ended>,
-    /// What is owed to the broker for each event that runs. Usually one delivery; more when the
-    /// relay published twice; none while there is no connection.
-    running: HashMap<EventId, Vec<Unsettled>>,
-    known: HashMap<EventId, Arc<Outcome>>,
+    running: HashMap<EventId, Running>,
+    known: HashMap<EventId, Known>,
     /// The known ones, oldest first: the bound on how many are remembered.
     known_since: VecDeque<EventId>,
     remember: usize,
     /// Ended in a back-off, because the process must end.
-    interrupted: Vec<EventId>,
+    interrupted: Vec<Identity>,
+}
+
+#[derive(Debug)]
+struct Running {
+    identity: Identity,
+    /// What is owed to the broker. Usually one delivery; more when the relay published twice; none
+    /// while there is no connection.
+    owed: Vec<Unsettled>,
+}
+
+#[derive(Debug)]
+struct Known {
+    outcome: Arc<Outcome>,
+    /// Whether a delivery of it was settled.
+    settled: bool,
 }
 
 /// What is to be done with a delivery.
@@ -45,15 +62,24 @@ pub(super) enum Admission {
     Begin(Unsettled),
 }
 
+/// A delivery that the process ends without having settled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) identity: Identity,
+    /// How far it had come, in words for the person on call.
+    pub(super) state: &'static str,
+}
+
 impl InHand {
-    /// Remembers the last `remember` outcomes.
-    pub(super) fn new(remember: usize) -> Self {
+    /// For at most `prefetch` deliveries at a time. Of a delivery that is not settled the outcome must be
+    /// remembered, whatever else ends meanwhile.
+    pub(super) fn new(prefetch: usize) -> Self {
         Self {
             tasks: JoinSet::new(),
             running: HashMap::new(),
             known: HashMap::new(),
             known_since: VecDeque::new(),
-            remember,
+            remember: 2 * prefetch + REMEMBERED,
             interrupted: Vec::new(),
         }
     }
@@ -65,18 +91,18 @@ impl InHand {
 
     /// Forgets what was owed on a connection that is gone.
     pub(super) fn connection_lost(&mut self) {
-        self.running.values_mut().for_each(Vec::clear);
+        self.running.values_mut().for_each(|running| running.owed.clear());
     }
 
     /// Looks whether this event needs to be begun.
     pub(super) fn admit(&mut self, event: EventId, redelivered: bool, unsettled: Unsettled) -> Admission {
-        if let Some(owed) = self.running.get_mut(&event) {
-            owed.push(unsettled);
+        if let Some(running) = self.running.get_mut(&event) {
+            running.owed.push(unsettled);
             return Admission::Running;
         }
         match self.known.get(&event) {
             // A dead letter that comes as new was sent again on purpose and is to be tried again.
-            Some(outcome) if redelivered || outcome.status == OutcomeStatus::Delivered => {
+            Some(Known { outcome, .. }) if redelivered || outcome.status == OutcomeStatus::Delivered => {
                 Admission::Known(unsettled, Arc::clone(outcome))
             }
             _ => Admission::Begin(unsettled),
@@ -86,11 +112,11 @@ impl InHand {
     /// Runs the attempts of one event.
     pub(super) fn begin(
         &mut self,
-        event: EventId,
+        identity: Identity,
         unsettled: Unsettled,
         attempts: impl Future<Output = Ended> + Send + 'static,
     ) {
-        self.running.insert(event, vec![unsettled]);
+        self.running.insert(identity.event_id, Running { identity, owed: vec![unsettled] });
         self.tasks.spawn(attempts);
     }
 
@@ -102,13 +128,12 @@ impl InHand {
     pub(super) async fn finished(&mut self) -> Option<(Arc<Outcome>, Vec<Unsettled>)> {
         match self.tasks.join_next().await {
             Some(Ok(Ended::Finished(outcome))) => {
-                let owed = self.running.remove(&outcome.event_id).unwrap_or_default();
+                let owed = self.running.remove(&outcome.event_id).map_or_else(Vec::new, |running| running.owed);
                 self.remember(&outcome);
                 Some((outcome, owed))
             }
             Some(Ok(Ended::Interrupted(event))) => {
-                self.running.remove(&event);
-                self.interrupted.push(event);
+                self.interrupted.extend(self.running.remove(&event).map(|running| running.identity));
                 None
             }
             // Panics are caught within; an aborted task ends when the process does.
@@ -117,25 +142,34 @@ impl InHand {
         }
     }
 
-    /// Forgets a dead letter that was settled: when it comes again, somebody has sent it again.
+    /// Notes that a delivery of it was settled, and forgets a dead letter: when that comes again,
+    /// somebody has sent it again.
     pub(super) fn settled(&mut self, outcome: &Outcome) {
         if outcome.status == OutcomeStatus::DeadLettered {
             self.known.remove(&outcome.event_id);
             self.known_since.retain(|event| *event != outcome.event_id);
+        } else if let Some(known) = self.known.get_mut(&outcome.event_id) {
+            known.settled = true;
         }
     }
 
-    /// Ends whatever still runs, at once, and tells which events were left: these, and those that
-    /// were interrupted before.
-    pub(super) async fn abandon(&mut self) -> Vec<EventId> {
+    /// Ends whatever still runs, at once, and tells what was left: these, those that were interrupted
+    /// before, and those that have ended and were not settled.
+    pub(super) async fn abandon(&mut self) -> Vec<Left> {
         self.tasks.shutdown().await;
-        let mut left = std::mem::take(&mut self.interrupted);
-        left.extend(self.running.drain().map(|(event, _)| event));
-        left
+        let cut = self.running.drain().map(|(_, running)| (running.identity, "an attempt was running"));
+        let interrupted = self.interrupted.drain(..).map(|identity| (identity, "backing off"));
+        let unsettled = self.known.drain().filter(|(_, known)| !known.settled).map(|(_, Known { outcome, .. })| {
+            let Outcome { event_id, order_id, .. } = *outcome;
+            (Identity { event_id, order_id, correlation_id: outcome.correlation_id.clone() }, "ended, not settled")
+        });
+        self.known_since.clear();
+        cut.chain(interrupted).chain(unsettled).map(|(identity, state)| Left { identity, state }).collect()
     }
 
     fn remember(&mut self, outcome: &Arc<Outcome>) {
-        if self.known.insert(outcome.event_id, Arc::clone(outcome)).is_none() {
+        let known = Known { outcome: Arc::clone(outcome), settled: false };
+        if self.known.insert(outcome.event_id, known).is_none() {
             self.known_since.push_back(outcome.event_id);
         }
         while self.known_since.len() > self.remember {
@@ -143,5 +177,108 @@ impl InHand {
                 self.known.remove(&oldest);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::now,
+        order::{CorrelationId, OrderId},
+        outcome::Reason,
+    };
+
+    fn identity() -> Identity {
+        Identity { event_id: EventId::fresh(), order_id: OrderId::new(), correlation_id: CorrelationId::fresh() }
+    }
+
+    fn ended(identity: &Identity, reason: Option<Reason>) -> Ended {
+        Ended::Finished(Arc::new(Outcome {
+            event_id: identity.event_id,
+            order_id: identity.order_id,
+            correlation_id: identity.correlation_id.clone(),
+            destination: "north".to_owned(),
+            status: if reason.is_none() { OutcomeStatus::Delivered } else { OutcomeStatus::DeadLettered },
+            reason,
+            attempts: Vec::new(),
+            settled_at: now(),
+        }))
+    }
+
+    fn unsettled(tag: u64) -> Unsettled {
+        Unsettled::for_test(tag)
+    }
+
+    #[tokio::test]
+    async fn an_event_is_begun_once_however_often_it_comes() {
+        let mut in_hand = InHand::new(4);
+        let order = identity();
+        assert_eq!(in_hand.admit(order.event_id, false, unsettled(1)), Admission::Begin(unsettled(1)));
+        let (finish, finished) = tokio::sync::oneshot::channel();
+        let end = ended(&order, None);
+        in_hand.begin(order.clone(), unsettled(1), async move {
+            let _ = finished.await;
+            end
+        });
+        assert_eq!(in_hand.admit(order.event_id, false, unsettled(2)), Admission::Running);
+        in_hand.connection_lost();
+        assert_eq!(in_hand.admit(order.event_id, true, unsettled(1)), Admission::Running);
+        let _ = finish.send(());
+        let Some((outcome, owed)) = in_hand.finished().await else { panic!("interrupted") };
+        assert_eq!(owed, [unsettled(1)], "what was owed on the lost connection is owed no more");
+        let again = in_hand.admit(order.event_id, false, unsettled(3));
+        assert_eq!(again, Admission::Known(unsettled(3), outcome));
+    }
+
+    #[tokio::test]
+    async fn a_dead_letter_that_was_settled_is_begun_again_when_it_is_sent_again() {
+        let mut in_hand = InHand::new(4);
+        let order = identity();
+        let end = ended(&order, Some(Reason::Rejected));
+        in_hand.begin(order.clone(), unsettled(1), async move { end });
+        let Some((outcome, _)) = in_hand.finished().await else { panic!("interrupted") };
+        let redelivered = in_hand.admit(order.event_id, true, unsettled(2));
+        assert_eq!(redelivered, Admission::Known(unsettled(2), Arc::clone(&outcome)));
+        in_hand.settled(&outcome);
+        assert_eq!(in_hand.admit(order.event_id, false, unsettled(3)), Admission::Begin(unsettled(3)));
+    }
+
+    #[tokio::test]
+    async fn what_is_left_is_told_with_how_far_it_had_come() {
+        let mut in_hand = InHand::new(4);
+        let orders: [Identity; 4] = std::array::from_fn(|_| identity());
+        let [settled, unreported, interrupted, running] = orders.clone();
+        for order in [&settled, &unreported] {
+            let end = ended(order, None);
+            in_hand.begin(order.clone(), unsettled(1), async move { end });
+            let Some((outcome, _)) = in_hand.finished().await else { panic!("interrupted") };
+            if outcome.event_id == settled.event_id {
+                in_hand.settled(&outcome);
+            }
+        }
+        let event = interrupted.event_id;
+        in_hand.begin(interrupted.clone(), unsettled(3), async move { Ended::Interrupted(event) });
+        assert!(in_hand.finished().await.is_none());
+        in_hand.begin(running.clone(), unsettled(4), std::future::pending());
+        let left: Vec<_> = in_hand.abandon().await.into_iter().map(|left| (left.identity, left.state)).collect();
+        let wanted =
+            [(running, "an attempt was running"), (interrupted, "backing off"), (unreported, "ended, not settled")];
+        assert_eq!(left, wanted);
+        assert_eq!(in_hand.running(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_has_a_bound() {
+        let mut in_hand = InHand::new(4);
+        let orders: Vec<_> = (0..REMEMBERED + 9).map(|_| identity()).collect();
+        for order in &orders {
+            let end = ended(order, None);
+            in_hand.begin(order.clone(), unsettled(1), async move { end });
+            let _ = in_hand.finished().await;
+        }
+        let admitted = |order: &Identity| in_hand.known.contains_key(&order.event_id);
+        assert_eq!(orders.iter().map(admitted).collect::<Vec<_>>().iter().filter(|known| !**known).count(), 1);
+        assert!(!admitted(&orders[0]));
     }
 }

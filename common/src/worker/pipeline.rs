@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     attempt::Attempts,
     config::WorkerConfig,
-    in_hand::{Admission, InHand},
+    in_hand::{Admission, InHand, Left},
     metrics::WorkerMetrics,
     report::{Reported, Reporter},
     settle::{End, settlement},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     broker::{Broker, BrokerFault, consumer::Consumer, delivery::Delivery, publisher::Publisher, supervisor::Session},
     destination::Destination,
-    event::{self, Decoded},
+    event::{self, Decoded, Identity},
     health::Component,
     outcome::{Outcome, Reason},
     trace_context::TraceParent,
@@ -49,7 +49,7 @@ impl<D: Destination> Pipeline<D> {
             grace,
             broker,
             destinations: [D::NAME.to_owned()],
-            in_hand: InHand::new(2 * usize::from(config.prefetch())),
+            in_hand: InHand::new(usize::from(config.prefetch())),
             config,
         }
     }
@@ -147,15 +147,23 @@ impl<D: Destination> Pipeline<D> {
             Admission::Known(unsettled, outcome) => reporter.push(outcome, vec![unsettled]),
             Admission::Begin(unsettled) => {
                 let trace = delivery.trace.unwrap_or_else(TraceParent::root);
+                let correlation_id = order.correlation_id.clone();
+                let identity = Identity { event_id, order_id: order.order_id, correlation_id };
                 let attempts = Arc::clone(&self.attempts).run(order, trace);
-                self.in_hand.begin(event_id, unsettled, attempts);
+                self.in_hand.begin(identity, unsettled, attempts);
             }
         }
     }
 
     /// Finishes what runs, within `grace`; takes nothing new.
-    async fn drain(&mut self, mut consumer: Consumer, mut reporter: Reporter) -> Result<(), BrokerFault> {
+    async fn drain(
+        &mut self,
+        mut consumer: Consumer,
+        mut reporter: Reporter,
+        component: &Component,
+    ) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
+        let mut health_tick = tokio::time::interval(HEALTH_TICK);
         consumer.cancel().await;
         let finished = timeout_at(deadline, async {
             while self.in_hand.running() > 0 || !reporter.idle() {
@@ -170,6 +178,7 @@ impl<D: Destination> Pipeline<D> {
                         }
                     }
                     confirmed = reporter.confirmed() => self.settle(&mut consumer, confirmed?),
+                    _ = health_tick.tick() => component.sign_of_life(),
                     () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
                 }
             }
@@ -183,16 +192,15 @@ impl<D: Destination> Pipeline<D> {
         finished
     }
 
-    /// Ends what still runs, and says what was left.
+    /// Ends what still runs, and says what was left: one line for each, since an order is looked for by
+    /// its ids, and one for all.
     async fn abandon(&mut self) {
         let left = self.in_hand.abandon().await;
+        for Left { identity: Identity { event_id, order_id, correlation_id }, state } in &left {
+            tracing::warn!(%order_id, %correlation_id, event_id = %event_id.0, state, "left, it is delivered again");
+        }
         if !left.is_empty() {
-            let events: Vec<_> = left.iter().map(|event| event.0.to_string()).collect();
-            tracing::warn!(
-                deliveries = events.len(),
-                events = events.join(" "),
-                "left unfinished; they are delivered again"
-            );
+            tracing::warn!(deliveries = left.len(), "left unfinished; they are delivered again");
         }
     }
 
@@ -232,6 +240,6 @@ impl<D: Destination> Session for Pipeline<D> {
         taken?;
         component.down("draining");
         self.attempts.stop.cancel();
-        self.drain(consumer, reporter).await
+        self.drain(consumer, reporter, component).await
     }
 }
