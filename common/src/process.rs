@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Command, CommonConfig, Faults, Setting, Settings, Source},
-    shutdown, telemetry,
+    open_files, shutdown, telemetry,
 };
 
 /// Exit code for a configuration that cannot be used (`EX_CONFIG` of `sysexits.h`).
@@ -64,6 +64,7 @@ pub fn main<P: Process>() -> ExitCode {
         return runtime.block_on(healthcheck(process.common().http_addr));
     }
     telemetry::init(process.common().log_format, &process.common().log_level);
+    open_files::raise();
     let ended = runtime.block_on(async {
         let (shutdown, signals) = shutdown::on_signal()?;
         let ended = process.run(shutdown).await;

@@ -14,6 +14,8 @@ mod scrape;
 // In the order of the flow, then what can go wrong, then the repository itself.
 mod journey;
 
+mod clients;
+
 mod duplicates;
 
 mod messages;

@@ -21,6 +21,9 @@ use crate::{
     waiting::{self, PATIENCE},
 };
 
+/// Becomes the program, with as many open files as most systems allow one that does not ask for more.
+const USUAL_LIMITS: &str = r#"ulimit -S -n 1024; exec "$0" "$@""#;
+
 /// A program with its environment, not started yet.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -49,7 +52,7 @@ pub struct Readiness {
 }
 
 impl Program {
-    /// This program, with nothing in its environment but `PATH`, and JSON logs.
+    /// This program, with nothing in its environment but `PATH`, JSON logs, and 1,024 open files at first.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let environment = vec![("LOG_FORMAT".to_owned(), "json".into())];
@@ -91,8 +94,8 @@ impl Program {
         if !self.path.is_file() {
             bail!("there is no program {}", self.path.display());
         }
-        let mut command = LeashedCommand::new(&self.path);
-        command.program().args(&self.arguments);
+        let mut command = LeashedCommand::new("/bin/sh");
+        command.program().args(["-c", USUAL_LIMITS]).arg(&self.path).args(&self.arguments);
         for (name, value) in &self.environment {
             command.program().env(name, value);
         }

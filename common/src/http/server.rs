@@ -15,8 +15,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Most connections at a time; further ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 4_096;
+use crate::open_files;
+
+/// Most connections at a time, where the limit on open files allows twice as many; further ones wait in
+/// the kernel's queue.
+const MAX_CONNECTIONS: u64 = 4_096;
 /// How long a client may take to send a request head, or keep an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest request head, in bytes.
@@ -55,7 +58,7 @@ impl Server {
     /// Not cancellation safe: dropping it cuts every connection.
     pub async fn run(self, router: Router, shutdown: CancellationToken, grace: Duration) {
         tracing::info!(http_addr = %self.http_addr, "listening");
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(max_connections(open_files::limit())));
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -93,6 +96,11 @@ impl Server {
     }
 }
 
+/// Half of what may be open: the rest is for the store, the broker and calls.
+fn max_connections(open_files: u64) -> usize {
+    usize::try_from((open_files / 2).clamp(1, MAX_CONNECTIONS)).unwrap_or(1)
+}
+
 async fn serve_connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
@@ -107,5 +115,17 @@ async fn serve_connection(stream: TcpStream, router: Router, shutdown: Cancellat
     if let Err(fault) = ended {
         // The client's doing, mostly: it left, or it sent what is no HTTP.
         tracing::debug!(%fault, "connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_half_of_what_may_be_open_to_others() {
+        for (open_files, connections) in [(1, 1), (1_024, 512), (4_096, 2_048), (20_000, 4_096), (u64::MAX, 4_096)] {
+            assert_eq!(max_connections(open_files), connections, "{open_files}");
+        }
     }
 }
