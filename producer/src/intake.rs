@@ -1,11 +1,13 @@
 //! Intake: an order is accepted when it is on disk, and answered only then.
 
+mod room;
+
 use std::sync::Arc;
 
 use common::{
     event::OrderCreated,
     health::Component,
-    order::{CorrelationId, OrderId},
+    order::{CorrelationId, Item, OrderId},
     telemetry::metrics::Metrics,
     trace_context::TraceParent,
 };
@@ -15,11 +17,17 @@ use prometheus_client::{
 };
 use tokio::sync::mpsc;
 
+pub use self::room::Room;
+use self::room::Space;
 use crate::{
     outbox::Outbox,
     store::{Committed, Writes},
     watch::Watch,
 };
+
+/// Most bytes of orders that wait for the disk, beside the bound on their number: a large order holds a
+/// hundred times the memory of a usual one, and as much again while it is committed.
+const WAITING_BYTES: usize = 16 * 1_024 * 1_024;
 
 /// A well-formed order that wants to be accepted.
 #[derive(Debug)]
@@ -30,6 +38,20 @@ pub struct Placed {
     pub trace: TraceParent,
     /// What makes a repetition of the request recognisable, where the client sent a key.
     pub idempotency: Option<Idempotency>,
+    /// The room that it takes up while it waits for the disk; intake sees to it.
+    pub room: Room,
+}
+
+impl Placed {
+    /// The memory it holds, in bytes, near enough.
+    fn bytes(&self) -> usize {
+        let OrderCreated { customer_id, items, .. } = &self.event;
+        let items = items.as_slice();
+        size_of::<Self>()
+            + customer_id.as_str().len()
+            + size_of_val(items)
+            + items.iter().map(|Item { product_id, .. }| product_id.as_str().len()).sum::<usize>()
+    }
 }
 
 /// The client's `Idempotency-Key` and what it was first used for.
@@ -71,6 +93,7 @@ pub enum NotAccepted {
 pub struct Intake {
     writes: Writes,
     outbox: Arc<Outbox>,
+    space: Space,
     metrics: IntakeMetrics,
 }
 
@@ -78,7 +101,7 @@ impl Intake {
     /// Intake over a store and its outbox.
     #[must_use]
     pub fn new(writes: Writes, outbox: Arc<Outbox>, metrics: &Metrics) -> Self {
-        Self { writes, outbox, metrics: IntakeMetrics::register(metrics) }
+        Self { writes, outbox, space: Space::new(WAITING_BYTES), metrics: IntakeMetrics::register(metrics) }
     }
 
     /// Accepts an order: one transaction with its outbox row and idempotency key, shared with
@@ -87,7 +110,7 @@ impl Intake {
     /// # Errors
     /// [`NotAccepted`]: nothing was stored.
     pub async fn accept(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
-        let answer = if self.outbox.has_room() { self.writes.accept(placed).await } else { Err(NotAccepted::Busy) };
+        let answer = self.hand_in(placed).await;
         match &answer {
             Ok(receipt) if receipt.replayed => self.metrics.replayed.inc(),
             Ok(_) => self.metrics.accepted.inc(),
@@ -96,6 +119,14 @@ impl Intake {
             Err(NotAccepted::KeyReused) => self.metrics.key_reused.inc(),
         };
         answer
+    }
+
+    async fn hand_in(&self, mut placed: Placed) -> Result<Receipt, NotAccepted> {
+        if !self.outbox.has_room() {
+            return Err(NotAccepted::Busy);
+        }
+        placed.room = self.space.take(placed.bytes()).ok_or(NotAccepted::Busy)?;
+        self.writes.accept(placed).await
     }
 }
 
@@ -148,5 +179,76 @@ pub async fn distribute(
         outbox.hand_over(std::mem::take(&mut group.entries));
         watch.changed(&group.changed);
         group.answer();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{
+        event::{EventId, now},
+        order::{CustomerId, Items},
+    };
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::store::{Backend, Backlog, Batch, Done, Entry, Known, Place, StoreFault, WriterMetrics};
+
+    /// A disk that does not answer.
+    struct Stuck;
+
+    impl Backend for Stuck {
+        async fn commit(&mut self, _: &Batch) -> Result<Done, StoreFault> {
+            std::future::pending().await
+        }
+
+        async fn probe(&mut self) -> Result<(), StoreFault> {
+            std::future::pending().await
+        }
+
+        async fn order(&mut self, _: OrderId) -> Result<Option<Known>, StoreFault> {
+            std::future::pending().await
+        }
+
+        async fn outbox(&mut self, _: Place, _: u32) -> Result<Vec<Entry>, StoreFault> {
+            std::future::pending().await
+        }
+
+        async fn backlog(&mut self) -> Result<Backlog, StoreFault> {
+            std::future::pending().await
+        }
+    }
+
+    fn placed(items: usize) -> Placed {
+        let item = serde_json::json!({"product_id": "p".repeat(128), "qty": 1});
+        let items: Items = serde_json::from_value(vec![item; items].into()).unwrap();
+        Placed {
+            event: OrderCreated {
+                event_id: EventId::fresh(),
+                order_id: OrderId::new(),
+                customer_id: CustomerId::parse("c".into()).unwrap(),
+                items,
+                correlation_id: CorrelationId::fresh(),
+                occurred_at: now(),
+            },
+            trace: TraceParent::root(),
+            idempotency: None,
+            room: Room::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn large_orders_that_wait_for_the_disk_are_bounded_in_bytes_whether_or_not_their_callers_wait() {
+        let metrics = Metrics::default();
+        let (committed, _groups) = mpsc::unbounded_channel();
+        let (writes, _thread) = Writes::start(Stuck, 10_000, committed, WriterMetrics::register(&metrics)).unwrap();
+        let intake = Intake::new(writes, Arc::new(Outbox::new(Backlog::default(), u64::MAX)), &metrics);
+        let order = placed(1_000);
+        assert!((150_000..200_000).contains(&order.bytes()), "{}", order.bytes());
+        let fit = WAITING_BYTES / order.bytes();
+        // Each caller hangs up at once, and leaves its order behind.
+        for number in 0..fit {
+            assert_eq!(intake.accept(placed(1_000)).now_or_never(), None, "order {number} of {fit}");
+        }
+        assert_eq!(intake.accept(placed(1_000)).now_or_never(), Some(Err(NotAccepted::Busy)));
     }
 }

@@ -26,7 +26,7 @@ use super::{
     schema::Accepted,
 };
 use crate::{
-    intake::{Idempotency, NotAccepted, Placed},
+    intake::{Idempotency, NotAccepted, Placed, Room},
     status::OrderStatus,
 };
 
@@ -156,6 +156,7 @@ async fn read<A: Accept, S: Show>(
         },
         trace: headers::trace(&head.headers),
         idempotency,
+        room: Room::default(),
     })
 }
 

@@ -9,7 +9,7 @@ use common::{
 };
 
 use super::{Backend, Batch, Entry, Known, Recorded, StoreFault, Stored};
-use crate::intake::{Idempotency, Placed};
+use crate::intake::{Idempotency, Placed, Room};
 
 fn placed(key: Option<(&str, u8)>) -> Placed {
     Placed {
@@ -23,6 +23,7 @@ fn placed(key: Option<(&str, u8)>) -> Placed {
         },
         trace: TraceParent::root(),
         idempotency: key.map(|(key, fill)| Idempotency { key: key.to_owned(), fingerprint: [fill; 32] }),
+        room: Room::default(),
     }
 }
 
