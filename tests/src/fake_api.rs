@@ -6,6 +6,7 @@
 mod answer;
 mod behaviour;
 mod journal;
+mod memory;
 mod record;
 mod request;
 mod server;
@@ -39,6 +40,8 @@ pub struct Options {
     pub log: Option<PathBuf>,
     /// Keeps no single calls, only counters and first times: for benches.
     pub counters_only: bool,
+    /// Keeps only so many calls, the newest; without it, all: for tests.
+    pub keep_calls: Option<usize>,
     /// How it behaves at the start.
     pub mode: Mode,
     /// What the misfortunes of [`Mode::Random`] are drawn from.

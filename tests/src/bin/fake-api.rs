@@ -7,9 +7,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use tests::fake_api::{self, CONVENTION, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// In 20 MB: a process that stays up must not grow with every order.
+const KEEP_CALLS: usize = 20_000;
+
 const ADMINISTRATION: &str = "\
 For observers:
-  GET /calls?order_id=ID   every call (about one order), in order of arrival
+  GET /calls?order_id=ID   the newest calls (about one order), in order of arrival
   GET /summary             counts: calls, effects, keys, repeats, faults of the caller
   GET /wait?effects=N      the same, as soon as this many keys have had their effect
   GET /first-times         path,order,first call,first effect: a line per API and order, times in microseconds
@@ -39,6 +42,10 @@ fn command() -> Command {
         .arg(option("log", "Append every call to this file, one JSON object a line").value_name("FILE"))
         .arg(option("mode", "How to behave to all at first [default: healthy]").value_name("MODE"))
         .arg(option("seed", "What the misfortunes of mode random are drawn from [default: 0]").value_name("NUMBER"))
+        .arg(
+            option("keep-calls", "How many calls to keep, the newest; their counts go on [default: 20000]")
+                .value_name("NUMBER"),
+        )
         .arg(option("counters-only", "Keep counters and first times, but no calls: for benches").action(ArgAction::SetTrue))
 }
 
@@ -51,6 +58,9 @@ fn run(matches: &ArgMatches) -> Result<()> {
         token: given("fulfillment-api-token").map_or_else(token, |token| Ok(Some(token)))?,
         log: given("log").map(PathBuf::from),
         counters_only: matches.get_flag("counters-only"),
+        keep_calls: Some(
+            given("keep-calls").map(|count| count.parse()).transpose().context("--keep-calls")?.unwrap_or(KEEP_CALLS),
+        ),
         mode: given("mode").map(|mode| mode.parse()).transpose().context("--mode")?.unwrap_or_default(),
         seed: given("seed").map(|seed| seed.parse()).transpose().context("--seed")?.unwrap_or_default(),
     };

@@ -1,7 +1,7 @@
 //! What the fake remembers: the truth outside the system under test.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs::{File, OpenOptions},
     io::Write,
     path::PathBuf,
@@ -16,10 +16,14 @@ use tokio::sync::watch;
 use super::{
     Api, Behaviour, Mode, Options,
     answer::{Answer, Kind},
+    memory::Memory,
     record::{Call, Ended, Summary},
     request::{Body, Request},
 };
 use crate::lock::lock;
+
+/// Keys and orders that are remembered, each: 50 MB. A key that comes again after so many others acts again.
+const REMEMBERED: usize = 200_000;
 
 /// The memory of one fake.
 #[derive(Debug)]
@@ -27,16 +31,16 @@ pub(super) struct Journal {
     state: Mutex<State>,
     changed: watch::Sender<()>,
     token: Option<String>,
-    counters_only: bool,
+    keep_calls: usize,
 }
 
 #[derive(Debug)]
 struct State {
     mode: Mode,
     rules: HashMap<String, Behaviour>,
-    calls: Vec<Call>,
-    keys: HashMap<(Api, String), Key>,
-    orders: HashMap<(Api, String), Order>,
+    calls: VecDeque<Call>,
+    keys: Memory<Key>,
+    orders: Memory<Order>,
     summary: Summary,
     log: Option<File>,
     random: u64,
@@ -44,7 +48,7 @@ struct State {
 
 #[derive(Debug)]
 struct Key {
-    calls: u64,
+    calls: u32,
     acted: bool,
     body: u64,
 }
@@ -53,7 +57,7 @@ struct Key {
 struct Order {
     first_call: u64,
     first_effect: Option<u64>,
-    calls: usize,
+    calls: u32,
     keys: u32,
 }
 
@@ -66,16 +70,17 @@ impl Journal {
         let state = State {
             mode: options.mode,
             rules: HashMap::new(),
-            calls: Vec::new(),
-            keys: HashMap::new(),
-            orders: HashMap::new(),
+            calls: VecDeque::new(),
+            keys: Memory::new(REMEMBERED),
+            orders: Memory::new(REMEMBERED),
             summary: Summary::default(),
             log: options.log.map(open).transpose()?,
             random: options.seed,
         };
         let token = options.token.filter(|token| !token.is_empty());
         let changed = watch::Sender::new(());
-        Ok(Self { state: Mutex::new(state), changed, token, counters_only: options.counters_only })
+        let keep_calls = if options.counters_only { 0 } else { options.keep_calls.unwrap_or(usize::MAX) };
+        Ok(Self { state: Mutex::new(state), changed, token, keep_calls })
     }
 
     /// Decides what the call gets, and writes it down before anything is sent.
@@ -92,9 +97,9 @@ impl Journal {
             state.summary.calls += 1;
             state.summary.refused += u64::from(reason.is_some());
             state.summary.cuts += u64::from(matches!(answer.kind, Kind::Cut { .. }));
-            if !self.counters_only || state.log.is_some() {
+            if self.keep_calls > 0 || state.log.is_some() {
                 let call = call(request, body, answer.kind, effect, reason);
-                state.append(call, !self.counters_only);
+                state.append(call, self.keep_calls);
             }
             answer
         };
@@ -131,14 +136,14 @@ impl Journal {
 
     pub(super) fn count_about(&self, order_id: &str) -> usize {
         let state = lock(&self.state);
-        let about = |api| state.orders.get(&(api, order_id.to_owned())).map_or(0, |order| order.calls);
-        about(Api::Inventory) + about(Api::Fulfillment)
+        let about = |api| state.orders.get(api, order_id).map_or(0, |order| order.calls);
+        (about(Api::Inventory) + about(Api::Fulfillment)) as usize
     }
 
     /// One line per API and order: when it was first called about and when it first acted, in microseconds since 1970.
     pub(super) fn first_times(&self) -> String {
         let state = lock(&self.state);
-        let line = |((api, order_id), order): (&(Api, String), &Order)| {
+        let line = |(api, order_id, order): (Api, &_, &Order)| {
             let effect = order.first_effect.map(|at| at.to_string()).unwrap_or_default();
             format!("{},{order_id},{},{effect}\n", api.path(), order.first_call)
         };
@@ -161,15 +166,14 @@ impl State {
     fn decide(&mut self, request: &Request, body: &Body) -> (Answer, bool, Option<&'static str>) {
         let now = micros();
         let key = request.header("idempotency-key").unwrap_or_default();
-        let entry = self.orders.entry((request.api, body.order_id.clone()));
-        let order = entry.or_insert(Order { first_call: now, first_effect: None, calls: 0, keys: 0 });
+        let new = || Order { first_call: now, first_effect: None, calls: 0, keys: 0 };
+        let order = self.orders.get_or_insert(request.api, &body.order_id, new);
         order.calls += 1;
         self.summary.orders += u64::from(order.calls == 1);
 
         let hash = short_hash(&request.body);
-        let entry = self.keys.entry((request.api, key.to_owned()));
-        let key = entry.or_insert(Key { calls: 0, acted: false, body: hash });
-        let earlier = key.calls;
+        let key = self.keys.get_or_insert(request.api, key, || Key { calls: 0, acted: false, body: hash });
+        let earlier = u64::from(key.calls);
         key.calls += 1;
         if earlier == 0 {
             self.summary.keys += 1;
@@ -202,7 +206,7 @@ impl State {
         (answer, effect, None)
     }
 
-    fn append(&mut self, call: Call, keep: bool) {
+    fn append(&mut self, call: Call, keep: usize) {
         if let Some(log) = &mut self.log
             && let Ok(mut line) = serde_json::to_vec(&call)
         {
@@ -211,8 +215,11 @@ impl State {
                 eprintln!("cannot write the log: {fault}");
             }
         }
-        if keep {
-            self.calls.push(call);
+        if keep > 0 {
+            if self.calls.len() >= keep {
+                self.calls.pop_front();
+            }
+            self.calls.push_back(call);
         }
     }
 }
