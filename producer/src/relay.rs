@@ -385,9 +385,14 @@ impl Session for Relay {
             Err(fault) => {
                 if let BrokerFault::Returned { message_ids } = &fault {
                     self.metrics.returned.inc_by(message_ids.len() as u64);
+                    // One of them is enough to look into it; hundreds would make a line that nothing takes.
+                    let of = |(entry, _): &&(Entry, Instant)| message_ids.contains(&entry.event_id.0.to_string());
+                    let first = self.in_flight.values().find(of).map(|(entry, _)| entry);
                     tracing::error!(
-                        message_ids = message_ids.join(" "),
-                        "events found no queue; declaring again and publishing them again"
+                        events = message_ids.len(),
+                        order_id = first.map(|entry| tracing::field::display(entry.order_id)),
+                        correlation_id = first.map(|entry| entry.correlation_id.as_str()),
+                        "events found no queue, this order's first; declaring again and publishing them again"
                     );
                 }
                 Err(fault)
