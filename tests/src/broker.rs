@@ -1,18 +1,17 @@
 //! A RabbitMQ for tests, demo and bench: found, or started and ended with us. One that we did not start is only used.
 
-mod apt;
 mod container;
 mod installation;
 mod node;
 mod place;
 
-use std::{env, ffi::OsStr, path::Path};
+use std::{ffi::OsStr, path::Path};
 
 use anyhow::{Result, anyhow, bail};
 use tokio::sync::OnceCell;
 
 pub use self::{container::Container, installation::Installation, node::PrivateNode};
-use crate::{binaries, usage::Usage};
+use crate::{apt, binaries, environment, usage::Usage};
 
 /// A RabbitMQ to use.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ impl Broker {
     /// # Errors
     /// None can be had; the text says why not each, and what to install.
     pub async fn find_or_start(data: &Path) -> Result<Self> {
-        if let Some(url) = environment("AMQP_URL") {
+        if let Some(url) = environment::variable("AMQP_URL") {
             return Ok(Self::External(url));
         }
         if let Some(installation) = Installation::find() {
@@ -43,7 +42,7 @@ impl Broker {
             Ok(container) => return Ok(Self::Container(container)),
             Err(fault) => fault,
         };
-        let no_package = match apt::install().await {
+        let no_package = match apt::install_rabbitmq().await {
             Ok(()) => match Installation::find() {
                 Some(installation) => return PrivateNode::start(&installation, data).await.map(Self::Node),
                 None => {
@@ -181,10 +180,6 @@ pub fn address(amqp_url: &str) -> Result<String> {
 
 fn not_ours() -> anyhow::Error {
     anyhow!("the broker at AMQP_URL was not started here, so it is not ours to stop, start or administer")
-}
-
-fn environment(name: &str) -> Option<String> {
-    env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::{
     os::unix::process::CommandExt,
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,9 @@ use tokio::sync::watch;
 pub use self::watcher::Afterwards;
 
 const SCRIPT: &str = r#"read -r _ && exec "$@" </dev/null"#;
+/// How long a program may take to end of a signal other than SIGKILL, before it gets that.
+const END_DEADLINE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The signals the harness sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub enum Signal {
     Terminate,
     /// What Ctrl-C sends.
     Interrupt,
+    /// Asks the process to end at once.
+    Quit,
     /// Freezes the process.
     Stop,
     /// Thaws it.
@@ -39,11 +45,15 @@ pub enum Signal {
 
 /// A program to be started on a leash. Add arguments and environment to [`LeashedCommand::program`].
 #[derive(Debug)]
-pub struct LeashedCommand(Command);
+pub struct LeashedCommand {
+    command: Command,
+    end: Signal,
+}
 
-/// A running program on its leash; dropping it kills the program.
+/// A running program on its leash; dropping it ends the program.
 pub struct Leashed {
     pid: u32,
+    end: Signal,
     exit: watch::Receiver<Option<ExitStatus>>,
     reaper: Option<JoinHandle<()>>,
 }
@@ -66,12 +76,20 @@ impl LeashedCommand {
         command.env_clear().env("PATH", path());
         // Its own process group: Ctrl-C in a terminal is for us, and we end it in order.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(command)
+        Self { command, end: Signal::Kill }
+    }
+
+    /// The leash ends it by this signal instead of SIGKILL, which comes only after five seconds in vain: for a program
+    /// that leaves something behind when it is killed.
+    #[must_use]
+    pub fn ended_by(mut self, signal: Signal) -> Self {
+        self.end = signal;
+        self
     }
 
     /// The command, to add arguments, environment and a working directory to.
     pub fn program(&mut self) -> &mut Command {
-        &mut self.0
+        &mut self.command
     }
 
     /// Starts it.
@@ -79,7 +97,7 @@ impl LeashedCommand {
     /// # Errors
     /// There is no shell, or no process can be made. A missing program shows as exit status 127.
     pub fn spawn(mut self) -> Result<(Leashed, Output)> {
-        let mut child = self.0.spawn().context("cannot start /bin/sh")?;
+        let mut child = self.command.spawn().context("cannot start /bin/sh")?;
         let pid = child.id();
         let (Some(mut word), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -92,9 +110,9 @@ impl LeashedCommand {
             .spawn(move || reap(child, &exited))
             .context("cannot start a thread")?;
         // Without the word, the end of the pipe ends the child.
-        watcher::hold(pid)?;
+        watcher::hold(pid, self.end)?;
         word.write_all(b"\n").context("the child ended before it began")?;
-        Ok((Leashed { pid, exit, reaper: Some(reaper) }, Output { stdout, stderr }))
+        Ok((Leashed { pid, end: self.end, exit, reaper: Some(reaper) }, Output { stdout, stderr }))
     }
 }
 
@@ -153,7 +171,14 @@ impl Leashed {
 impl Drop for Leashed {
     fn drop(&mut self) {
         // It may have ended in this moment, which is as good.
-        let _ = self.signal(Signal::Kill);
+        let _ = self.signal(self.end);
+        if self.end != Signal::Kill {
+            let end = Instant::now() + END_DEADLINE;
+            while self.exit_status().is_none() && Instant::now() < end {
+                thread::sleep(PAUSE);
+            }
+            let _ = self.signal(Signal::Kill);
+        }
         if let Some(reaper) = self.reaper.take() {
             let _ = reaper.join();
         }
@@ -172,6 +197,7 @@ impl Signal {
             Self::Kill => "KILL",
             Self::Terminate => "TERM",
             Self::Interrupt => "INT",
+            Self::Quit => "QUIT",
             Self::Stop => "STOP",
             Self::Continue => "CONT",
         }

@@ -58,21 +58,38 @@ impl System {
         SystemBuilder::default()
     }
 
-    /// Places an order.
+    /// Places an order, with the first producer.
     ///
     /// # Errors
     /// The answer is not 202, or not in the contract's form.
     pub async fn place(&self, order: &Order) -> Result<Placed> {
-        let answer = self.post(&serde_json::to_vec(order)?, &[]).await?;
+        self.place_with(self.producer()?, order).await
+    }
+
+    /// Places an order, with this producer.
+    ///
+    /// # Errors
+    /// The answer is not 202, or not in the contract's form.
+    pub async fn place_with(&self, producer: &Process, order: &Order) -> Result<Placed> {
+        let answer = self.post_to(producer, &serde_json::to_vec(order)?, &[]).await?;
         Placed::from_answer(&answer)
     }
 
-    /// `POST /v1/orders` with these bytes, as `application/json` unless the headers say otherwise; any answer is fine.
+    /// `POST /v1/orders` of the first producer with these bytes, as `application/json` unless the headers say otherwise;
+    /// any answer is fine.
     ///
     /// # Errors
     /// There is no answer.
     pub async fn post(&self, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
-        let url = format!("{}/v1/orders", self.producer()?.url().await?);
+        self.post_to(self.producer()?, body, headers).await
+    }
+
+    /// The same, of this producer.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn post_to(&self, producer: &Process, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
+        let url = format!("{}/v1/orders", producer.url().await?);
         let mut request = self.http.post(url).body(body.to_vec());
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
             request = request.header("content-type", "application/json");
@@ -83,12 +100,20 @@ impl System {
         Answer::read(request.send().await.context("POST /v1/orders")?).await
     }
 
-    /// An order as shown by `GET /v1/orders/{order_id}`.
+    /// An order as shown by `GET /v1/orders/{order_id}` of the first producer.
     ///
     /// # Errors
     /// The answer is not 200.
     pub async fn order(&self, order_id: &str) -> Result<Value> {
-        let answer = Answer::read(self.producer()?.get(&format!("/v1/orders/{order_id}")).await?).await?;
+        self.order_from(self.producer()?, order_id).await
+    }
+
+    /// An order as shown by `GET /v1/orders/{order_id}` of this producer.
+    ///
+    /// # Errors
+    /// The answer is not 200.
+    pub async fn order_from(&self, producer: &Process, order_id: &str) -> Result<Value> {
+        let answer = Answer::read(producer.get(&format!("/v1/orders/{order_id}")).await?).await?;
         if answer.status != 200 {
             bail!("GET /v1/orders/{order_id}: {} {}", answer.status, answer.body);
         }
@@ -116,12 +141,18 @@ impl System {
         waiting::until(&format!("order {order_id} to be {what}"), PATIENCE, asked).await
     }
 
-    /// The producer.
+    /// The first producer.
     ///
     /// # Errors
     /// There is none.
     pub fn producer(&self) -> Result<&Process> {
         self.process(Role::Producer)
+    }
+
+    /// All producers, in the order in which they were started.
+    #[must_use]
+    pub fn producers(&self) -> Vec<&Process> {
+        self.processes(Role::Producer).collect()
     }
 
     /// The first process in this role that was started and not taken away.
@@ -226,7 +257,7 @@ impl System {
         self.queues.get_or_try_init(|| Queues::connect(self.settings.broker_url())).await
     }
 
-    /// The producer's database file.
+    /// The producer's database file, unless it was given another database.
     #[must_use]
     pub fn database(&self) -> std::path::PathBuf {
         self.settings.database()

@@ -42,6 +42,26 @@ pub fn of(pid: u32) -> Result<Usage> {
     })
 }
 
+/// What the process with this id and its children have used together: what a server has that is a process for each
+/// connection. Memory that they share is in `rss` once for each of them, and in `pss` once.
+///
+/// # Errors
+/// It is gone, or this is not Linux.
+pub fn with_children(pid: u32) -> Result<Usage> {
+    let mut sum = of(pid)?;
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    // One that ends meanwhile is counted by its parent the next time.
+    for child in children.split_ascii_whitespace().filter_map(|child| of(child.parse().ok()?).ok()) {
+        sum.cpu += child.cpu;
+        sum.rss += child.rss;
+        sum.peak_rss += child.peak_rss;
+        sum.pss = sum.pss.zip(child.pss).map(|(sum, more)| sum + more);
+        sum.threads += child.threads;
+    }
+    Ok(sum)
+}
+
 /// The fields after the command's name, which is in parentheses and may hold anything.
 fn cpu(stat: &str) -> Option<Duration> {
     let (_, fields) = stat.rsplit_once(')')?;

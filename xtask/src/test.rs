@@ -2,11 +2,12 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use tests::{
     binaries,
     broker::{Broker, Installation},
+    postgres::{self, Postgres, Syncs},
 };
 
 use crate::cargo::cargo;
@@ -19,27 +20,35 @@ ARGS go to cargo test as they are, after --workspace --all-features:
 
 RabbitMQ is the one at AMQP_URL, if that is set. Else private nodes of an
 installed rabbitmq-server. Else containers, where a Docker Engine answers.
-Else, as root on Debian or Ubuntu, the package is installed.";
+Else, as root on Debian or Ubuntu, the package is installed.
+
+Postgres is the one at TEST_DATABASE_URL, if that is set, whose user must be
+allowed to create databases. Else private clusters of installed server
+binaries. Else, as root on Debian or Ubuntu, the package is installed.";
 
 /// What can be asked for.
 pub(crate) fn command() -> Command {
-    Command::new("test").about("Runs all tests, with a RabbitMQ of their own").after_help(AFTER_HELP).arg(
-        Arg::new("arguments")
-            .value_name("ARGS")
-            .help("Arguments of cargo test")
-            .value_parser(value_parser!(OsString))
-            .num_args(0..)
-            .trailing_var_arg(true)
-            .allow_hyphen_values(true),
-    )
+    Command::new("test")
+        .about("Runs all tests, with a RabbitMQ and a Postgres of their own")
+        .after_help(AFTER_HELP)
+        .arg(
+            Arg::new("arguments")
+                .value_name("ARGS")
+                .help("Arguments of cargo test")
+                .value_parser(value_parser!(OsString))
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true),
+        )
 }
 
 /// Runs them.
 ///
 /// # Errors
-/// No RabbitMQ can be had, or cargo cannot be started.
+/// No RabbitMQ or no Postgres can be had, or cargo cannot be started.
 pub(crate) async fn run(_: &ArgMatches) -> Result<ExitCode> {
     prepare_broker().await?;
+    prepare_postgres().await?;
     // As they stand on the command line: the `--` between cargo's arguments and those of the tests counts.
     let given = std::env::args_os().skip(2);
     // Here, where its progress is seen: the tests build what they start, but say nothing of it.
@@ -68,5 +77,27 @@ async fn prepare_broker() -> Result<()> {
         Some(_) => eprintln!("RabbitMQ: private nodes of the installed rabbitmq-server"),
         None => eprintln!("RabbitMQ: containers of our own"),
     }
+    Ok(())
+}
+
+/// The same for the database: tests start clusters from what is there, and what is not there is installed here.
+async fn prepare_postgres() -> Result<()> {
+    if std::env::var_os(postgres::VARIABLE).is_some_and(|url| !url.is_empty()) {
+        eprintln!("Postgres: the one at {}", postgres::VARIABLE);
+        return Ok(());
+    }
+    if postgres::Installation::find().is_none() {
+        eprintln!("Postgres: none is installed here; trying Debian's package");
+        let no_package = postgres::install().await.err();
+        if postgres::Installation::find().is_none() {
+            let none = Postgres::find_or_start(&postgres::data()?, Syncs::Off).await.err();
+            let fault = none.unwrap_or_else(|| anyhow!("Postgres came and went"));
+            return Err(match no_package {
+                Some(why) => anyhow!("{fault:#};\n- apt-get: {why:#}"),
+                None => fault,
+            });
+        }
+    }
+    eprintln!("Postgres: private clusters of the installed server");
     Ok(())
 }

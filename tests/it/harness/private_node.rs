@@ -1,4 +1,4 @@
-use std::{fs, io::Write, ops::ControlFlow, path::Path, time::Duration};
+use std::{io::Write, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use lapin::{
@@ -10,8 +10,10 @@ use tests::{
     broker::{Installation, PrivateNode},
     process::Program,
     queues::Queues,
-    waiting::{PATIENCE, until},
+    waiting::PATIENCE,
 };
+
+use super::desertion::{inhabitants, wait_until_deserted};
 
 /// Nodes of several tests at a time would only wait for each other.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -27,25 +29,6 @@ fn installation() -> Option<Installation> {
 
 async fn start(installation: &Installation) -> Result<PrivateNode> {
     PrivateNode::start(installation, &binaries::target_directory()?.join("broker")).await
-}
-
-/// Processes that work in this directory, with their names: every process of a node does.
-fn inhabitants(directory: &Path) -> Vec<String> {
-    let inhabits = |process: &Path| {
-        fs::read_link(process.join("cwd"))
-            .is_ok_and(|cwd| cwd.to_string_lossy().starts_with(&*directory.to_string_lossy()))
-    };
-    let named = |process: &Path| fs::read_to_string(process.join("comm")).unwrap_or_default().trim_end().to_owned();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    processes.filter(|process| inhabits(process)).map(|process| named(&process)).collect()
-}
-
-async fn wait_until_deserted(directory: &Path) -> Result<()> {
-    let left = async || match inhabitants(directory) {
-        left if left.is_empty() && !directory.exists() => ControlFlow::Break(()),
-        left => ControlFlow::Continue(format!("{left:?}, {} there: {}", directory.display(), directory.exists())),
-    };
-    until("the node to leave nothing", PATIENCE, left).await
 }
 
 #[tokio::test]

@@ -16,10 +16,12 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use super::Signal;
 use crate::lock::lock;
 
-/// Lines of `hold ID COMMAND` and `release ID`. An id that is a number is a process to be killed; the command is run
-/// when all those are dead. A killed process may stay visible as a zombie where nobody reaps: hence the bound.
+/// Lines of `hold ID COMMAND` and `release ID`. An id that is a number is a process, and its command the signal that
+/// ends it; the other commands are run when all those are dead. A process that does not end of its signal is killed.
+/// One that has may stay visible as a zombie where nobody reaps.
 const SCRIPT: &str = r#"
 trap '' INT HUP TERM
 held=''
@@ -35,7 +37,7 @@ while read -r what id command; do
   fi
 done
 for id in $held; do
-  case $id in *[!0-9]*) ;; *) kill -KILL "$id" ;; esac
+  case $id in *[!0-9]*) ;; *) eval "kill -s \$command_$id $id" ;; esac
 done
 for id in $held; do
   case $id in *[!0-9]*) continue ;; esac
@@ -44,9 +46,10 @@ for id in $held; do
     tries=$((tries + 1))
     sleep 0.05
   done
+  [ "$tries" -lt 40 ] || kill -s KILL "$id"
 done
 for id in $held; do
-  eval "eval \"\$command_$id\""
+  case $id in *[!0-9]*) eval "eval \"\$command_$id\"" ;; esac
 done
 "#;
 
@@ -78,9 +81,9 @@ impl Drop for Afterwards {
     }
 }
 
-/// From now on, this process dies with us.
-pub(super) fn hold(pid: u32) -> Result<()> {
-    tell(&format!("hold {pid}"))
+/// From now on, this process dies with us, of this signal.
+pub(super) fn hold(pid: u32, end: Signal) -> Result<()> {
+    tell(&format!("hold {pid} {}", end.name()))
 }
 
 /// It has been waited for: from now on its id may be another's.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -15,11 +16,14 @@ use crate::{
     broker,
     fake_api::{FakeApi, Options},
     http,
+    postgres::Database,
     process::Program,
 };
 
 /// What the fulfillment worker must send, and the fake expects.
 const TOKEN: &str = "token-for-tests";
+/// The file of a producer with SQLite.
+const DATABASE: &str = "tandem.db";
 
 /// A system to be started.
 #[derive(Debug, Default)]
@@ -28,6 +32,8 @@ pub struct SystemBuilder {
     environment: Vec<(Role, String, String)>,
     amqp_url: Option<String>,
     process_amqp_urls: Vec<(Role, String)>,
+    database_url: Option<String>,
+    more_producers: usize,
     unready: bool,
     inventory_api: Options,
     fulfillment_api: Options,
@@ -40,6 +46,7 @@ pub(super) struct Settings {
     environment: Vec<(Role, String, String)>,
     broker_url: String,
     process_amqp_urls: Vec<(Role, String)>,
+    database_url: String,
     directory: Directory,
 }
 
@@ -95,6 +102,26 @@ impl SystemBuilder {
         self
     }
 
+    /// The database of its producers, instead of a file of the system's own.
+    #[must_use]
+    pub fn database_url(mut self, url: &str) -> Self {
+        self.database_url = Some(url.to_owned());
+        self
+    }
+
+    /// This database for its producers, instead of a file of the system's own. It must live longer than the system.
+    #[must_use]
+    pub fn postgres(self, database: &Database) -> Self {
+        self.database_url(database.url())
+    }
+
+    /// So many producers, each on a port of its own; see [`System::producers`].
+    #[must_use]
+    pub fn producers(mut self, count: NonZeroUsize) -> Self {
+        self.more_producers = count.get() - 1;
+        self
+    }
+
     /// Does not wait until the processes are ready, only until they listen.
     #[must_use]
     pub fn not_waiting_for_readiness(mut self) -> Self {
@@ -128,11 +155,13 @@ impl SystemBuilder {
         };
         let names = Names::new(format!("test-{}", &Uuid::new_v4().simple().to_string()[..12]));
         let directory = Directory::make(names.exchange())?;
+        let file = || format!("sqlite://{}", directory.0.join(DATABASE).display());
         let settings = Settings {
             binaries,
             environment: self.environment,
             broker_url,
             process_amqp_urls: self.process_amqp_urls,
+            database_url: self.database_url.unwrap_or_else(file),
             directory,
         };
         let mut fulfillment = self.fulfillment_api;
@@ -146,7 +175,8 @@ impl SystemBuilder {
             http: http::client()?,
             queues: OnceCell::new(),
         };
-        for role in [Role::Producer, Role::Inventory, Role::Fulfillment] {
+        let producers = std::iter::repeat_n(Role::Producer, 1 + self.more_producers);
+        for role in producers.chain([Role::Inventory, Role::Fulfillment]) {
             if !self.without.contains(&role) {
                 system.start_process(role, &[])?;
             }
@@ -189,7 +219,7 @@ impl Settings {
             .env("HTTP_ADDR", "127.0.0.1:0")
             .env("LOG_LEVEL", "debug");
         let program = match role {
-            Role::Producer => program.env("DATABASE_URL", format!("sqlite://{}", self.database().display())),
+            Role::Producer => program.env("DATABASE_URL", &self.database_url),
             Role::Inventory => program.env("INVENTORY_API_URL", inventory.url()),
             Role::Fulfillment => {
                 program.env("FULFILLMENT_API_URL", fulfillment.url()).env("FULFILLMENT_API_TOKEN", TOKEN)
@@ -204,7 +234,7 @@ impl Settings {
     }
 
     pub(super) fn database(&self) -> PathBuf {
-        self.directory.0.join("tandem.db")
+        self.directory.0.join(DATABASE)
     }
 
     pub(super) fn directory(&self) -> &Path {

@@ -1,0 +1,93 @@
+//! A database of one test's own.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+use super::url;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A database under a name that no other has. Dropping it removes it, whoever is still connected.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    url: String,
+    /// Of who made it, and removes it.
+    admin_url: String,
+}
+
+impl Database {
+    /// Makes one, owned by `owner` (name and URL of its user), or else by the administrator.
+    pub(super) async fn create(admin_url: &str, owner: Option<(&str, &str)>) -> Result<Self> {
+        let name = format!("tandem_{}", Uuid::now_v7().simple());
+        let admin = connect(admin_url).await?;
+        let owned = owner.map(|(user, _)| format!(" OWNER {user}")).unwrap_or_default();
+        // The template that nobody can be connected to, which would forbid the copy.
+        let create = format!("CREATE DATABASE {name} TEMPLATE template0{owned}");
+        within("new database", admin.batch_execute(&create)).await?;
+        let url = url::with_database(owner.map_or(admin_url, |(_, url)| url), &name);
+        Ok(Self { name, url, admin_url: admin_url.to_owned() })
+    }
+
+    /// For `DATABASE_URL`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection of the test's own, as the user of [`Database::url`].
+    ///
+    /// # Errors
+    /// The server is not reached.
+    pub async fn connect(&self) -> Result<Client> {
+        connect(&self.url).await
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (name, admin_url) = (self.name.clone(), self.admin_url.clone());
+        // A thread, since a test's runtime cannot wait in here.
+        let remover = thread::spawn(move || remove(&name, &admin_url));
+        match remover.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => eprintln!("the database {} was left: {fault:#}", self.name),
+            Err(_) => eprintln!("the database {} was left: its remover panicked", self.name),
+        }
+    }
+}
+
+/// A connection that lives as long as the client. Without TLS.
+///
+/// # Errors
+/// The URL is none, or the server is not reached.
+pub async fn connect(url: &str) -> Result<Client> {
+    let connected = within("connection to Postgres", tokio_postgres::connect(url, NoTls)).await;
+    let (client, connection) = connected.context("cannot connect to Postgres")?;
+    // Ends with the client, or with the runtime of the test; its fault is the fault of the client's next statement.
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn remove(name: &str, admin_url: &str) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let admin = connect(admin_url).await?;
+        let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        within("removal", admin.batch_execute(&drop)).await
+    })
+}
+
+async fn within<T>(what: &str, done: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+    let done = tokio::time::timeout(DEADLINE, done).await;
+    done.map_err(|_| anyhow!("waited {DEADLINE:?} in vain: no {what}"))?.with_context(|| format!("no {what}"))
+}
