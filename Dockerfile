@@ -16,8 +16,9 @@ FROM toolchain AS build
 ARG PROFILE=release
 # Nothing is built here twice or debugged here.
 ENV CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=none
-# All that runs in production, and the fake APIs; a new worker is built without a change here.
-ARG BINARIES="--workspace --exclude xtask --exclude worker-billing --bins"
+# All that runs in production, and the fake APIs without the harness of the tests; a new worker is built without a change
+# here.
+ARG BINARIES="--workspace --exclude xtask --exclude worker-billing --bins --no-default-features"
 COPY --from=manifests /tandem .
 RUN set -f && cargo build --locked --profile "$PROFILE" $BINARIES
 COPY . .

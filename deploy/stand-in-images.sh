@@ -6,13 +6,13 @@
 #   deploy/stand-in-images.sh [--rebuild] [IMAGE...]
 #
 # It needs root (debootstrap makes root file systems), a Debian machine whose apt sources work, and about
-# three minutes. The mirror is the one in the machine's own apt sources; the machine's own certificate
+# four minutes. The mirror is the one in the machine's own apt sources; the machine's own certificate
 # authorities go into the images, so never push them anywhere. Every image made here carries a label; an
 # image of the same name without that label is somebody else's and stays as it is.
 set -euo pipefail
 
 readonly label=tandem.stand-in
-readonly all=(debian:bookworm-slim rust:1-slim-bookworm rabbitmq:4)
+readonly all=(debian:bookworm-slim rust:1-slim-bookworm rabbitmq:4 postgres:17)
 
 say() { printf 'stand-in-images: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -125,6 +125,69 @@ DOCKERFILE
   build rabbitmq:4 "$context"
 }
 
+# make_postgres: Debian's Postgres 17 with the user, the paths, the defaults and the entrypoint of the official image, as
+# far as Tandem uses them.
+make_postgres() {
+  local context=$work/postgres
+  mkdir -p "$context"
+  cat >"$context/docker-entrypoint.sh" <<'ENTRYPOINT'
+#!/bin/bash
+set -Eeuo pipefail
+if [ "$(id -u)" = 0 ]; then
+  mkdir -p "$PGDATA"
+  find "$PGDATA" /var/run/postgresql ! -user postgres -exec chown postgres {} +
+  exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
+fi
+# file_env NAME: the value of NAME, or what the file that NAME_FILE names holds.
+file_env() {
+  local file=${1}_FILE
+  if [ -n "${!file:-}" ]; then cat "${!file}"; else printf '%s' "${!1:-}"; fi
+}
+if [ "$1" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ]; then
+  user=${POSTGRES_USER:-postgres} database=${POSTGRES_DB:-${POSTGRES_USER:-postgres}} password=$(file_env POSTGRES_PASSWORD)
+  [ -n "$password" ] || { echo 'POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE must be set' >&2; exit 1; }
+  mkdir -p "$PGDATA"
+  chmod 700 "$PGDATA" || true
+  # shellcheck disable=SC2086 # arguments
+  initdb --username="$user" --pwfile=<(printf '%s\n' "$password") ${POSTGRES_INITDB_ARGS:-} "$PGDATA"
+  printf '\nhost all all all scram-sha-256\n' >>"$PGDATA/pg_hba.conf"
+  pg_ctl -D "$PGDATA" -o "-c listen_addresses='' -p 5432" -w start
+  ask() { psql -v ON_ERROR_STOP=1 --no-psqlrc --username "$user" "$@"; }
+  [ "$database" = postgres ] || ask --dbname postgres -c "CREATE DATABASE \"$database\""
+  for file in /docker-entrypoint-initdb.d/*; do
+    case $file in
+      *.sql) ask --dbname "$database" -f "$file" ;;
+      *.sh) if [ -x "$file" ]; then "$file"; else . "$file"; fi ;;
+    esac
+  done
+  pg_ctl -D "$PGDATA" -m fast -w stop
+fi
+exec "$@"
+ENTRYPOINT
+  chmod 755 "$context/docker-entrypoint.sh"
+  cat >"$context/Dockerfile" <<DOCKERFILE
+FROM debian:trixie-slim
+RUN groupadd --system --gid 999 postgres \
+  && useradd --system --uid 999 --gid 999 --home-dir /var/lib/postgresql --shell /bin/bash postgres
+RUN apt-get update && apt-get install -y --no-install-recommends postgresql-common \
+  && echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf \
+  && apt-get install -y --no-install-recommends postgresql-17 && rm -rf /var/lib/apt/lists/* \
+  && sed -i "s/^#\?listen_addresses = .*/listen_addresses = '*'/" /usr/share/postgresql/17/postgresql.conf.sample \
+  && mkdir -p /docker-entrypoint-initdb.d /var/lib/postgresql/data /var/run/postgresql \
+  && chown postgres:postgres /var/lib/postgresql /var/lib/postgresql/data /var/run/postgresql \
+  && chmod 1777 /var/lib/postgresql/data && chmod 3777 /var/run/postgresql
+COPY docker-entrypoint.sh /usr/local/bin/
+ENV PATH=$official_path:/usr/lib/postgresql/17/bin PGDATA=/var/lib/postgresql/data LANG=C.UTF-8 PG_MAJOR=17
+VOLUME /var/lib/postgresql/data
+EXPOSE 5432
+STOPSIGNAL SIGINT
+ENTRYPOINT ["docker-entrypoint.sh"]
+CMD ["postgres"]
+LABEL $label=postgres:17
+DOCKERFILE
+  build postgres:17 "$context"
+}
+
 readonly official_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 build() {
@@ -136,7 +199,7 @@ build() {
 provide() {
   case $1 in
     rust:1-slim-bookworm) provide debian:bookworm-slim ;;
-    rabbitmq:4) provide debian:trixie-slim ;;
+    rabbitmq:4 | postgres:17) provide debian:trixie-slim ;;
   esac
   if exists "$1" && ! ours "$1"; then
     say "$1 is there and was not made by this script: left as it is"
@@ -151,6 +214,7 @@ provide() {
     debian:trixie-slim) make_debian "$1" trixie ;;
     rust:1-slim-bookworm) make_rust ;;
     rabbitmq:4) make_rabbitmq ;;
+    postgres:17) make_postgres ;;
     *) die "no stand-in is known for $1; there are: ${all[*]}" ;;
   esac
   done="$done $1"

@@ -5,6 +5,7 @@ mod harness;
 // What scenarios have in common.
 mod crowd;
 mod ending;
+mod images;
 mod link;
 mod load;
 mod own_node;
@@ -41,5 +42,7 @@ mod settings;
 mod logs;
 
 mod observability;
+
+mod compose;
 
 mod repository;

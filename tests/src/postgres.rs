@@ -1,6 +1,7 @@
 //! A Postgres for tests, demo and bench: found, or started and ended with us. One that we did not start is only used.
 
 mod cluster;
+mod container;
 mod database;
 mod installation;
 mod place;
@@ -13,6 +14,7 @@ use tokio::sync::OnceCell;
 
 pub use self::{
     cluster::{PrivateCluster, Syncs},
+    container::Container,
     database::{Database, connect},
     installation::Installation,
 };
@@ -28,11 +30,14 @@ pub enum Postgres {
     External(String),
     /// A private cluster of the Postgres installed here.
     Cluster(PrivateCluster),
+    /// A container of ours.
+    Container(Container),
 }
 
 impl Postgres {
-    /// The first that can be had of: `TEST_DATABASE_URL`; a private cluster of installed server binaries. What is
-    /// started keeps its data below `data`, and ends with this process.
+    /// The first that can be had of: `TEST_DATABASE_URL`; a private cluster of installed server binaries; a
+    /// container, where a Docker Engine answers. What is started keeps its data below `data`, and ends with this
+    /// process. Nothing is installed: for that, there is [`install`].
     ///
     /// # Errors
     /// None can be had; the text says why not each, and what to install.
@@ -43,14 +48,21 @@ impl Postgres {
         if let Some(installation) = Installation::find() {
             return PrivateCluster::start(&installation, data, syncs).await.map(Self::Cluster);
         }
+        let no_container = match Container::start(syncs).await {
+            Ok(container) => return Ok(Self::Container(container)),
+            Err(fault) => fault,
+        };
         bail!(
             "no Postgres can be had. Do one of these:\n\
              - set {VARIABLE} to a Postgres that runs, such as postgres://user:password@127.0.0.1:5432/postgres, with a \
              user who may create databases;\n\
              - install one: `sudo apt-get install --no-install-recommends postgresql` (Debian, Ubuntu), \
-             `brew install postgresql@17` (macOS), or https://www.postgresql.org/download/.\n\
+             `brew install postgresql@17` (macOS), or https://www.postgresql.org/download/;\n\
+             - install Docker, with access to its engine.\n\
              What was tried:\n\
-             - server binaries: no initdb and postgres on PATH nor below /usr/lib/postgresql, /usr/pgsql-*, /opt/homebrew"
+             - server binaries: no initdb and postgres on PATH nor below /usr/lib/postgresql, /usr/pgsql-*, \
+             /opt/homebrew/opt;\n\
+             - Docker: {no_container:#}"
         )
     }
 
@@ -64,6 +76,7 @@ impl Postgres {
                 format!("{VARIABLE} cannot be used, which takes a user who may create databases; without it, a private cluster is started")
             }),
             Self::Cluster(cluster) => cluster.fresh_database().await,
+            Self::Container(container) => container.fresh_database().await,
         }
     }
 
@@ -72,7 +85,11 @@ impl Postgres {
     /// # Errors
     /// It is not ours, or does not end.
     pub async fn stop(&self) -> Result<()> {
-        self.ours()?.stop().await
+        match self {
+            Self::External(_) => Err(not_ours()),
+            Self::Cluster(cluster) => cluster.stop().await,
+            Self::Container(container) => container.stop().await,
+        }
     }
 
     /// Ends it as a crash does: no checkpoint, no word to its clients.
@@ -80,7 +97,11 @@ impl Postgres {
     /// # Errors
     /// It is not ours, or does not run.
     pub async fn crash(&self) -> Result<()> {
-        self.ours()?.crash().await
+        match self {
+            Self::External(_) => Err(not_ours()),
+            Self::Cluster(cluster) => cluster.crash().await,
+            Self::Container(container) => container.crash().await,
+        }
     }
 
     /// Starts it again after [`Postgres::stop`] or [`Postgres::crash`]: same port, same data. Returns when it takes
@@ -89,21 +110,19 @@ impl Postgres {
     /// # Errors
     /// It is not ours, or does not start.
     pub async fn start(&self) -> Result<()> {
-        self.ours()?.start_again().await
+        match self {
+            Self::External(_) => Err(not_ours()),
+            Self::Cluster(cluster) => cluster.start_again().await,
+            Self::Container(container) => container.start_again().await,
+        }
     }
 
-    /// What its processes have used since it was started last; `None` if they are not ours.
+    /// What its processes have used since it was started last; `None` if they are not processes of ours.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.ours().ok()?.usage().ok()
-    }
-
-    fn ours(&self) -> Result<&PrivateCluster> {
         match self {
-            Self::Cluster(cluster) => Ok(cluster),
-            Self::External(_) => {
-                Err(anyhow!("the Postgres at {VARIABLE} was not started here, so it is not ours to stop or start"))
-            }
+            Self::Cluster(cluster) => cluster.usage().ok(),
+            Self::External(_) | Self::Container(_) => None,
         }
     }
 }
@@ -146,4 +165,8 @@ pub async fn fresh_database() -> Result<Database> {
 /// The running program is in no build directory.
 pub fn data() -> Result<std::path::PathBuf> {
     Ok(binaries::target_directory()?.join("postgres"))
+}
+
+fn not_ours() -> anyhow::Error {
+    anyhow!("the Postgres at {VARIABLE} was not started here, so it is not ours to stop or start")
 }

@@ -24,7 +24,7 @@ Else, as root on Debian or Ubuntu, the package is installed.
 
 Postgres is the one at TEST_DATABASE_URL, if that is set, whose user must be
 allowed to create databases. Else private clusters of installed server
-binaries. Else, as root on Debian or Ubuntu, the package is installed.";
+binaries. Else containers, where a Docker Engine answers. Else, as root on Debian or Ubuntu, the package is installed.";
 
 /// What can be asked for.
 pub(crate) fn command() -> Command {
@@ -80,24 +80,22 @@ async fn prepare_broker() -> Result<()> {
     Ok(())
 }
 
-/// The same for the database: tests start clusters from what is there, and what is not there is installed here.
+/// The same for the database: tests start clusters or containers from what is there, and where nothing is, it is
+/// installed here.
 async fn prepare_postgres() -> Result<()> {
     if std::env::var_os(postgres::VARIABLE).is_some_and(|url| !url.is_empty()) {
         eprintln!("Postgres: the one at {}", postgres::VARIABLE);
         return Ok(());
     }
     if postgres::Installation::find().is_none() {
-        eprintln!("Postgres: none is installed here; trying Debian's package");
-        let no_package = postgres::install().await.err();
-        if postgres::Installation::find().is_none() {
-            let none = Postgres::find_or_start(&postgres::data()?, Syncs::Off).await.err();
-            let fault = none.unwrap_or_else(|| anyhow!("Postgres came and went"));
-            return Err(match no_package {
-                Some(why) => anyhow!("{fault:#};\n- apt-get: {why:#}"),
-                None => fault,
-            });
+        eprintln!("Postgres: none is installed here; trying Docker, then Debian's package");
+        if let Err(none) = Postgres::find_or_start(&postgres::data()?, Syncs::Off).await {
+            postgres::install().await.map_err(|no_package| anyhow!("{none:#};\n- apt-get: {no_package:#}"))?;
         }
     }
-    eprintln!("Postgres: private clusters of the installed server");
+    match postgres::Installation::find() {
+        Some(_) => eprintln!("Postgres: private clusters of the installed server"),
+        None => eprintln!("Postgres: containers of our own"),
+    }
     Ok(())
 }

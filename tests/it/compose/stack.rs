@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     ops::ControlFlow,
     path::{Path, PathBuf},
-    process::{Output, Stdio},
+    process::Output,
     time::Duration,
 };
 
@@ -14,14 +14,14 @@ use tests::{http, leash::Afterwards, order::Order, ports::Port, waiting::until};
 use tokio::process::Command;
 use uuid::Uuid;
 
-const BASE_IMAGES: [&str; 3] = ["debian:bookworm-slim", "rust:1-slim-bookworm", "rabbitmq:4"];
-/// What the script of stand-in images ends with where it cannot work, as opposed to did not (`EX_UNAVAILABLE`).
-const UNAVAILABLE: i32 = 69;
+use crate::images::{self, output};
+
+const BASE_IMAGES: [&str; 4] = ["debian:bookworm-slim", "rust:1-slim-bookworm", "rabbitmq:4", "postgres:17"];
 
 const DOWN: &str = "down --volumes --remove-orphans";
 
 const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
-/// For pulling images, making stand-ins, building ours.
+/// For building our image.
 const BUILD_DEADLINE: Duration = Duration::from_secs(20 * 60);
 /// From `up` to health, on a machine that is busy with other tests.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(180);
@@ -50,9 +50,6 @@ impl Stack {
             let output = output(Command::new(words[0]).args(&words[1..]), COMMAND_DEADLINE).await;
             output.is_ok_and(|output| output.status.success())
         };
-        if !succeeds(&["docker", "version"]).await {
-            return Ok(Err("no Docker Engine answers".to_owned()));
-        }
         let compose: &[&str] = if succeeds(&["docker", "compose", "version"]).await {
             &["docker", "compose"]
         } else if succeeds(&["docker-compose", "version"]).await {
@@ -61,23 +58,8 @@ impl Stack {
             return Ok(Err("there is neither `docker compose` nor `docker-compose`".to_owned()));
         };
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
-        let mut missing = Vec::new();
-        for image in BASE_IMAGES {
-            if !succeeds(&["docker", "image", "inspect", image]).await {
-                let pulled = output(Command::new("docker").args(["pull", "--quiet", image]), BUILD_DEADLINE).await?;
-                if !pulled.status.success() {
-                    missing.push(image);
-                }
-            }
-        }
-        if !missing.is_empty() {
-            let script = directory.join("deploy/stand-in-images.sh");
-            let made = output(Command::new(script).args(&missing), BUILD_DEADLINE).await?;
-            let said = String::from_utf8_lossy(&made.stderr).trim_end().to_owned();
-            if made.status.code() == Some(UNAVAILABLE) {
-                return Ok(Err(format!("{missing:?} cannot be pulled, and {said}")));
-            }
-            ensure!(made.status.success(), "no stand-ins for {missing:?}: {said}");
+        if let Err(reason) = images::provide(&BASE_IMAGES).await? {
+            return Ok(Err(reason));
         }
         Self::new(compose, directory).map(Ok)
     }
@@ -280,12 +262,6 @@ impl Container {
     pub(super) fn exit_code(&self) -> Option<i64> {
         if self.0["State"]["Running"] == true { None } else { self.0["State"]["ExitCode"].as_i64() }
     }
-}
-
-async fn output(command: &mut Command, deadline: Duration) -> Result<Output> {
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(deadline, output).await;
-    output.with_context(|| format!("not done after {deadline:?}: {command:?}"))?.with_context(|| format!("{command:?}"))
 }
 
 fn success(shown: &str, output: &Output) -> Result<String> {

@@ -1,20 +1,46 @@
+//! Containers through testcontainers, wherever an engine has the images or can be given them.
+
+use std::{io::Write as _, process::Command};
+
 use anyhow::Result;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
 use tests::{
-    broker::{Broker, Container},
+    broker::{self, Broker},
+    postgres::{self, Postgres, Syncs},
     queues::Queues,
 };
 
+use crate::images;
+
+/// Whether there is an image to test with; says so where there is none.
+async fn provided(image: &str) -> Result<bool> {
+    let provided = images::provide(&[image]).await?;
+    if let Err(reason) = &provided {
+        // Past the capture of the test runner: a test that did not run has to say so.
+        writeln!(std::io::stderr(), "SKIPPED the container of {image}: {reason}")?;
+    }
+    Ok(provided.is_ok())
+}
+
+/// Whether it is there, and if so, whether any of its ports is open to others than this machine.
+fn open_ports(name: &str) -> Result<Option<bool>> {
+    let output = Command::new("docker").args(["container", "inspect", name]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let open = text.contains("\"HostIp\": \"0.0.0.0\"") || text.contains("\"HostIp\": \"\"");
+    Ok(output.status.success().then_some(open))
+}
+
 #[tokio::test]
-async fn a_container_keeps_what_it_confirmed_through_stop_and_kill_and_is_removed() -> Result<()> {
-    if !Container::is_at_hand().await {
-        eprintln!("skipped: no Docker Engine answers, or it has no image of RabbitMQ");
+async fn a_rabbitmq_container_keeps_what_it_confirmed_through_stop_and_kill_and_is_removed() -> Result<()> {
+    if !provided("rabbitmq:4").await? {
         return Ok(());
     }
-    let broker = Broker::Container(Container::start().await?);
+    let broker = Broker::Container(broker::Container::start().await?);
+    let Broker::Container(container) = &broker else { unreachable!() };
+    assert_eq!(open_ports(container.name())?, Some(false));
     let mut quorum = FieldTable::default();
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     let queues = Queues::connect(broker.amqp_url()).await?;
@@ -28,11 +54,39 @@ async fn a_container_keeps_what_it_confirmed_through_stop_and_kill_and_is_remove
     broker.start().await?;
     assert_eq!(Queues::connect(broker.amqp_url()).await?.next("kept").await?.body, b"one");
     assert!(broker.ctl(&["list_queues", "name"]).await?.contains("kept"));
+    assert!(broker.ctl(&["no_such_command"]).await.is_err());
 
-    let Broker::Container(container) = &broker else { unreachable!() };
     let name = container.name().to_owned();
     drop(broker);
-    let left = std::process::Command::new("docker").args(["container", "inspect", &name]).output()?;
-    assert!(!left.status.success(), "it is gone");
+    assert_eq!(open_ports(&name)?, None, "it is gone");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_postgres_container_keeps_what_it_committed_through_stop_and_crash_and_is_removed() -> Result<()> {
+    if !provided("postgres:17").await? {
+        return Ok(());
+    }
+    let postgres = Postgres::Container(postgres::Container::start(Syncs::On).await?);
+    let Postgres::Container(container) = &postgres else { unreachable!() };
+    assert_eq!(open_ports(container.name())?, Some(false));
+    let database = postgres.fresh_database().await?;
+    let client = database.connect().await?;
+    client.batch_execute("CREATE TABLE kept (id int); INSERT INTO kept VALUES (1)").await?;
+    let version: String = client.query_one("SHOW server_version", &[]).await?.get(0);
+    assert!(version.starts_with("17."), "{version}");
+    postgres.stop().await?;
+    assert!(database.connect().await.is_err(), "nothing listens");
+    postgres.start().await?;
+    database.connect().await?.batch_execute("INSERT INTO kept VALUES (2)").await?;
+    postgres.crash().await?;
+    postgres.start().await?;
+    let kept = database.connect().await?.query("SELECT id FROM kept ORDER BY id", &[]).await?;
+    assert_eq!(kept.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), [1, 2]);
+
+    let name = container.name().to_owned();
+    drop(database);
+    drop(postgres);
+    assert_eq!(open_ports(&name)?, None, "it is gone");
     Ok(())
 }

@@ -1,32 +1,29 @@
-//! RabbitMQ in a container of ours, where a Docker Engine answers. By its command line: nothing to compile.
+//! RabbitMQ in a container of ours, where a Docker Engine answers.
 
 use std::{ffi::OsStr, net::Ipv4Addr, ops::ControlFlow, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    process::Command,
 };
 use uuid::Uuid;
 
-use crate::{command, leash::Afterwards, ports::Port, waiting};
+use crate::{
+    container::{self, Wanted},
+    waiting,
+};
 
-const IMAGE: &str = "rabbitmq:4";
+const IMAGE: &str = "rabbitmq";
+const TAG: &str = "4";
 const USER: &str = "tandem";
-const ENGINE_DEADLINE: Duration = Duration::from_secs(10);
-const PULL_DEADLINE: Duration = Duration::from_secs(300);
-const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 const START_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A container under a name of its own. Dropping it removes it; so does the end of this process, however it comes.
 #[derive(Debug)]
 pub struct Container {
-    name: String,
+    container: container::Container,
     amqp_url: String,
-    port: Port,
-    /// Removes the container when we are not there to do it.
-    _guard: Afterwards,
 }
 
 impl Container {
@@ -35,37 +32,25 @@ impl Container {
     /// # Errors
     /// No engine answers, the image cannot be had, or the container does not start.
     pub async fn start() -> Result<Self> {
-        docker(&["version", "--format", "{{.Server.Version}}"], ENGINE_DEADLINE)
-            .await
-            .context("no Docker Engine answers")?;
-        if docker(&["image", "inspect", IMAGE], COMMAND_DEADLINE).await.is_err() {
-            eprintln!("pulling the image {IMAGE} ...");
-            docker(&["pull", "--quiet", IMAGE], PULL_DEADLINE).await?;
-        }
-        let unique = Uuid::new_v4().simple().to_string();
-        let (name, password) = (format!("tandem-rabbitmq-{}", &unique[..12]), &unique[12..]);
-        let port = Port::choose()?;
-        let guard = Afterwards::run(&format!("docker rm --force --volumes {name}"))?;
-        let amqp_url = format!("amqp://{USER}:{password}@127.0.0.1:{}/%2f", port.number());
-        let container = Self { name, amqp_url, _guard: guard, port };
-        let publish = format!("127.0.0.1:{}:5672", container.port.number());
-        let (user, password) = (format!("RABBITMQ_DEFAULT_USER={USER}"), format!("RABBITMQ_DEFAULT_PASS={password}"));
-        // The host's name is part of the node's name, and that of its data: fixed, for a start after a stop.
-        let run = ["run", "--detach", "--name", &container.name, "--hostname", "rabbitmq", "--publish", &publish];
-        docker(&[&run[..], &["--env", &user, "--env", &password, IMAGE]].concat(), COMMAND_DEADLINE).await?;
+        let password = Uuid::new_v4().simple().to_string();
+        let wanted = Wanted {
+            image: IMAGE,
+            tag: TAG,
+            port: 5672,
+            environment: vec![("RABBITMQ_DEFAULT_USER", USER.to_owned()), ("RABBITMQ_DEFAULT_PASS", password.clone())],
+            command: Vec::new(),
+        };
+        let container = container::Container::start(wanted).await?;
+        let amqp_url = format!("amqp://{USER}:{password}@127.0.0.1:{}/%2f", container.port());
+        let container = Self { container, amqp_url };
         container.ready().await?;
         Ok(container)
-    }
-
-    /// Whether an engine answers that has the image already.
-    pub async fn is_at_hand() -> bool {
-        docker(&["image", "inspect", IMAGE], ENGINE_DEADLINE).await.is_ok()
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.container.name()
     }
 
     /// Where to connect.
@@ -75,43 +60,31 @@ impl Container {
     }
 
     pub(super) async fn stop(&self) -> Result<()> {
-        docker(&["stop", "--time", "30", &self.name], COMMAND_DEADLINE).await?;
-        Ok(())
+        self.container.stop().await
     }
 
     pub(super) async fn kill(&self) -> Result<()> {
-        docker(&["kill", &self.name], COMMAND_DEADLINE).await?;
-        Ok(())
+        self.container.kill().await
     }
 
     pub(super) async fn start_again(&self) -> Result<()> {
-        docker(&["start", &self.name], COMMAND_DEADLINE).await?;
+        self.container.start_again().await?;
         self.ready().await
     }
 
     pub(super) async fn ctl<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String> {
-        let mut command = Command::new("docker");
-        command.args(["exec", &self.name, "rabbitmqctl", "-q"]).args(arguments);
-        command::run(&mut command, COMMAND_DEADLINE).await
+        let arguments = arguments.iter().map(|argument| argument.as_ref().to_string_lossy().into_owned());
+        let command = ["rabbitmqctl", "-q"].map(str::to_owned).into_iter().chain(arguments);
+        self.container.run(command.collect()).await
     }
 
     /// The engine's own proxy takes connections at once; only RabbitMQ's answer to the AMQP greeting tells.
     async fn ready(&self) -> Result<()> {
-        let greeted = async || match greet(self.port.number()).await {
+        let greeted = async || match greet(self.container.port()).await {
             Ok(()) => ControlFlow::Break(()),
             Err(fault) => ControlFlow::Continue(fault.to_string()),
         };
         waiting::until("RabbitMQ in its container", START_DEADLINE, greeted).await
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        let arguments = ["rm", "--force", "--volumes", &self.name];
-        let removed = std::process::Command::new("docker").args(arguments).output();
-        if !removed.is_ok_and(|output| output.status.success()) {
-            eprintln!("the container {} could not be removed", self.name);
-        }
     }
 }
 
@@ -122,8 +95,4 @@ async fn greet(port: u16) -> std::io::Result<()> {
     let mut start = [0; 3];
     stream.read_exact(&mut start).await?;
     if start == [1, 0, 0] { Ok(()) } else { Err(std::io::Error::other("the answer is not AMQP 0-9-1")) }
-}
-
-async fn docker(arguments: &[&str], deadline: Duration) -> Result<String> {
-    command::run(Command::new("docker").args(arguments), deadline).await
 }

@@ -28,9 +28,9 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
 /// How often the start is tried on other ports, when another process took one in between.
 const TRIES: usize = 5;
-const ADMINISTRATOR: &str = "postgres";
+pub(super) const ADMINISTRATOR: &str = "postgres";
 /// Who owns the databases, and may no more than that.
-const OWNER: &str = "tandem";
+pub(super) const OWNER: &str = "tandem";
 
 /// Whether a commit waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +89,7 @@ impl PrivateCluster {
                     return Err(fault.context("the private Postgres cluster does not start"));
                 }
             }
-            let administrator = connect(&cluster.admin_url()).await?;
-            let owner = format!("CREATE ROLE {OWNER} LOGIN PASSWORD '{}'", cluster.password);
-            administrator.batch_execute(&owner).await.context("the owner of databases cannot be made")?;
+            make_owner(&cluster.admin_url(), &cluster.password).await?;
             return Ok(cluster);
         }
     }
@@ -239,11 +237,25 @@ impl PrivateCluster {
             "max_connections=300".to_owned(),
             "log_lock_waits=on".to_owned(),
         ];
-        if self.syncs == Syncs::Off {
-            settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
-        }
+        settings.extend(self.syncs.settings().iter().copied().map(str::to_owned));
         settings
     }
+}
+
+impl Syncs {
+    /// What makes it so.
+    pub(super) fn settings(self) -> &'static [&'static str] {
+        match self {
+            Self::On => &[],
+            Self::Off => &["fsync=off", "full_page_writes=off"],
+        }
+    }
+}
+
+/// Makes the user who owns the databases, once per server.
+pub(super) async fn make_owner(admin_url: &str, password: &str) -> Result<()> {
+    let make = format!("CREATE ROLE {OWNER} LOGIN PASSWORD '{password}'");
+    connect(admin_url).await?.batch_execute(&make).await.context("the owner of databases cannot be made")
 }
 
 impl From<anyhow::Error> for BootFault {
