@@ -44,12 +44,20 @@ pub enum Reason {
     WorkerPanic,
     /// The broker gave up: the message came back more often than the queue's delivery limit.
     DeliveryLimit,
+    /// It was found in the dead-letter queue, and nobody has said why.
+    Unreported,
 }
 
 impl Reason {
     /// Every reason, for counters that start at zero.
-    pub const ALL: [Self; 5] =
-        [Self::Rejected, Self::AttemptsExhausted, Self::Unreadable, Self::WorkerPanic, Self::DeliveryLimit];
+    pub const ALL: [Self; 6] = [
+        Self::Rejected,
+        Self::AttemptsExhausted,
+        Self::Unreadable,
+        Self::WorkerPanic,
+        Self::DeliveryLimit,
+        Self::Unreported,
+    ];
 
     /// The word used in JSON, metrics and logs.
     #[must_use]
@@ -60,6 +68,7 @@ impl Reason {
             Self::Unreadable => "unreadable",
             Self::WorkerPanic => "worker_panic",
             Self::DeliveryLimit => "delivery_limit",
+            Self::Unreported => "unreported",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod dead_letters;
 mod desk;
 mod opened;
 mod reader;
@@ -23,6 +24,9 @@ use common::{
 };
 use jiff::Timestamp;
 
+pub use dead_letters::{
+    Archiving, Collected, Collection, Content, DeadLetter, DeadLetters, Filter, Group, Link, OUTCOMES, Opened, State,
+};
 pub use desk::{Answer, Desk};
 pub use opened::Store;
 pub use reader::Reads;
@@ -165,7 +169,7 @@ pub trait Backend: Send + 'static {
 /// every attempt that was made is kept.
 #[must_use]
 pub fn merge(known: Outcome, reported: Outcome) -> Outcome {
-    use common::outcome::OutcomeStatus::Delivered;
+    use common::outcome::{OutcomeStatus::Delivered, Reason::Unreported};
     let mut attempts = known.attempts.clone();
     attempts.extend(reported.attempts.iter().filter(|new| !known.attempts.contains(new)).cloned());
     attempts.sort_by_key(|attempt| attempt.at);
@@ -173,6 +177,9 @@ pub fn merge(known: Outcome, reported: Outcome) -> Outcome {
         (Delivered, Delivered) if reported.settled_at < known.settled_at => reported,
         (Delivered, _) => known,
         (_, Delivered) => reported,
+        // Whoever saw it knows better than who only found it dead.
+        _ if known.reason == Some(Unreported) => reported,
+        _ if reported.reason == Some(Unreported) => known,
         _ if reported.settled_at > known.settled_at => reported,
         _ => known,
     };
@@ -228,6 +235,16 @@ mod tests {
         let late = outcome(OutcomeStatus::DeadLettered, Some(Reason::Rejected), &[9]);
         for (known, reported) in [(early.clone(), late.clone()), (late, early)] {
             assert_eq!(merge(known, reported).reason, Some(Reason::Rejected));
+        }
+    }
+
+    #[test]
+    fn a_report_is_told_rather_than_that_there_was_none() {
+        let report = outcome(OutcomeStatus::DeadLettered, Some(Reason::AttemptsExhausted), &[1]);
+        let none = outcome(OutcomeStatus::DeadLettered, Some(Reason::Unreported), &[]);
+        let none = Outcome { settled_at: Timestamp::from_second(9).unwrap(), ..none };
+        for (known, reported) in [(report.clone(), none.clone()), (none, report.clone())] {
+            assert_eq!(merge(known, reported), report);
         }
     }
 }

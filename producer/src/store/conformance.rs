@@ -1,6 +1,8 @@
 //! What every backend must do, told once; each backend runs it from its own tests, for orders that
 //! are to be told to north and south.
 
+pub(super) mod dead_letters;
+
 use common::{
     event::{EventId, OrderCreated, now},
     order::{CorrelationId, CustomerId, OrderId},

@@ -1,6 +1,7 @@
 //! SQLite, the embedded default: write-ahead log, `synchronous=FULL`, so that a commit survives a
 //! power cut as far as the disk honours flushes.
 
+mod dead_letters;
 mod desk;
 
 use std::{path::Path, time::Duration};
@@ -197,9 +198,16 @@ struct Numbers {
 impl Numbers {
     /// Sets aside as many as the batch can need, and notes how far the outbox is published.
     fn take(transaction: &Transaction<'_>, batch: &Batch) -> Result<Self, StoreFault> {
-        let [places, changes] =
-            [batch.orders.len(), batch.outcomes.len()].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-        let published_up_to = batch.published_up_to.map_or(0, signed);
+        Self::reserve(transaction, batch.orders.len(), batch.outcomes.len(), batch.published_up_to.map_or(0, signed))
+    }
+
+    fn reserve(
+        transaction: &Transaction<'_>,
+        places: usize,
+        changes: usize,
+        published_up_to: i64,
+    ) -> Result<Self, StoreFault> {
+        let [places, changes] = [places, changes].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         let (last_place, last_change): (i64, i64) = transaction
             .prepare_cached(
                 "UPDATE line SET last_place = last_place + ?1, last_change = last_change + ?2,
@@ -325,6 +333,7 @@ fn record_again(transaction: &Transaction<'_>, outcome: &Outcome, change: i64) -
             "UPDATE deliveries SET status = ?3, change = ?4, outcome = ?5 WHERE order_id = ?1 AND destination = ?2",
         )?
         .execute(params![truth.order_id.0, truth.destination, truth.status.as_str(), change, to_json(&truth)?])?;
+    dead_letters::correct(transaction, &truth)?;
     Ok(false)
 }
 

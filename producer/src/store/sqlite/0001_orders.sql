@@ -78,7 +78,11 @@ CREATE TABLE dead_letters (
     note        TEXT
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX dead_letters_listed ON dead_letters (destination, id) WHERE state = 'dead';
+-- Each holds all that lists and groups look at, in their order: neither reads bodies.
+CREATE INDEX dead_letters_listed ON dead_letters
+    (id, destination, reason, status_code, error, failed_at, archived_at, order_id) WHERE state = 'dead';
+CREATE INDEX dead_letters_grouped ON dead_letters
+    (destination, reason, status_code, error, failed_at, id, archived_at, order_id) WHERE state = 'dead';
 CREATE INDEX dead_letters_by_order ON dead_letters (order_id, destination) WHERE order_id IS NOT NULL;
 CREATE INDEX dead_letters_by_parent ON dead_letters (parent) WHERE parent IS NOT NULL;
 
