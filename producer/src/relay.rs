@@ -341,12 +341,13 @@ impl Relay {
             tokio::select! {
                 biased;
                 resolved = publisher.resolved() => self.resolve(&resolved?.confirmed),
-                () = sleep_until(deadline) => {
-                    self.name_unconfirmed();
-                    break;
-                }
+                () = sleep_until(deadline) => break,
                 _ = health_tick.tick() => component.sign_of_life(),
             }
+        }
+        // Those that the broker refused are among them.
+        if !self.in_flight.is_empty() {
+            self.name_unconfirmed();
         }
         self.mark();
         publisher.close().await;
