@@ -40,7 +40,7 @@ pub(crate) struct Container {
     name: String,
     port: Port,
     /// Absent until it was started.
-    running: Option<ContainerAsync<GenericImage>>,
+    running: Option<Box<ContainerAsync<GenericImage>>>,
     /// Removes it when we are not there to do it, where the client of the engine's command line is installed.
     _guard: Afterwards,
 }
@@ -81,7 +81,7 @@ impl Container {
         for (name, value) in environment {
             request = request.with_env_var(name, value);
         }
-        container.running = Some(request.start().await?);
+        container.running = Some(Box::new(request.start().await?));
         Ok(container)
     }
 
@@ -141,7 +141,7 @@ impl Container {
     }
 
     fn running(&self) -> Result<&ContainerAsync<GenericImage>> {
-        self.running.as_ref().with_context(|| format!("the container {} was not started", self.name))
+        self.running.as_deref().with_context(|| format!("the container {} was not started", self.name))
     }
 
     async fn within<T, E>(&self, done: impl Future<Output = Result<T, E>>) -> Result<T>
@@ -173,7 +173,7 @@ impl Drop for Container {
     }
 }
 
-fn remove(name: &str, running: Option<ContainerAsync<GenericImage>>) -> Result<()> {
+fn remove(name: &str, running: Option<Box<ContainerAsync<GenericImage>>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let removed = async {
