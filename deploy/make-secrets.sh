@@ -26,4 +26,6 @@ write() {
 for user in producer worker-inventory worker-fulfillment; do
   write "$user-amqp-url" "amqp://$user:$(random)@rabbitmq:5672/%2f"
 done
+write producer-database-url "postgres://producer:$(random)@postgres:5432/tandem"
+write postgres-password "$(random)"
 write fulfillment-api-token "$(random)"

@@ -7,7 +7,11 @@ use std::io::Write as _;
 use anyhow::{Context, Result, ensure};
 use tests::order::Order;
 
-use stack::{Container, Stack};
+use stack::{
+    Container,
+    Producer::{First, Second},
+    Stack,
+};
 
 #[tokio::test]
 async fn the_compose_file_delivers_every_order_while_its_containers_come_and_go() -> Result<()> {
@@ -35,37 +39,52 @@ async fn scenario(stack: &Stack) -> Result<()> {
         hardened(&container).with_context(|| container.service())?;
     }
     broker_has_no_users_but_the_services(stack).await?;
+    producer_may_only_use_its_tables(stack).await?;
 
-    // One that recovers, one that is refused, one that is nothing special.
-    let recovering = stack.place(&Order::of("fulfillment-fail-2")).await?;
-    let refused = stack.place(&Order::of("inventory-status-422")).await?;
-    let healthy = stack.place(&Order::healthy()).await?;
-    stack.settled(&[recovering, healthy], "delivered").await?;
-    stack.settled(&[refused], "partially_delivered").await?;
+    // One that recovers, one that is refused, one that is nothing special; whoever took them, both producers tell.
+    let recovering = stack.place(First, &Order::of("fulfillment-fail-2")).await?;
+    let refused = stack.place(Second, &Order::of("inventory-status-422")).await?;
+    let healthy = stack.place(Second, &Order::healthy()).await?;
+    for producer in [First, Second] {
+        stack.settled(producer, &[recovering.clone(), healthy.clone()], "delivered").await?;
+        stack.settled(producer, std::slice::from_ref(&refused), "partially_delivered").await?;
+    }
 
     // Four workers share the queue; one of them is killed with calls in hand.
     stack.up(&["--scale", "worker-inventory=4"]).await?;
     let workers = stack.containers_of("worker-inventory").await?;
     ensure!(workers.len() == 4, "{} workers instead of 4", workers.len());
-    let orders = stack.place_many(100, &Order::of("inventory-slow-1s")).await?;
+    let orders = stack.place_many(First, 100, &Order::of("inventory-slow-1s")).await?;
     stack.docker(&["kill", workers[0].id()]).await?;
-    stack.settled(&orders, "delivered").await?;
+    stack.settled(First, &orders, "delivered").await?;
     stack.docker(&["start", workers[0].id()]).await?;
 
-    // The producer is killed after its 202s.
-    let orders = stack.place_many(100, &Order::healthy()).await?;
+    // A producer is killed after its 202s: the other one knows what becomes of them, and itself when it is back.
+    let orders = stack.place_many(First, 100, &Order::healthy()).await?;
     let producer = stack.only("producer").await?;
     stack.docker(&["kill", producer.id()]).await?;
+    stack.settled(Second, &orders, "delivered").await?;
     stack.docker(&["start", producer.id()]).await?;
-    stack.settled(&orders, "delivered").await?;
+    stack.settled(First, &orders, "delivered").await?;
 
     // Orders are taken while the broker is away, and delivered when it is back.
     let broker = stack.only("rabbitmq").await?;
     stack.docker(&["stop", broker.id()]).await?;
-    let orders = stack.place_many(20, &Order::healthy()).await?;
+    let orders =
+        [stack.place_many(First, 10, &Order::healthy()).await?, stack.place_many(Second, 10, &Order::healthy()).await?]
+            .concat();
     stack.docker(&["start", broker.id()]).await?;
-    stack.settled(&orders, "delivered").await?;
+    stack.settled(First, &orders, "delivered").await?;
+
+    // The database crashes and comes back: what was promised before is still known, and orders are taken again.
+    let before = stack.place_many(First, 20, &Order::healthy()).await?;
+    let database = stack.only("postgres").await?;
+    stack.docker(&["kill", database.id()]).await?;
+    stack.docker(&["start", database.id()]).await?;
     stack.healthy().await?;
+    stack.settled(Second, &before, "delivered").await?;
+    let after = stack.place_many(Second, 10, &Order::healthy()).await?;
+    stack.settled(First, &after, "delivered").await?;
 
     // SIGTERM reaches each process itself, and each ends of its own accord.
     stack.stop().await?;
@@ -93,7 +112,8 @@ fn hardened(container: &Container) -> Result<()> {
     let published = host["PortBindings"].as_object().into_iter().flatten();
     for (port, bindings) in published {
         let local = bindings.as_array().into_iter().flatten().all(|binding| binding["HostIp"] == "127.0.0.1");
-        ensure!(container.service() == "producer" && local, "publishes {port}: {bindings}");
+        let takes_orders = matches!(&*container.service(), "producer" | "producer-2");
+        ensure!(takes_orders && local, "publishes {port}: {bindings}");
     }
     Ok(())
 }
@@ -104,5 +124,16 @@ async fn broker_has_no_users_but_the_services(stack: &Stack) -> Result<()> {
     let mut users: Vec<_> = users.lines().filter_map(|line| line.split_whitespace().next()).collect();
     users.sort_unstable();
     ensure!(users == ["producer", "worker-fulfillment", "worker-inventory"], "the broker's users are {users:?}");
+    Ok(())
+}
+
+async fn producer_may_only_use_its_tables(stack: &Stack) -> Result<()> {
+    let database = stack.only("postgres").await?;
+    let rights = "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls, \
+                  has_database_privilege('producer', 'tandem', 'CREATE, TEMPORARY'), \
+                  has_database_privilege('producer', 'postgres', 'CONNECT') FROM pg_roles WHERE rolname = 'producer'";
+    let ask = ["exec", database.id(), "psql", "--no-psqlrc", "--tuples-only", "--no-align", "--dbname=tandem"];
+    let told = stack.docker(&[&ask[..], &["--command", rights]].concat()).await?;
+    ensure!(told.trim() == "f|f|f", "the producer may more than use its tables: {told}");
     Ok(())
 }

@@ -34,10 +34,17 @@ pub(super) struct Stack {
     environment: Vec<(OsString, OsString)>,
     project: String,
     image: String,
-    port: Port,
+    ports: [Port; 2],
     client: reqwest::Client,
     /// Takes everything down when we are not there to do it.
     guard: Option<Afterwards>,
+}
+
+/// The two that take orders, on one database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Producer {
+    First,
+    Second,
 }
 
 /// A container, as `docker inspect` describes it.
@@ -68,12 +75,14 @@ impl Stack {
         let unique = Uuid::new_v4().simple().to_string();
         let project = format!("tandem-test-{}", &unique[..12]);
         let image = format!("tandem-test:{}", &unique[..12]);
-        let port = Port::choose()?;
-        let port_number = port.number().to_string();
+        let ports = [Port::choose()?, Port::choose()?];
+        let [port, port_2] = [&ports[0], &ports[1]].map(|port| port.number().to_string());
         let set = [
             ("COMPOSE_PROJECT_NAME", project.as_str()),
             ("TANDEM_IMAGE", &image),
-            ("TANDEM_PORT", &port_number),
+            ("COMPOSE_PROFILES", "two-producers"),
+            ("TANDEM_PORT", &port),
+            ("TANDEM_PORT_2", &port_2),
             ("TANDEM_PROFILE", "dev"),
             // Empty is the default, and outranks a `.env`: above all, no order of ours may reach a real API.
             ("TANDEM_SECRETS", ""),
@@ -94,7 +103,7 @@ impl Stack {
             directory.display()
         ))?;
         let client = http::client()?;
-        Ok(Self { compose, directory, environment, project, image, port, client, guard: Some(guard) })
+        Ok(Self { compose, directory, environment, project, image, ports, client, guard: Some(guard) })
     }
 
     /// `up` with these arguments, until everything is healthy.
@@ -142,28 +151,28 @@ impl Stack {
         containers.pop().context("no container")
     }
 
-    /// Places an order and returns its id.
-    pub(super) async fn place(&self, order: &Order) -> Result<String> {
-        let answer = self.client.post(self.url("/v1/orders")).json(order).send().await?;
+    /// Places an order with a producer and returns its id.
+    pub(super) async fn place(&self, producer: Producer, order: &Order) -> Result<String> {
+        let answer = self.client.post(self.url(producer, "/v1/orders")).json(order).send().await?;
         let status = answer.status();
         let body: Value = answer.json().await?;
         ensure!(status == 202, "not accepted: {status} {body}");
         body["order_id"].as_str().map(str::to_owned).with_context(|| format!("no order_id in {body}"))
     }
 
-    /// Places orders, one after the other.
-    pub(super) async fn place_many(&self, count: usize, order: &Order) -> Result<Vec<String>> {
+    /// Places orders with a producer, one after the other.
+    pub(super) async fn place_many(&self, producer: Producer, count: usize, order: &Order) -> Result<Vec<String>> {
         let mut ids = Vec::with_capacity(count);
         for _ in 0..count {
-            ids.push(self.place(order).await?);
+            ids.push(self.place(producer, order).await?);
         }
         Ok(ids)
     }
 
-    /// Waits until these orders have this status.
-    pub(super) async fn settled(&self, ids: &[String], wanted: &str) -> Result<()> {
+    /// Waits until these orders have this status, as this producer shows them.
+    pub(super) async fn settled(&self, producer: Producer, ids: &[String], wanted: &str) -> Result<()> {
         for id in ids {
-            let seen = async || match self.order(id).await {
+            let seen = async || match self.order(producer, id).await {
                 Ok(order) if order["status"] == wanted => ControlFlow::Break(()),
                 Ok(order) => ControlFlow::Continue(order.to_string()),
                 Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
@@ -173,8 +182,8 @@ impl Stack {
         Ok(())
     }
 
-    async fn order(&self, id: &str) -> Result<Value> {
-        let answer = self.client.get(self.url(&format!("/v1/orders/{id}"))).send().await?;
+    async fn order(&self, producer: Producer, id: &str) -> Result<Value> {
+        let answer = self.client.get(self.url(producer, &format!("/v1/orders/{id}"))).send().await?;
         Ok(answer.error_for_status()?.json().await?)
     }
 
@@ -223,8 +232,13 @@ impl Stack {
         format!("label=com.docker.compose.project={}", self.project)
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port.number())
+    fn url(&self, producer: Producer, path: &str) -> String {
+        let [first, second] = &self.ports;
+        let port = match producer {
+            Producer::First => first,
+            Producer::Second => second,
+        };
+        format!("http://127.0.0.1:{}{path}", port.number())
     }
 }
 

@@ -1,0 +1,2 @@
+-- What start.sh has written.
+\i /tmp/producer.sql
