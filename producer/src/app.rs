@@ -16,6 +16,7 @@ use common::{
     process::{Failure, Process},
     telemetry::metrics::{Gauge, Metrics},
 };
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
     outbox::Outbox,
     relay::{Relay, RelayMetrics},
     status::{DeliveryView, OrderView, fold},
-    store::{Known, Reads, Store, StoreFault},
+    store::{Behind, Known, Reads, Store, StoreFault},
     watch::Watch,
 };
 
@@ -61,9 +62,9 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let metrics = Metrics::default();
 
     let server = common::http::bind(common.http_addr).await?;
-    let Store { writes, reads, desk, committed, backlog, threads } =
-        Store::open(&database, &destinations, intake_queue, &metrics).await?;
     let watch = Watch::default();
+    let Store { writes, reads, desk, committed, backlog, behind } =
+        Store::open(&database, &destinations, intake_queue, &metrics, &watch).await?;
 
     let outbox = Arc::new(Outbox::new(backlog, outbox_limit));
     if backlog.events > 0 {
@@ -110,9 +111,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
 
     // The ways to the store end with HTTP, relay and ledger; then its threads do.
     let (relay, ledger) = (relay.await?, ledger.await?);
-    for thread in threads {
-        join(thread).await;
-    }
+    end(behind).await;
     distributor.await?;
     relay?;
     ledger?;
@@ -127,6 +126,18 @@ async fn ending(
     let ended = part.await;
     shutdown.cancel();
     ended
+}
+
+/// Waits for what runs behind the store.
+async fn end(Behind { threads, tasks, ended }: Behind) {
+    for thread in threads {
+        join(thread).await;
+    }
+    ended.cancel();
+    tasks.close();
+    if timeout(LAST_COMMIT, tasks.wait()).await.is_err() {
+        tracing::error!("a connection of the store does not end: the database does not answer");
+    }
 }
 
 /// Waits for a store's thread without blocking the runtime's own, which it still speaks to.

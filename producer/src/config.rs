@@ -8,6 +8,8 @@ use common::{
 };
 use secrecy::ExposeSecret as _;
 
+use crate::store::PostgresAddress;
+
 /// What the producer is told.
 #[derive(Debug)]
 pub struct Config {
@@ -28,6 +30,8 @@ pub struct Config {
 pub enum Database {
     /// A file, created if absent.
     Sqlite(PathBuf),
+    /// A server, for any number of producers.
+    Postgres(PostgresAddress),
 }
 
 /// Every setting of the producer.
@@ -38,7 +42,8 @@ pub fn settings() -> Vec<Setting> {
         Setting::new(
             "DATABASE_URL",
             "sqlite://tandem.db",
-            "Where orders are kept: sqlite://PATH, a file that is created if absent.",
+            "Where orders are kept: sqlite://PATH, a file that is created if absent, for one producer; \
+             postgres://USER:PASSWORD@HOST/DATABASE for any number of them (sslmode: disable, prefer or require).",
         )
         .secret(),
         Setting::new(
@@ -93,10 +98,8 @@ fn database(url: &str) -> Result<Database, String> {
         Some(("sqlite", _)) => {
             Err("must name a file: sqlite://orders.db, or sqlite:///var/lib/tandem/orders.db".to_owned())
         }
-        Some(("postgres" | "postgresql", _)) => {
-            Err("PostgreSQL is not supported by this version: use sqlite://PATH".to_owned())
-        }
-        _ => Err("must be sqlite://PATH".to_owned()),
+        Some(("postgres" | "postgresql", _)) => PostgresAddress::parse(url).map(Database::Postgres),
+        _ => Err("must be sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned()),
     }
 }
 
@@ -120,10 +123,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_is_a_file() {
+    fn a_database_is_a_file_or_a_server() {
         assert_eq!(database("sqlite://a.db"), Ok(Database::Sqlite("a.db".into())));
         assert_eq!(database("sqlite:///var/a.db"), Ok(Database::Sqlite("/var/a.db".into())));
-        for bad in ["sqlite://", "sqlite://:memory:", "a.db", "", "mysql://x", "postgres://u:hush@h/d"] {
+        assert!(matches!(database("postgres://u:p@h/d"), Ok(Database::Postgres(_))));
+        for bad in ["sqlite://", "sqlite://:memory:", "a.db", "", "mysql://x", "postgres://u:hush@h"] {
             let Err(fault) = database(bad) else { panic!("{bad} was taken") };
             assert!(!fault.contains("hush"));
         }

@@ -176,6 +176,7 @@ pub async fn distribute(
             Some(Ok(())) => store.up(),
             Some(Err(fault)) => store.down(fault.to_string()),
         }
+        outbox.adopt(group.adopted.events, group.adopted.last);
         outbox.hand_over(std::mem::take(&mut group.entries));
         watch.changed(&group.changed);
         group.answer();

@@ -107,6 +107,16 @@ impl Outbox {
         self.wake.notify_one();
     }
 
+    /// Notes that the table holds so many more, the last of them at this place.
+    pub fn adopt(&self, events: u64, last: Place) {
+        if events == 0 {
+            return;
+        }
+        self.backlog.fetch_add(events, Ordering::Relaxed);
+        self.committed.fetch_max(last, Ordering::AcqRel);
+        self.wake.notify_one();
+    }
+
     /// Notes that so many were published.
     pub fn published(&self, count: usize) {
         let count = count as u64;
@@ -228,6 +238,18 @@ mod tests {
         }
         assert_eq!(taken, 32);
         assert!(outbox.in_table(taken));
+    }
+
+    #[test]
+    fn what_was_adopted_is_in_the_table_and_nothing_after_it_is_taken_before() {
+        let outbox = Outbox::new(Backlog::default(), 10);
+        outbox.hand_over(entries(1..=2));
+        outbox.adopt(3, 5);
+        outbox.hand_over(entries([6]));
+        assert_eq!(outbox.backlog(), 6);
+        assert_eq!((next(&outbox, 0), next(&outbox, 1)), (Some(1), Some(2)));
+        assert!(next(&outbox, 2).is_none() && outbox.in_table(2));
+        assert_eq!(next(&outbox, 5), Some(6));
     }
 
     #[test]

@@ -8,12 +8,16 @@
 mod conformance;
 mod dead_letters;
 mod desk;
+mod form;
 mod opened;
+mod postgres;
 mod reader;
 #[cfg(test)]
 mod scratch;
 mod sqlite;
 mod writer;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
@@ -28,7 +32,8 @@ pub use dead_letters::{
     Archiving, Collected, Collection, Content, DeadLetter, DeadLetters, Filter, Group, Link, OUTCOMES, Opened, State,
 };
 pub use desk::{Answer, Desk};
-pub use opened::Store;
+pub use opened::{Behind, Store};
+pub use postgres::{Postgres, PostgresAddress, PostgresDesk};
 pub use reader::Reads;
 #[cfg(test)]
 pub(crate) use scratch::Scratch;
@@ -145,8 +150,22 @@ pub struct Backlog {
     pub oldest_at: Option<Timestamp>,
 }
 
+/// What a producer has taken over from others that have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// How many events now wait in its outbox beside its own.
+    pub events: u64,
+    /// The last place that was given to one of them.
+    pub last: Place,
+    /// Whether there is more at once.
+    pub more: bool,
+}
+
 /// A database. Each value is one connection; the writer and the reader have one each.
 pub trait Backend: Send + 'static {
+    /// How often the writer has to call [`Backend::tick`].
+    const TICK: Option<Duration> = None;
+
     /// Commits all of the batch, durably, or nothing of it.
     fn commit(&mut self, batch: &Batch) -> impl Future<Output = Result<Done, StoreFault>> + Send;
 
@@ -162,6 +181,16 @@ pub trait Backend: Send + 'static {
 
     /// How much waits in the outbox.
     fn backlog(&mut self) -> impl Future<Output = Result<Backlog, StoreFault>> + Send;
+
+    /// Says that this producer lives, and takes over what others that have ended left in the outbox.
+    fn tick(&mut self) -> impl Future<Output = Result<Adopted, StoreFault>> + Send {
+        std::future::ready(Ok(Adopted::default()))
+    }
+
+    /// Says that this producer ends. What it left is for others, or for its next start.
+    fn release(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// One truth from two reports of the same delivery: a worker that died between report and

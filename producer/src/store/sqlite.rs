@@ -6,19 +6,18 @@ mod desk;
 
 use std::{path::Path, time::Duration};
 
-use common::{
-    event::{self, Decoded, OrderCreated},
-    order::OrderId,
-    outcome::Outcome,
-    trace_context::TraceParent,
-};
+use common::{event::OrderCreated, order::OrderId, outcome::Outcome, trace_context::TraceParent};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
 pub use desk::SqliteDesk;
 
-use super::{Backend, Backlog, Batch, Done, Entry, Known, Place, Recorded, StoreFault, Stored, merge};
+use super::{
+    Backend, Backlog, Batch, Done, Entry, Known, Place, Recorded, StoreFault, Stored,
+    form::{parse_event, parse_outcome, signed, to_json, unsigned},
+    merge,
+};
 use crate::intake::{Idempotency, Placed, Receipt};
 
 /// The schema, as steps from one version to the next. A step that was released is never changed.
@@ -370,32 +369,6 @@ fn stored_order(
         .query_row(params![order_id.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     stored.map(|(body, destinations)| Ok((parse_event(&body)?, destinations))).transpose()
-}
-
-fn parse_event(body: &[u8]) -> Result<OrderCreated, StoreFault> {
-    match event::decode(body) {
-        Ok(Decoded::OrderCreated(event)) => Ok(*event),
-        Ok(Decoded::Unknown { event_type }) => Err(StoreFault::Database(format!("a stored event is a {event_type}"))),
-        Err(fault) => Err(StoreFault::Database(format!("a stored event is {fault}"))),
-    }
-}
-
-fn parse_outcome(json: &str) -> Result<Outcome, StoreFault> {
-    serde_json::from_str(json)
-        .map_err(|fault| StoreFault::Database(format!("a stored outcome cannot be read: {fault}")))
-}
-
-fn to_json(outcome: &Outcome) -> Result<String, StoreFault> {
-    serde_json::to_string(outcome).map_err(|fault| StoreFault::Database(format!("cannot encode an outcome: {fault}")))
-}
-
-/// SQLite counts in signed integers, from 1.
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

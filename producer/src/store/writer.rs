@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
-use super::{Backend, Batch, Done, Entry, Place, StoreFault, Stored};
+use super::{Adopted, Backend, Batch, Done, Entry, Place, StoreFault, Stored};
 use crate::intake::{NotAccepted, Placed, Receipt};
 
 /// How long marks and outcomes wait for an intake to ride along with.
@@ -54,6 +54,8 @@ pub struct Committed {
     pub entries: Vec<Entry>,
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     recorded: Vec<oneshot::Sender<()>>,
+    /// What was taken over from producers that have ended.
+    pub adopted: Adopted,
     /// Orders of which something was recorded.
     pub changed: Vec<OrderId>,
     /// Those of them whose last pending delivery has ended.
@@ -251,8 +253,8 @@ impl Gathering {
     }
 }
 
-async fn write(
-    mut backend: impl Backend,
+async fn write<B: Backend>(
+    mut backend: B,
     mut asks: mpsc::Receiver<Ask>,
     marks: Marks,
     committed: mpsc::UnboundedSender<Committed>,
@@ -261,9 +263,22 @@ async fn write(
     let mut gathering = Gathering::default();
     let mut open = true;
     let mut faulty = false;
+    // At once, and then under load as well.
+    let mut tick_at = B::TICK.map(|_| Instant::now());
     while open {
+        if let Some(every) = B::TICK
+            && tick_at.is_some_and(|at| at <= Instant::now())
+        {
+            let (ticked, more) = tick(&mut backend).await;
+            faulty = matches!(ticked.result, Some(Err(_)));
+            tick_at = Some(Instant::now() + if more { Duration::ZERO } else { every });
+            let _ = committed.send(ticked);
+        }
         let idle = if faulty { FAULT_PAUSE } else { SIGN_OF_LIFE };
-        let wake_at = gathering.due.unwrap_or_else(|| Instant::now() + idle);
+        let mut wake_at = gathering.due.unwrap_or_else(|| Instant::now() + idle);
+        if let Some(tick_at) = tick_at {
+            wake_at = wake_at.min(tick_at);
+        }
         match timeout_at(wake_at, asks.recv()).await {
             Ok(Some(ask)) => {
                 gathering.take(ask);
@@ -273,7 +288,7 @@ async fn write(
                 }
             }
             Ok(None) => open = false,
-            Err(_) if gathering.due.is_none() => {
+            Err(_) if gathering.due.is_none() && tick_at.is_none_or(|at| at > Instant::now()) => {
                 // Nobody sends orders to a store that is down: it has to look by itself.
                 let result = if faulty { Some(backend.probe().await) } else { None };
                 faulty = matches!(result, Some(Err(_)));
@@ -284,6 +299,15 @@ async fn write(
         if !open || gathering.is_due() {
             faulty = !commit(&mut backend, &mut gathering, &marks, &committed, &metrics).await;
         }
+    }
+    backend.release().await;
+}
+
+/// Says that this producer lives. Tells what came of it, and whether there is more to take over.
+async fn tick(backend: &mut impl Backend) -> (Committed, bool) {
+    match backend.tick().await {
+        Ok(adopted) => (Committed { adopted, result: Some(Ok(())), ..Committed::default() }, adopted.more),
+        Err(fault) => (Committed::idle(Some(Err(fault))), false),
     }
 }
 
@@ -328,7 +352,7 @@ async fn commit(
             let Gathering { batch, recorders: recorded, .. } = std::mem::take(gathering);
             let mut changed: Vec<_> = batch.outcomes.iter().map(|outcome| outcome.order_id).collect();
             changed.dedup();
-            Committed { entries, answers, recorded, changed, settled, result: Some(Ok(())) }
+            Committed { entries, answers, recorded, changed, settled, result: Some(Ok(())), ..Committed::default() }
         }
         Err(fault) => {
             metrics.faults.inc();

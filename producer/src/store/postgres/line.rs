@@ -1,0 +1,146 @@
+//! The line of this producer: the places that it gives out, the lease that says that it lives, and the
+//! lines of others that have ended, which it takes over.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use super::{fault::Fault, session::Session};
+
+/// How long a producer is taken to be alive after its last commit, in seconds of the server's clock.
+pub(super) const LEASE: f64 = 12.0;
+/// How often the lease is renewed, and dead lines are looked for: a third of the lease.
+pub(super) const TICK: Duration = Duration::from_secs(4);
+/// Most orders that are taken over in one transaction.
+const TAKEN_OVER: i64 = 2_000;
+
+pub(super) const CREATE: &str = "
+    INSERT INTO lines (owner, last_place, published_up_to, leased_until)
+    VALUES ($1, $2, $2, now() + make_interval(secs => $3))";
+
+/// No row: the line is gone, because the lease was over and another producer took it over.
+pub(super) const ADVANCE: &str = "
+    UPDATE lines
+    SET last_place = $2, published_up_to = greatest(published_up_to, $3), leased_until = now() + make_interval(secs => $4)
+    WHERE owner = $1
+    RETURNING EXISTS (SELECT FROM lines AS other WHERE other.owner <> $1 AND other.leased_until > now())";
+
+/// A dead line, for this transaction alone. The own line is locked before: two producers that take
+/// over each other's line do not wait for one another.
+const DEAD: &str = "
+    SELECT owner, published_up_to FROM lines WHERE owner <> $1 AND leased_until < now()
+    ORDER BY owner LIMIT 1 FOR UPDATE SKIP LOCKED";
+
+/// Whoever records an outcome at the moment holds the row: it is taken over next time, if it is still
+/// there.
+const TAKE_OVER: &str = "
+    WITH dead AS MATERIALIZED (
+        SELECT order_id, place FROM pending WHERE owner = $1 AND place > $2
+        ORDER BY place LIMIT $3 FOR UPDATE SKIP LOCKED
+    ), numbered AS MATERIALIZED (
+        SELECT order_id, row_number() OVER (ORDER BY place) AS n FROM dead
+    )
+    UPDATE pending SET owner = $4, place = $5 + n FROM numbered WHERE pending.order_id = numbered.order_id";
+
+const REMOVE_IF_EMPTY: &str = "
+    DELETE FROM lines WHERE owner = $1
+    AND NOT EXISTS (SELECT FROM pending WHERE pending.owner = $1 AND place > lines.published_up_to)";
+
+const RELEASE: &str = "UPDATE lines SET leased_until = '-infinity' WHERE owner = $1";
+
+/// What the writer's session prepares.
+pub(super) const STATEMENTS: [&str; 6] = [CREATE, ADVANCE, DEAD, TAKE_OVER, REMOVE_IF_EMPTY, RELEASE];
+
+/// Whose places are read: the reader and the writer of one producer share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Owner(Arc<Mutex<Option<Uuid>>>);
+
+impl Owner {
+    pub(super) fn get(&self) -> Option<Uuid> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, owner: Option<Uuid>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = owner;
+    }
+}
+
+/// The writer's side of it.
+#[derive(Debug)]
+pub(super) struct Line {
+    owner: Owner,
+    /// The last place that was given, whatever became of the transaction. It outlives the line.
+    last: i64,
+}
+
+/// What was taken over of other lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TakenOver {
+    pub(super) rows: i64,
+    /// Whether there may be more.
+    pub(super) more: bool,
+}
+
+impl Line {
+    pub(super) fn new(owner: Owner) -> Self {
+        Self { owner, last: 0 }
+    }
+
+    pub(super) fn last(&self) -> i64 {
+        self.last
+    }
+
+    /// Sets aside so many places, and tells the one before them. They are never given again.
+    pub(super) fn take(&mut self, places: usize) -> i64 {
+        let before = self.last;
+        self.last = before.saturating_add(i64::try_from(places).unwrap_or(i64::MAX));
+        before
+    }
+
+    /// The line, made if there is none. It goes on from the last place: what this process remembers of
+    /// an earlier line lies before it.
+    pub(super) async fn owner(&self, session: &Session) -> Result<Uuid, Fault> {
+        if let Some(owner) = self.owner.get() {
+            return Ok(owner);
+        }
+        let owner = Uuid::now_v7();
+        session.execute(CREATE, &[&owner, &self.last, &LEASE]).await?;
+        self.owner.set(Some(owner));
+        Ok(owner)
+    }
+
+    /// The line is gone: the next one is another.
+    pub(super) fn lose(&self) {
+        self.owner.set(None);
+    }
+
+    /// Takes over a part of a line whose producer has ended. In a transaction that has advanced the own
+    /// line.
+    pub(super) async fn take_over(&mut self, session: &Session, owner: Uuid) -> Result<TakenOver, Fault> {
+        let Some(dead) = session.query_first(DEAD, &[&owner]).await? else { return Ok(TakenOver::default()) };
+        let (dead, published_up_to): (Uuid, i64) = (dead.try_get(0)?, dead.try_get(1)?);
+        let before = self.last;
+        let rows = session.execute(TAKE_OVER, &[&dead, &published_up_to, &TAKEN_OVER, &owner, &before]).await?;
+        let removed = session.execute(REMOVE_IF_EMPTY, &[&dead]).await?;
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        if rows > 0 {
+            self.last = before.saturating_add(rows);
+            session.query(ADVANCE, &[&owner, &self.last, &0_i64, &LEASE]).await?;
+        }
+        // A line of which only locked rows are left is looked at again at the next tick.
+        Ok(TakenOver { rows, more: rows > 0 || removed > 0 })
+    }
+
+    /// Says that this producer has ended, so that others need not wait for the lease.
+    pub(super) async fn release(&self, session: &Session) -> Result<(), Fault> {
+        let Some(owner) = self.owner.get() else { return Ok(()) };
+        if session.execute(REMOVE_IF_EMPTY, &[&owner]).await? == 0 {
+            session.execute(RELEASE, &[&owner]).await?;
+        }
+        self.owner.set(None);
+        Ok(())
+    }
+}
