@@ -1,15 +1,17 @@
 //! RabbitMQ: the one place that knows the AMQP client.
 //!
 //! [`topology`] names and declares everything that exists on the broker, [`connection`] gets there,
-//! [`publisher`] sends with confirms, [`consumer`] takes deliveries and settles them, and
-//! [`supervisor`] starts over for ever when any of it ends.
+//! [`publisher`] sends with confirms, [`consumer`] takes deliveries and settles them (each may be
+//! looked at whole, as a [`dead_letter`]), and [`supervisor`] starts over for ever when any of it ends.
 
 pub mod connection;
 pub mod consumer;
+pub mod dead_letter;
 pub mod delivery;
 pub mod fault;
 pub mod publisher;
 pub mod supervisor;
+mod table;
 pub mod topology;
 
 pub use connection::{Broker, check_url};

@@ -1,6 +1,7 @@
 //! What the parts of a process say of themselves: the truth behind `/livez` and `/readyz`.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 /// The parts of one process. Cloning shares them.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<&'static str, Part>>>);
+pub struct Health(Arc<Mutex<BTreeMap<Cow<'static, str>, Part>>>);
 
 #[derive(Debug)]
 struct Part {
@@ -41,15 +42,16 @@ enum State {
 #[derive(Clone, Debug)]
 pub struct Component {
     health: Health,
-    name: &'static str,
+    name: Cow<'static, str>,
 }
 
 impl Health {
     /// Adds a part, down until it says otherwise.
     #[must_use]
-    pub fn component(&self, name: &'static str, kind: Kind) -> Component {
+    pub fn component(&self, name: impl Into<Cow<'static, str>>, kind: Kind) -> Component {
+        let name = name.into();
         let part = Part { kind, state: State::Down("starting".to_owned()), seen: Instant::now() };
-        self.parts().insert(name, part);
+        self.parts().insert(name.clone(), part);
         Component { health: self.clone(), name }
     }
 
@@ -99,13 +101,13 @@ impl Health {
                         Kind::Tolerated => Readiness::Degraded,
                     });
                 }
-                (*name, ComponentReport { status: component, reason })
+                (name.clone(), ComponentReport { status: component, reason })
             })
             .collect();
         HealthReport { status, components }
     }
 
-    fn parts(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Part>> {
+    fn parts(&self) -> std::sync::MutexGuard<'_, BTreeMap<Cow<'static, str>, Part>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,8 +115,8 @@ impl Health {
 impl Component {
     /// Its name, as shown.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The part does its work.
@@ -129,13 +131,13 @@ impl Component {
 
     /// The part is alive, whatever its state.
     pub fn sign_of_life(&self) {
-        if let Some(part) = self.health.parts().get_mut(self.name) {
+        if let Some(part) = self.health.parts().get_mut(&self.name) {
             part.seen = Instant::now();
         }
     }
 
     fn set(&self, state: State) {
-        if let Some(part) = self.health.parts().get_mut(self.name) {
+        if let Some(part) = self.health.parts().get_mut(&self.name) {
             part.state = state;
             part.seen = Instant::now();
         }
@@ -148,7 +150,7 @@ pub struct HealthReport {
     /// The worst of the parts.
     pub status: Readiness,
     /// Each part.
-    pub components: BTreeMap<&'static str, ComponentReport>,
+    pub components: BTreeMap<Cow<'static, str>, ComponentReport>,
 }
 
 /// The state of a process, from best to worst.

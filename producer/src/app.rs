@@ -1,4 +1,4 @@
-//! The wiring: store, intake, relay, ledger and HTTP, from start to drain.
+//! The wiring: store, intake, relay, ledger, collector and HTTP, from start to drain.
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    collector::{Collector, CollectorMetrics, Pace},
     config::{self, Config},
     http::{self, Accept, Show},
     intake::{self, Intake, NotAccepted, Placed, Receipt},
@@ -27,7 +28,7 @@ use crate::{
     outbox::Outbox,
     relay::{Relay, RelayMetrics},
     status::{DeliveryView, OrderView, fold},
-    store::{Behind, Known, Reads, Store, StoreFault},
+    store::{Behind, Known, OUTCOMES, Reads, Store, StoreFault},
     watch::Watch,
 };
 
@@ -56,7 +57,7 @@ impl Process for Config {
 }
 
 async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
-    let Config { common, database, destinations, intake_queue, outbox_limit } = config;
+    let Config { common, database, destinations, intake_queue, outbox_limit, collector } = config;
     let grace = common.shutdown_grace;
     let health = Health::default();
     let metrics = Metrics::default();
@@ -86,7 +87,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         backlog.published_up_to,
     );
     let ledger = Ledger {
-        broker,
+        broker: broker.clone(),
         destinations: destinations.clone(),
         grace,
         writes: writes.clone(),
@@ -97,6 +98,26 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let ledger = supervisor::supervise(ledger, health.component("ledger", Kind::Tolerated), shutdown.clone());
     let relay = tokio::spawn(ending(relay, shutdown.clone()));
     let ledger = tokio::spawn(ending(ledger, shutdown.clone()));
+    let mut collectors = Vec::new();
+    if collector {
+        let queues: Vec<_> = destinations.iter().cloned().chain([OUTCOMES.to_owned()]).collect();
+        let metrics = CollectorMetrics::register(&metrics, &queues);
+        for destination in queues {
+            let component = health.component(format!("collector {destination}"), Kind::Tolerated);
+            let collector = Collector {
+                broker: broker.clone(),
+                destination,
+                destinations: destinations.clone(),
+                grace,
+                desk: Arc::clone(&desk),
+                watch: watch.clone(),
+                metrics: metrics.clone(),
+                pace: Pace::default(),
+            };
+            let collector = supervisor::supervise(collector, component, shutdown.clone());
+            collectors.push(tokio::spawn(ending(collector, shutdown.clone())));
+        }
+    }
 
     let intake = Intake::new(writes, Arc::clone(&outbox), &metrics);
     let gauges = OutboxGauges::register(&metrics);
@@ -111,10 +132,15 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
 
     // The ways to the store end with HTTP, relay and ledger; then its threads do.
     let (relay, ledger) = (relay.await?, ledger.await?);
+    let mut collected = Ok(());
+    for collector in collectors {
+        collected = collected.and(collector.await?);
+    }
     end(behind).await;
     distributor.await?;
     relay?;
     ledger?;
+    collected?;
     Ok(())
 }
 

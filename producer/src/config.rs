@@ -23,6 +23,8 @@ pub struct Config {
     pub intake_queue: usize,
     /// Most orders that wait for the broker.
     pub outbox_limit: u64,
+    /// Whether dead letters are taken from their queues into the store.
+    pub collector: bool,
 }
 
 /// Where orders are kept.
@@ -61,6 +63,11 @@ pub fn settings() -> Vec<Setting> {
             "1000000",
             "Most accepted orders that may wait for the broker; beyond it 503 with Retry-After.",
         ),
+        Setting::new(
+            "DEAD_LETTER_COLLECTOR",
+            "on",
+            "on: dead letters are taken from their queues into the database, and listed; off: they stay there.",
+        ),
     ]);
     settings
 }
@@ -78,6 +85,7 @@ impl Config {
         let destinations = settings.parsed("DESTINATIONS", destinations);
         let intake_queue = settings.number("INTAKE_QUEUE", 1..=1_000_000_usize);
         let outbox_limit = settings.number("OUTBOX_LIMIT", 1..=u64::from(u32::MAX));
+        let collector = settings.parsed("DEAD_LETTER_COLLECTOR", switch);
         settings.finish()?;
         Ok(Self {
             common: common()?,
@@ -85,6 +93,7 @@ impl Config {
             destinations: destinations?,
             intake_queue: intake_queue?,
             outbox_limit: outbox_limit?,
+            collector: collector?,
         })
     }
 }
@@ -118,6 +127,14 @@ fn destinations(text: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("must be on or off".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +148,12 @@ mod tests {
             let Err(fault) = database(bad) else { panic!("{bad} was taken") };
             assert!(!fault.contains("hush"));
         }
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off() {
+        assert_eq!((switch("on"), switch("off")), (Ok(true), Ok(false)));
+        assert!(["", "true", "On", "1"].iter().all(|bad| switch(bad).is_err()));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub mod relay;
 
 pub mod ledger;
 
+pub mod collector;
+
 pub mod status;
 
 pub mod watch;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{
     Broker, BrokerFault,
     connection::{CLOSE_TIMEOUT, Frames, Role, close, opened, step},
+    dead_letter::{self, DeadLetter},
     delivery::{Delivery, Settlement, Unsettled, Window},
     topology,
 };
@@ -85,11 +86,28 @@ impl Consumer {
     /// The session is over: connection, channel or consumer ended, whatever ended it. A stream that
     /// merely ends is a fault too; after [`Consumer::cancel`] nobody calls this any more.
     pub async fn next(&mut self) -> Result<Delivery, BrokerFault> {
+        Ok(delivery(self.next_raw().await?))
+    }
+
+    /// The next delivery, with everything that came with it.
+    ///
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// As of [`Consumer::next`].
+    pub async fn next_dead_letter(&mut self) -> Result<(Unsettled, DeadLetter), BrokerFault> {
+        let raw = self.next_raw().await?;
+        let (headers, properties, deaths) = dead_letter::read(&raw.properties);
+        let Delivery { unsettled, body, redelivered, message_id, .. } = delivery(raw);
+        Ok((unsettled, DeadLetter { body, redelivered, message_id, headers, properties, deaths }))
+    }
+
+    async fn next_raw(&mut self) -> Result<Raw, BrokerFault> {
         let next = self.stream.next().await;
         match next {
             Some(Ok(raw)) if self.stands() => {
                 self.window.delivered(raw.delivery_tag);
-                Ok(delivery(raw))
+                Ok(raw)
             }
             // What is still buffered from a connection that is gone will be delivered again.
             Some(Ok(_)) => Err(self.end()),

@@ -7,6 +7,7 @@
 
 mod accept;
 mod address;
+mod dead_letters;
 mod desk;
 mod fault;
 mod line;

@@ -1,0 +1,65 @@
+//! What the collector counts.
+
+use common::{
+    outcome::Reason,
+    telemetry::metrics::{Counter, Family, Gauge, Metrics},
+};
+use prometheus_client::encoding::EncodeLabelSet;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReason {
+    destination: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByDestination {
+    destination: String,
+}
+
+/// The counters of all dead-letter queues.
+#[derive(Clone, Debug)]
+pub struct CollectorMetrics {
+    collected: Family<ByReason, Counter>,
+    up: Family<ByDestination, Gauge>,
+    /// Transactions that failed.
+    pub(super) faults: Counter,
+}
+
+impl CollectorMetrics {
+    /// Registers them, at zero for each of these destinations.
+    #[must_use]
+    pub fn register(metrics: &Metrics, destinations: &[String]) -> Self {
+        let this = Self { collected: Family::default(), up: Family::default(), faults: Counter::default() };
+        metrics.register(|registry| {
+            registry.register(
+                "dead_letters_collected",
+                "Dead letters taken from their queue into the store, by destination and reason",
+                this.collected.clone(),
+            );
+            registry.register(
+                "collector_up",
+                "1 while the dead letters of a destination are collected",
+                this.up.clone(),
+            );
+            registry.register("collector_faults", "Transactions with dead letters that failed", this.faults.clone());
+        });
+        for destination in destinations {
+            this.up(destination, false);
+            for reason in Reason::ALL {
+                let labels = ByReason { destination: destination.clone(), reason: reason.as_str() };
+                let _ = this.collected.get_or_create(&labels);
+            }
+        }
+        this
+    }
+
+    pub(super) fn collected(&self, destination: &str, reason: Reason) {
+        let labels = ByReason { destination: destination.to_owned(), reason: reason.as_str() };
+        self.collected.get_or_create(&labels).inc();
+    }
+
+    pub(super) fn up(&self, destination: &str, up: bool) {
+        self.up.get_or_create(&ByDestination { destination: destination.to_owned() }).set(i64::from(up));
+    }
+}
