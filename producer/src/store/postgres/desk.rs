@@ -77,7 +77,7 @@ impl PostgresDesk {
     pub(super) fn ask<'a, T, W>(&'a self, work: W) -> Answer<'a, T>
     where
         T: Send + 'a,
-        W: AsyncWork<T> + 'a,
+        W: for<'s> Fn(&'s Session) -> Working<'s, T> + Send + Sync + 'a,
     {
         Box::pin(self.in_time(work, false))
     }
@@ -87,7 +87,7 @@ impl PostgresDesk {
     pub(super) fn transaction<'a, T, W>(&'a self, work: W) -> Answer<'a, T>
     where
         T: Send + 'a,
-        W: AsyncWork<T> + 'a,
+        W: for<'s> Fn(&'s Session) -> Working<'s, T> + Send + Sync + 'a,
     {
         Box::pin(self.in_time(work, true))
     }
@@ -102,12 +102,18 @@ impl PostgresDesk {
         &self.0.shared.news
     }
 
-    async fn in_time<T: Send, W: AsyncWork<T>>(&self, work: W, transaction: bool) -> Result<T, StoreFault> {
+    async fn in_time<T: Send, W>(&self, work: W, transaction: bool) -> Result<T, StoreFault>
+    where
+        W: for<'s> Fn(&'s Session) -> Working<'s, T> + Send + Sync,
+    {
         let answer = timeout(ANSWER_WITHIN, self.try_often(work, transaction)).await;
         answer.unwrap_or_else(|_| Err(Fault::overdue().into()))
     }
 
-    async fn try_often<T: Send, W: AsyncWork<T>>(&self, work: W, transaction: bool) -> Result<T, StoreFault> {
+    async fn try_often<T: Send, W>(&self, work: W, transaction: bool) -> Result<T, StoreFault>
+    where
+        W: for<'s> Fn(&'s Session) -> Working<'s, T> + Send + Sync,
+    {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -140,17 +146,15 @@ impl PostgresDesk {
     }
 }
 
-async fn once<T: Send, W: AsyncWork<T>>(
-    link: &mut Link,
-    work: &W,
-    transaction: bool,
-    committing: &mut bool,
-) -> Result<T, Fault> {
+async fn once<T: Send, W>(link: &mut Link, work: &W, transaction: bool, committing: &mut bool) -> Result<T, Fault>
+where
+    W: for<'s> Fn(&'s Session) -> Working<'s, T> + Send + Sync,
+{
     let session = link.session().await?;
     if transaction {
         session.begin().await?;
     }
-    let done = work.run(session).await?;
+    let done = work(session).await?;
     if transaction {
         *committing = true;
         session.commit().await?;
@@ -158,21 +162,55 @@ async fn once<T: Send, W: AsyncWork<T>>(
     Ok(done)
 }
 
-/// What is done with a session: a closure `|session| Box::pin(async move { … })`.
-pub(super) trait AsyncWork<T>: Send + Sync {
-    fn run<'s>(&self, session: &'s Session) -> Working<'s, T>;
-}
-
-/// Work in progress.
+/// Work in progress: what is done with a session is a closure `|session| Box::pin(async move { … })`.
 pub(super) type Working<'s, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 's>>;
 
-impl<T, F> AsyncWork<T> for F
-where
-    F: for<'s> Fn(&'s Session) -> Working<'s, T> + Send + Sync,
-{
-    fn run<'s>(&self, session: &'s Session) -> Working<'s, T> {
-        self(session)
+impl Desk for PostgresDesk {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::postgres::PostgresScratch;
+
+    const RESET: &str = "TRUNCATE redrive_items";
+    const COUNT: &str = "SELECT count(*) FROM redrive_items";
+    const INSERT: &str = "INSERT INTO redrive_items VALUES ($1, $1, 'queued')";
+
+    #[tokio::test]
+    async fn a_transaction_is_committed_whole_or_leaves_nothing_behind() {
+        let desk = PostgresScratch::new().await;
+        let desk = desk.postgres_desk();
+        let id = uuid::Uuid::now_v7();
+        let count = || {
+            desk.ask(|session| Box::pin(async { Ok(session.query_first(COUNT, &[]).await?.unwrap().get::<_, i64>(0)) }))
+        };
+        let insert = |times: usize| {
+            desk.transaction(move |session| {
+                Box::pin(async move {
+                    for _ in 0..times {
+                        session.execute(INSERT, &[&id]).await?;
+                    }
+                    Ok(times)
+                })
+            })
+        };
+        assert!(matches!(insert(2).await, Err(StoreFault::Database(_))), "twice the same key");
+        assert_eq!(count().await, Ok(0));
+        assert_eq!((insert(1).await, count().await), (Ok(1), Ok(1)));
+        desk.ask(|session| Box::pin(async { session.batch(RESET).await })).await.unwrap();
+        assert_eq!(count().await, Ok(0));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_ends_is_replaced_by_another() {
+        let scratch = PostgresScratch::new().await;
+        let desk = scratch.postgres_desk();
+        let count = || desk.ask(|session| Box::pin(async { Ok(session.query(COUNT, &[]).await?.len()) }));
+        assert_eq!(count().await, Ok(1));
+        let client = scratch.database.connect().await.unwrap();
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'tandem producer: desk'";
+        assert_eq!(client.execute(end, &[]).await.unwrap(), 1);
+        assert_eq!(count().await, Ok(1));
     }
 }
-
-impl Desk for PostgresDesk {}

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use common::{order::OrderId, outcome::Outcome};
 use uuid::Uuid;
 
-use super::{fault::Fault, session::Session};
+use super::{dead_letters, fault::Fault, session::Session};
 use crate::store::{
     StoreFault,
     form::{parse_outcome, to_json},
@@ -52,7 +52,7 @@ const CLOSE_PART: &str = "
 const REMOVE: &str = "DELETE FROM pending WHERE order_id = ANY($1::uuid[]) AND open = '{}'";
 
 /// What a session on the way of an order prepares.
-pub(super) const STATEMENTS: [&str; 6] = [INSERT, KNOWN, UPDATE, CLOSE, CLOSE_PART, REMOVE];
+pub(super) const STATEMENTS: [&str; 7] = [INSERT, KNOWN, UPDATE, dead_letters::CORRECT, CLOSE, CLOSE_PART, REMOVE];
 
 /// Outcomes of a batch: of each delivery the first report, in the order of the table, and all others.
 pub(super) struct Outcomes<'a> {
@@ -134,6 +134,7 @@ impl<'a> Outcomes<'a> {
         }
         if !truths.is_empty() {
             Columns::of(truths.iter())?.run(session, UPDATE).await?;
+            dead_letters::correct(session, &truths).await?;
         }
         Ok(ended)
     }
