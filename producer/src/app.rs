@@ -75,7 +75,9 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let distributor = tokio::spawn(intake::distribute(committed, Arc::clone(&outbox), watch.clone(), store));
 
     let names = Names::new(common.exchange);
-    let broker = Broker::new(common.amqp_url, Config::BINARY, names);
+    // Each session that consumes has its own: what it finds out about frames is of its queue.
+    let new_broker = || Broker::new(common.amqp_url.clone(), Config::BINARY, names.clone());
+    let broker = new_broker();
     let relay = Relay::new(
         broker.clone(),
         destinations.clone(),
@@ -87,7 +89,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         backlog.published_up_to,
     );
     let ledger = Ledger {
-        broker: broker.clone(),
+        broker,
         destinations: destinations.clone(),
         grace,
         writes: writes.clone(),
@@ -105,7 +107,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         for destination in queues {
             let component = health.component(format!("collector {destination}"), Kind::Tolerated);
             let collector = Collector {
-                broker: broker.clone(),
+                broker: new_broker(),
                 destination,
                 destinations: destinations.clone(),
                 grace,

@@ -2,7 +2,7 @@
 //!
 //! The one place in the producer that knows the web framework. In the order of the flow: a `call`
 //! begins with its `headers`, a `query` tells which `page` of a list is wanted, the `body` is gathered, a `new_order` is read from its `json` and the
-//! `faults` are noted, `place_order` hands it to intake; `show_order` shows it; a `problem` is the
+//! `faults` are noted, `place_order` hands it to intake; `show_order` shows it; dead letters are listed, grouped, shown and archived; a `problem` is the
 //! answer to everything else. `openapi` and `docs` describe all that from the same types.
 
 mod call;
@@ -24,6 +24,16 @@ mod faults;
 mod place_order;
 
 mod show_order;
+
+mod dead_letter_filter;
+
+mod list_dead_letters;
+
+mod group_dead_letters;
+
+mod show_dead_letter;
+
+mod archive_dead_letter;
 
 mod problem;
 
@@ -117,6 +127,11 @@ pub fn router<A: Accept, S: Show>(
     Router::new()
         .route("/v1/orders", post(place_order::place_order::<A, S>))
         .route("/v1/orders/{order_id}", get(show_order::show_order::<A, S>))
+        .route("/v1/dead-letters", get(list_dead_letters::list_dead_letters::<A, S>))
+        .route("/v1/dead-letters:groups", get(group_dead_letters::group_dead_letters::<A, S>))
+        .route("/v1/dead-letters/{id}", get(show_dead_letter::show_dead_letter::<A, S>))
+        .route("/v1/dead-letters/{id}/archive", post(archive_dead_letter::archive_dead_letter::<A, S>))
+        .route("/v1/dead-letters/{id}/unarchive", post(archive_dead_letter::unarchive_dead_letter::<A, S>))
         .route("/problems/{name}", get(docs::problem_page::<A, S>))
         .route("/openapi.json", get(docs::openapi_json::<A, S>))
         .route("/docs", get(docs::to_page::<A, S>))

@@ -99,6 +99,8 @@ pub(super) enum Flaw {
     Missing,
     #[error("is given more than once")]
     Repeated,
+    #[error("{0}")]
+    Rule(String),
     #[error("is no known field; known are {known}")]
     Unknown { known: &'static str },
 }

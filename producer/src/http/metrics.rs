@@ -32,6 +32,11 @@ pub(super) struct RouteMetrics {
 pub(super) struct HttpMetrics {
     pub(super) place_order: RouteMetrics,
     pub(super) show_order: RouteMetrics,
+    pub(super) list_dead_letters: RouteMetrics,
+    pub(super) group_dead_letters: RouteMetrics,
+    pub(super) show_dead_letter: RouteMetrics,
+    pub(super) archive_dead_letter: RouteMetrics,
+    pub(super) unarchive_dead_letter: RouteMetrics,
     /// Documentation, and whatever is no route.
     pub(super) other: RouteMetrics,
 }
@@ -61,6 +66,11 @@ impl HttpMetrics {
         Self {
             place_order: route("POST /v1/orders"),
             show_order: route("GET /v1/orders/{order_id}"),
+            list_dead_letters: route("GET /v1/dead-letters"),
+            group_dead_letters: route("GET /v1/dead-letters:groups"),
+            show_dead_letter: route("GET /v1/dead-letters/{id}"),
+            archive_dead_letter: route("POST /v1/dead-letters/{id}/archive"),
+            unarchive_dead_letter: route("POST /v1/dead-letters/{id}/unarchive"),
             other: route("other"),
         }
     }

@@ -21,15 +21,24 @@ use utoipa::{
 use uuid::Uuid;
 
 use super::{
+    archive_dead_letter,
     faults::{Faults, Flaw, Place},
+    group_dead_letters,
+    group_dead_letters::DeadLetterGroup,
     headers::CORRELATION_ID,
+    list_dead_letters,
     new_order::NewOrder,
     place_order, problem,
     problem::{Kind, PROBLEM_JSON, Problem, ProblemBody},
     schema::{Accepted, Health},
+    show_dead_letter,
+    show_dead_letter::DeadLetterView,
     show_order,
 };
-use crate::status::{DeliveryStatus, DeliveryView, OrderStatus, OrderView};
+use crate::{
+    status::{DeliveryStatus, DeliveryView, OrderStatus, OrderView},
+    store::{self, DeadLetter, Link, Opened, State},
+};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -42,10 +51,22 @@ use crate::status::{DeliveryStatus, DeliveryView, OrderStatus, OrderView};
                        (404) or a method (405) is unknown.",
         license(name = "MIT", identifier = "MIT OR Apache-2.0"),
     ),
-    paths(place_order::place_order, show_order::show_order, livez, readyz, metrics),
+    paths(
+        place_order::place_order,
+        show_order::show_order,
+        list_dead_letters::list_dead_letters,
+        group_dead_letters::group_dead_letters,
+        show_dead_letter::show_dead_letter,
+        archive_dead_letter::archive_dead_letter,
+        archive_dead_letter::unarchive_dead_letter,
+        livez,
+        readyz,
+        metrics,
+    ),
     components(schemas(ProblemBody<'_>)),
     tags(
         (name = "orders", description = "Placing and following orders"),
+        (name = "dead letters", description = "What could not be delivered, and why"),
         (name = "operations", description = "For the people who run it"),
     ),
 )]
@@ -54,9 +75,14 @@ struct Document;
 /// The document.
 pub(super) fn document() -> OpenApi {
     let mut document = Document::openapi();
-    let problems: [(&str, HttpMethod, &[&'static Kind]); 2] = [
+    let problems: [(&str, HttpMethod, &[&'static Kind]); 7] = [
         ("/v1/orders", HttpMethod::Post, &place_order::PROBLEMS),
         ("/v1/orders/{order_id}", HttpMethod::Get, &show_order::PROBLEMS),
+        ("/v1/dead-letters", HttpMethod::Get, &list_dead_letters::PROBLEMS),
+        ("/v1/dead-letters:groups", HttpMethod::Get, &group_dead_letters::PROBLEMS),
+        ("/v1/dead-letters/{id}", HttpMethod::Get, &show_dead_letter::PROBLEMS),
+        ("/v1/dead-letters/{id}/archive", HttpMethod::Post, &archive_dead_letter::PROBLEMS),
+        ("/v1/dead-letters/{id}/unarchive", HttpMethod::Post, &archive_dead_letter::PROBLEMS),
     ];
     for (path, method, kinds) in problems {
         let item = document.paths.paths.get_mut(path);
@@ -158,6 +184,89 @@ pub(super) fn shown_example() -> Value {
         deliveries,
     });
     shown.map(|shown| value(&shown)).unwrap_or_default()
+}
+
+/// A page with one dead letter.
+pub(super) fn dead_letters_example() -> Value {
+    json!({"items": [dead_letter_item_example()], "next_cursor": null})
+}
+
+/// A dead letter as it is listed.
+pub(super) fn dead_letter_item_example() -> Value {
+    let (order_id, _) = sample();
+    value(&list_dead_letters::example(sample_letter(), order_id.0, sample_time()))
+}
+
+/// The same after it was archived.
+pub(super) fn archived_example() -> Value {
+    let mut example = dead_letter_item_example();
+    example["archived"] = true.into();
+    example
+}
+
+/// A note.
+pub(super) fn note_example() -> Value {
+    json!({"note": "sold out; the customer was told"})
+}
+
+/// A page with one group.
+pub(super) fn dead_letter_groups_example() -> Value {
+    let group = DeadLetterGroup {
+        destination: "inventory".to_owned(),
+        reason: Reason::Rejected,
+        status_code: Some(422),
+        error: None,
+        count: 17,
+        first_failed_at: sample_time(),
+        last_failed_at: sample_time() + SignedDuration::from_secs(60),
+        sample_id: sample_letter(),
+    };
+    json!({"items": [value(&group)], "next_cursor": null})
+}
+
+/// A dead letter with everything.
+pub(super) fn dead_letter_example() -> Value {
+    let (order_id, correlation_id) = sample();
+    let (id, failed_at) = (sample_letter(), sample_time());
+    let properties = json!({"message_id": Uuid::nil(), "type": "OrderCreated", "content_type": "application/json",
+        "correlation_id": correlation_id, "delivery_mode": 2});
+    let death = json!({"reason": "rejected", "queue": "orders.inventory", "exchange": "orders", "routing-keys": [""],
+        "count": 1, "time": "2026-01-02T03:04:05Z"});
+    let (state, reason, status_code, error) = (State::Dead, Reason::Rejected, Some(422), None);
+    value(&DeadLetterView::from(Opened {
+        letter: DeadLetter {
+            id,
+            order_id: Some(order_id),
+            destination: "inventory".to_owned(),
+            state,
+            reason,
+            status_code,
+            error: error.clone(),
+            failed_at,
+            key_used_at: None,
+            attempts: vec![Attempt { at: failed_at, duration_ms: 12, status_code, error: None }],
+            parent: None,
+            redrives: 0,
+            archived_at: None,
+            note: None,
+        },
+        content: store::Content {
+            body: br#"{"event_type":"OrderCreated"}"#.to_vec(),
+            headers: serde_json::Map::new(),
+            properties: properties.as_object().cloned().unwrap_or_default(),
+            deaths: vec![death],
+        },
+        lineage: vec![Link { id, state, reason, status_code, error, failed_at }],
+    }))
+}
+
+fn sample_letter() -> Uuid {
+    Uuid::from_u128(0x019b_7cb2_4d5e_7a31_9f6e_2c8d_5b1a_7e42)
+}
+
+/// 2026-01-02T03:04:05.678Z
+fn sample_time() -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_767_323_045_678)
 }
 
 fn sample() -> (OrderId, CorrelationId) {

@@ -74,6 +74,18 @@ pub(super) static UNKNOWN_ORDER: Kind = kind(
     "No order has this id",
     "The id of an order is a UUID, answered when the order was accepted.",
 );
+pub(super) static UNKNOWN_DEAD_LETTER: Kind = kind(
+    "unknown-dead-letter",
+    StatusCode::NOT_FOUND,
+    "No dead letter has this id",
+    "The id of a dead letter is a UUID; dead letters are listed at /v1/dead-letters.",
+);
+pub(super) static DEAD_LETTER_NOT_WAITING: Kind = kind(
+    "dead-letter-not-waiting",
+    StatusCode::CONFLICT,
+    "The dead letter does not wait for anybody",
+    "It is being sent again, or was sent again already: only one that waits can be archived or put back.",
+);
 pub(super) static METHOD_NOT_ALLOWED: Kind = kind(
     "method-not-allowed",
     StatusCode::METHOD_NOT_ALLOWED,
@@ -104,6 +116,12 @@ pub(super) static INVALID_ORDER: Kind = kind(
     "The order is not valid",
     "The member errors lists the faults: where in the body, as a JSON pointer, and what is wrong there. \
      At most 20 are listed; errors_omitted says how many more there are. Nothing was stored.",
+);
+pub(super) static INVALID_NOTE: Kind = kind(
+    "invalid-note",
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "The note is not valid",
+    "The body is an object with at most one field, note, a string of 1 to 1000 characters. Nothing was changed.",
 );
 pub(super) static IDEMPOTENCY_KEY_REUSED: Kind = kind(
     "idempotency-key-reused",
@@ -137,7 +155,7 @@ pub(super) static INTERNAL: Kind = kind(
 );
 
 /// The table.
-pub(super) static KINDS: [&Kind; 16] = [
+pub(super) static KINDS: [&Kind; 19] = [
     &INVALID_HEADER,
     &INVALID_QUERY,
     &UNREADABLE_BODY,
@@ -145,11 +163,14 @@ pub(super) static KINDS: [&Kind; 16] = [
     &NESTED_TOO_DEEPLY,
     &UNKNOWN_PATH,
     &UNKNOWN_ORDER,
+    &UNKNOWN_DEAD_LETTER,
+    &DEAD_LETTER_NOT_WAITING,
     &METHOD_NOT_ALLOWED,
     &REQUEST_TIMEOUT,
     &BODY_TOO_LARGE,
     &UNSUPPORTED_MEDIA_TYPE,
     &INVALID_ORDER,
+    &INVALID_NOTE,
     &IDEMPOTENCY_KEY_REUSED,
     &BUSY,
     &STORE_UNAVAILABLE,
@@ -221,13 +242,18 @@ impl Problem {
 
     /// A body with faults.
     pub(super) fn invalid(faults: Faults) -> Self {
+        Self::faulty(&INVALID_ORDER, "order", faults)
+    }
+
+    /// A body with faults, of what it was to be.
+    pub(super) fn faulty(kind: &'static Kind, what: &str, faults: Faults) -> Self {
         let Faults { listed, omitted, .. } = faults;
         let detail = match (listed.len(), omitted) {
-            (1, 0) => "the order has one fault".to_owned(),
-            (count, 0) => format!("the order has {count} faults"),
-            (count, _) => format!("the order has {} faults, the first {count} are listed", count + omitted),
+            (1, 0) => format!("the {what} has one fault"),
+            (count, 0) => format!("the {what} has {count} faults"),
+            (count, _) => format!("the {what} has {} faults, the first {count} are listed", count + omitted),
         };
-        Self { errors: listed, errors_omitted: omitted, ..Self::new(&INVALID_ORDER, detail) }
+        Self { errors: listed, errors_omitted: omitted, ..Self::new(kind, detail) }
     }
 
     /// What is answered, without its headers.

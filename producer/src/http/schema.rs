@@ -5,11 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use common::order::{CorrelationId, OrderId};
+use common::{
+    order::{CorrelationId, OrderId},
+    outcome::{Attempt, Reason},
+};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::status::{DeliveryView, OrderStatus};
+use crate::{
+    status::{DeliveryView, OrderStatus},
+    store::DeadLetter,
+};
 
 /// An order to place.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -60,6 +67,59 @@ pub struct Accepted<'a> {
     pub status: OrderStatus,
     /// Each destination's delivery, by the destination's name.
     pub deliveries: &'a BTreeMap<String, DeliveryView>,
+}
+
+/// What is noted of a dead letter.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// Why it needs nobody any more: 1 to 1000 characters.
+    #[schema(required = false, min_length = 1, max_length = 1000)]
+    pub note: Option<String>,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DeadLetterItem {
+    /// Its id.
+    pub id: uuid::Uuid,
+    /// The order, where the body names one.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub order_id: Option<OrderId>,
+    /// Whose queue it died in.
+    pub destination: String,
+    /// Why it died.
+    pub reason: Reason,
+    /// The last attempt's status.
+    pub status_code: Option<u16>,
+    /// What went wrong last, where it was no status.
+    pub error: Option<String>,
+    /// When the delivery ended.
+    #[schema(value_type = String, format = DateTime)]
+    pub failed_at: Timestamp,
+    /// Every attempt so far, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// How many times it was sent again.
+    pub redrives: u32,
+    /// Whether it is archived.
+    pub archived: bool,
+}
+
+impl From<DeadLetter> for DeadLetterItem {
+    fn from(letter: DeadLetter) -> Self {
+        Self {
+            id: letter.id,
+            order_id: letter.order_id,
+            destination: letter.destination,
+            reason: letter.reason,
+            status_code: letter.status_code,
+            error: letter.error,
+            failed_at: letter.failed_at,
+            attempts: letter.attempts,
+            redrives: letter.redrives,
+            archived: letter.archived_at.is_some(),
+        }
+    }
 }
 
 /// How a process is.

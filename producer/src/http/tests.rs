@@ -2,6 +2,7 @@
 //! answer is held against the published document on the way.
 
 mod bodies;
+mod dead_letters;
 mod documents;
 mod following;
 mod headers;
@@ -88,23 +89,26 @@ struct Bench {
     router: Router,
     memory: Memory,
     metrics: Metrics,
-    _scratch: Scratch,
+    /// What the router's own is over, too.
+    desk: Arc<dyn Desk>,
+    scratch: Scratch,
 }
 
 impl Bench {
     fn new() -> Self {
         let (memory, metrics, scratch) = (Memory::default(), Metrics::default(), Scratch::new());
+        let desk = scratch.desk();
         let destinations = vec!["inventory".to_owned(), "fulfillment".to_owned()];
         let router = router(
             memory.clone(),
             memory.clone(),
-            scratch.desk(),
+            Arc::clone(&desk),
             Watch::default(),
             destinations,
             &metrics,
             Router::new(),
         );
-        Self { router, memory, metrics, _scratch: scratch }
+        Self { router, memory, metrics, desk, scratch }
     }
 
     fn placed(&self) -> usize {

@@ -26,6 +26,13 @@ impl Scratch {
         Sqlite::open(&self.0, &["north".to_owned(), "south".to_owned()]).unwrap()
     }
 
+    /// As if a dead letter had come into this state.
+    pub(crate) fn set_state(&self, id: Uuid, state: &str) {
+        let connection = rusqlite::Connection::open(&self.0).unwrap();
+        connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        connection.execute("UPDATE dead_letters SET state = ?2 WHERE id = ?1", (id, state)).unwrap();
+    }
+
     pub(crate) fn desk(&self) -> Arc<dyn Desk> {
         Arc::new(SqliteDesk::start(&self.0).unwrap().0)
     }

@@ -32,7 +32,12 @@ async fn the_document_lists_every_path_with_its_methods_and_statuses() {
             "get /livez: 200 503",
             "get /metrics: 200",
             "get /readyz: 200 503",
+            "get /v1/dead-letters/{id}: 200 400 404 500 503",
+            "get /v1/dead-letters: 200 400 500 503",
+            "get /v1/dead-letters:groups: 200 400 500 503",
             "get /v1/orders/{order_id}: 200 400 404 500 503",
+            "post /v1/dead-letters/{id}/archive: 200 400 404 408 409 413 415 422 500 503",
+            "post /v1/dead-letters/{id}/unarchive: 200 400 404 408 409 413 415 422 500 503",
             "post /v1/orders: 202 400 408 413 415 422 500 503",
         ]
     );

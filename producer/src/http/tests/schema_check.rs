@@ -80,10 +80,11 @@ fn keeps_to(document: &Value, schema: &Value, value: &Value, at: &str) -> Result
                 }
                 true
             }
-            "minimum" => value.as_f64() >= rule.as_f64(),
-            "maximum" => value.as_f64() <= rule.as_f64(),
-            "minLength" => chars(value) >= rule.as_u64(),
-            "maxLength" => chars(value) <= rule.as_u64(),
+            // Rules of numbers and texts say nothing of other values.
+            "minimum" => value.is_null() || value.as_f64() >= rule.as_f64(),
+            "maximum" => value.is_null() || value.as_f64() <= rule.as_f64(),
+            "minLength" => value.is_null() || chars(value) >= rule.as_u64(),
+            "maxLength" => value.is_null() || chars(value) <= rule.as_u64(),
             "minItems" => count(value) >= rule.as_u64(),
             "maxItems" => count(value) <= rule.as_u64(),
             "format" if rule == "uuid" => uuid::Uuid::try_parse(value.as_str().unwrap()).is_ok(),
@@ -92,7 +93,7 @@ fn keeps_to(document: &Value, schema: &Value, value: &Value, at: &str) -> Result
             }
             // Unknown fields are refused above already.
             "additionalProperties" => *rule == false,
-            "format" | "pattern" | "description" | "example" | "examples" | "propertyNames" => true,
+            "format" | "pattern" | "description" | "default" | "example" | "examples" | "propertyNames" => true,
             other => panic!("{at}: this check does not know {other}"),
         };
         if !kept {
@@ -112,6 +113,8 @@ fn is_of_type(rule: &Value, value: &Value) -> bool {
         "string" => value.is_string(),
         "integer" => value.is_u64() || value.is_i64(),
         "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "number" => value.is_number(),
         other => panic!("unknown type {other}"),
     }
 }

@@ -1,0 +1,190 @@
+//! `POST /v1/dead-letters/{id}/archive` and `/unarchive`: out of the list with a note, and back.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    response::Response,
+};
+use common::order::CorrelationId;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    Accept, Api, Show, body,
+    call::{Call, json_answer},
+    faults::{Faults, Flaw, Place},
+    headers,
+    list_dead_letters::unanswered,
+    openapi,
+    problem::{
+        BODY_TOO_LARGE, BUSY, DEAD_LETTER_NOT_WAITING, INTERNAL, INVALID_HEADER, INVALID_NOTE, Kind, MALFORMED_JSON,
+        Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE, UNKNOWN_DEAD_LETTER, UNREADABLE_BODY, UNSUPPORTED_MEDIA_TYPE,
+    },
+    schema::{DeadLetterItem, Note},
+    show_dead_letter::{id, unknown},
+};
+use crate::store::{Archiving, State as LetterState, StoreFault};
+
+/// Every way to refuse to archive.
+pub(super) static PROBLEMS: [&Kind; 12] = [
+    &INVALID_HEADER,
+    &UNREADABLE_BODY,
+    &MALFORMED_JSON,
+    &UNKNOWN_DEAD_LETTER,
+    &REQUEST_TIMEOUT,
+    &DEAD_LETTER_NOT_WAITING,
+    &BODY_TOO_LARGE,
+    &UNSUPPORTED_MEDIA_TYPE,
+    &INVALID_NOTE,
+    &BUSY,
+    &STORE_UNAVAILABLE,
+    &INTERNAL,
+];
+
+/// Longest note, in characters.
+pub(super) const MAX_NOTE_CHARS: usize = 1_000;
+
+/// Archive a dead letter
+///
+/// It leaves the list, with a note that says why, and is not sent again unless somebody asks for
+/// archived ones. It stays dead, and so does its delivery. Archived again, it gets the new note.
+#[utoipa::path(
+    post,
+    path = "/v1/dead-letters/{id}/archive",
+    tag = "dead letters",
+    params(
+        ("id" = Uuid, Path, description = "The id of the dead letter, as it is listed."),
+        ("X-Correlation-ID" = Option<String>, Header, nullable = false, min_length = 1, max_length = 128,
+         pattern = "^[!-~]*$",
+         description = "The client's name for this request; one is made where it is absent."),
+    ),
+    request_body(content = Option<Note>, content_type = "application/json", example = openapi::note_example),
+    responses(
+        (status = 200, description = "It is archived.", body = DeadLetterItem, content_type = "application/json",
+         headers(
+             ("X-Correlation-ID" = String, description = "The correlation id of this request."),
+             ("Cache-Control" = String, description = "`no-store`")
+         ),
+         example = openapi::archived_example),
+    ),
+)]
+pub(super) async fn archive_dead_letter<A: Accept, S: Show>(
+    State(api): State<Arc<Api<A, S>>>,
+    request: Request,
+) -> Response {
+    let (call, sound) = Call::begin(request.headers(), &api.metrics.archive_dead_letter);
+    let answer = answer(&api, &call.correlation_id, sound, request, true).await;
+    call.end(answer)
+}
+
+/// Put a dead letter back
+///
+/// It is in the list again, without its note. One that is not archived stays as it is. The same body is
+/// taken, and its note is not kept.
+#[utoipa::path(
+    post,
+    path = "/v1/dead-letters/{id}/unarchive",
+    tag = "dead letters",
+    params(
+        ("id" = Uuid, Path, description = "The id of the dead letter, as it is listed."),
+        ("X-Correlation-ID" = Option<String>, Header, nullable = false, min_length = 1, max_length = 128,
+         pattern = "^[!-~]*$",
+         description = "The client's name for this request; one is made where it is absent."),
+    ),
+    request_body(content = Option<Note>, content_type = "application/json", example = openapi::note_example),
+    responses(
+        (status = 200, description = "It is in the list.", body = DeadLetterItem, content_type = "application/json",
+         headers(
+             ("X-Correlation-ID" = String, description = "The correlation id of this request."),
+             ("Cache-Control" = String, description = "`no-store`")
+         ),
+         example = openapi::dead_letter_item_example),
+    ),
+)]
+pub(super) async fn unarchive_dead_letter<A: Accept, S: Show>(
+    State(api): State<Arc<Api<A, S>>>,
+    request: Request,
+) -> Response {
+    let (call, sound) = Call::begin(request.headers(), &api.metrics.unarchive_dead_letter);
+    let answer = answer(&api, &call.correlation_id, sound, request, false).await;
+    call.end(answer)
+}
+
+async fn answer<A: Accept, S: Show>(
+    api: &Api<A, S>,
+    correlation_id: &CorrelationId,
+    sound: Result<(), Problem>,
+    request: Request,
+    archive: bool,
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let id = match sound.and_then(|()| id(head.uri.path()).ok_or_else(unknown)) {
+        Ok(id) => id,
+        Err(problem) => {
+            body::discard(&head.headers, body).await;
+            return Err(problem);
+        }
+    };
+    let body = api.bodies.read(&head.headers, body).await?;
+    let note = if body.is_empty() {
+        None
+    } else {
+        headers::json_body(&head.headers)?;
+        note(&body)?
+    };
+    let archived = if archive { api.desk.archive(id, note).await } else { api.desk.unarchive(id).await };
+    done(archived, id, correlation_id)
+}
+
+fn done(
+    archived: Result<Archiving, StoreFault>,
+    id: Uuid,
+    correlation_id: &CorrelationId,
+) -> Result<Response, Problem> {
+    match archived.map_err(|fault| unanswered(&fault, correlation_id))? {
+        Archiving::Done(letter) => {
+            tracing::info!(dead_letter = %id, archived = letter.archived_at.is_some(), %correlation_id, "by request");
+            json_answer(StatusCode::OK, &DeadLetterItem::from(*letter))
+        }
+        Archiving::Unknown => Err(unknown()),
+        Archiving::Elsewhere(state) => Err(Problem::new(
+            &DEAD_LETTER_NOT_WAITING,
+            match state {
+                LetterState::Redriving => "it is being sent again",
+                LetterState::Redriven => "it was sent again, and is dead again as a later one",
+                LetterState::Delivered => "its destination has accepted it",
+                LetterState::Dead => "it has just changed",
+            },
+        )),
+    }
+}
+
+/// The note in a body.
+fn note(body: &[u8]) -> Result<Option<String>, Problem> {
+    let json: Value = serde_json::from_slice(body).map_err(|fault| Problem::new(&MALFORMED_JSON, fault.to_string()))?;
+    let (mut faults, mut note) = (Faults::default(), None);
+    match json {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match (name.as_str(), value) {
+                    ("note", Value::Null) => {}
+                    ("note", Value::String(text)) if (1..=MAX_NOTE_CHARS).contains(&text.chars().count()) => {
+                        note = Some(text);
+                    }
+                    ("note", _) => {
+                        let rule = format!("must be a string of 1 to {MAX_NOTE_CHARS} characters");
+                        faults.add(&Place::BODY.field("note"), &Flaw::Rule(rule));
+                    }
+                    (other, _) => {
+                        let other = super::faults::shorten(other);
+                        faults.add(&Place::BODY.field(&other), &Flaw::Unknown { known: "note" });
+                    }
+                }
+            }
+        }
+        _ => faults.add(&Place::BODY, &Flaw::Rule("must be an object".to_owned())),
+    }
+    if faults.listed.is_empty() { Ok(note) } else { Err(Problem::faulty(&INVALID_NOTE, "note", faults)) }
+}
