@@ -1,5 +1,8 @@
 //! Dead letters: what was taken from the dead-letter queues, whoever made it, and what became of it.
 
+pub(super) mod ending;
+pub(super) mod stored;
+
 use std::sync::Arc;
 
 use common::{

@@ -68,7 +68,6 @@ type ByDelivery<'a> = BTreeMap<(Uuid, &'a str), Vec<&'a Outcome>>;
 ///
 /// Whoever calls it over the desk tells [`Watch`](crate::watch::Watch) and the other producers of the
 /// change after the commit.
-#[expect(dead_code, reason = "for those who record over the desk")]
 pub(super) async fn record(session: &Session, outcomes: &[Outcome]) -> Result<Vec<OrderId>, Fault> {
     let outcomes = Outcomes::new(outcomes);
     let inserted = outcomes.insert(session).await?;

@@ -2,20 +2,19 @@
 
 mod collect;
 mod list;
-mod row;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 use uuid::Uuid;
 
 pub(super) use self::collect::correct;
-use self::row::{COLUMNS, Row, link};
 use super::SqliteDesk;
 use crate::store::{
     Answer, Archiving, Collected, Collection, Content, DeadLetter, DeadLetters, Filter, Group, Link, Opened, State,
     StoreFault,
+    dead_letters::stored::{COLUMNS, Stored, link, parse},
 };
 
 /// Longest lineage that is followed, in each direction: a bound on one answer.
@@ -57,16 +56,11 @@ fn opened(connection: &mut Connection, id: Uuid) -> Result<Option<Opened>, Store
         ))?
         .query_row(params![id], |row| {
             let texts: [String; 3] = [row.get("headers")?, row.get("properties")?, row.get("deaths")?];
-            Ok((Row::read(row)?, row.get::<_, Vec<u8>>("body")?, texts))
+            Ok((stored(row)?, row.get::<_, Vec<u8>>("body")?, texts))
         })
         .optional()?;
     let Some((row, body, [headers, properties, deaths])) = row else { return Ok(None) };
-    let content = Content {
-        body,
-        headers: row::parse(&headers)?,
-        properties: row::parse(&properties)?,
-        deaths: row::parse(&deaths)?,
-    };
+    let content = Content { body, headers: parse(&headers)?, properties: parse(&properties)?, deaths: parse(&deaths)? };
     Ok(Some(Opened { letter: row.letter()?, content, lineage: lineage(&transaction, id)? }))
 }
 
@@ -116,10 +110,30 @@ fn set_archived(
 fn one(connection: &Connection, id: Uuid) -> Result<Option<DeadLetter>, StoreFault> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM dead_letters WHERE id = ?1"))?
-        .query_row(params![id], Row::read)
+        .query_row(params![id], stored)
         .optional()?
-        .map(Row::letter)
+        .map(Stored::letter)
         .transpose()
+}
+
+/// Reads a row of [`COLUMNS`].
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        id: row.get(0)?,
+        order_id: row.get(1)?,
+        destination: row.get(2)?,
+        state: row.get(3)?,
+        reason: row.get(4)?,
+        status_code: row.get(5)?,
+        error: row.get(6)?,
+        failed_at: row.get(7)?,
+        key_used_at: row.get(8)?,
+        attempts: row.get(9)?,
+        parent: row.get(10)?,
+        redrives: row.get(11)?,
+        archived_at: row.get(12)?,
+        note: row.get(13)?,
+    })
 }
 
 #[cfg(test)]

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use common::{
-    event::Identity,
-    outcome::{Outcome, OutcomeStatus, Reason},
-};
+use common::outcome::{Outcome, OutcomeStatus, Reason};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::super::{Numbers, parse_outcome, record};
-use crate::store::{Collected, Collection, State, StoreFault};
+use crate::store::{
+    Collected, Collection, State, StoreFault,
+    dead_letters::{
+        ending::{End, Ending, Fields, Parent, ending, last_error, last_status, order_of},
+        stored::json,
+    },
+};
 
 pub(super) fn collect(
     connection: &mut Connection,
@@ -50,66 +52,35 @@ fn free(transaction: &Transaction<'_>, letter: &Collected) -> Result<Option<[u8;
     Ok(None)
 }
 
-/// How the delivery of a dead letter ended.
-struct End {
-    state: State,
-    reason: Reason,
-    /// As the ledger has it, where the letter is of an order.
-    outcome: Option<Outcome>,
-    /// Whether it was written into the ledger just now.
-    changed: bool,
-}
-
 /// The end that the ledger knows, or is told now. None while a report may still come.
 fn end(transaction: &Transaction<'_>, letter: &Collected, now: Timestamp) -> Result<Option<End>, StoreFault> {
-    let Some(identity) = letter.identity.as_ref().filter(|_| letter.destination != crate::store::OUTCOMES) else {
-        // No report can name it.
-        let reason = letter.reason.unwrap_or(Reason::Unreported);
-        return Ok(Some(End { state: State::Dead, reason, outcome: None, changed: false }));
-    };
-    if let Some(outcome) = ended(transaction, identity, &letter.destination)? {
-        // A body that cannot be read is not what was delivered, whatever order it names.
-        let unreadable = letter.reason.filter(|reason| *reason == Reason::Unreadable);
-        let delivered = outcome.status == OutcomeStatus::Delivered && unreadable.is_none();
-        let state = if delivered { State::Delivered } else { State::Dead };
-        let reason = unreadable.or(outcome.reason).or(letter.reason).unwrap_or(Reason::Unreported);
-        return Ok(Some(End { state, reason, outcome: Some(outcome), changed: false }));
-    }
-    let reason = match letter.reason {
-        Some(reason) => reason,
-        None if now < letter.report_by => return Ok(None),
-        None => Reason::Unreported,
-    };
-    let outcome = Outcome {
-        event_id: identity.event_id,
-        order_id: identity.order_id,
-        correlation_id: identity.correlation_id.clone(),
-        destination: letter.destination.clone(),
-        status: OutcomeStatus::DeadLettered,
-        reason: Some(reason),
-        attempts: Vec::new(),
-        settled_at: letter.died_at,
+    let known = |order_id| ended(transaction, order_id, &letter.destination);
+    let of_ledger = order_of(letter).map(known).transpose()?.flatten();
+    let (reason, outcome) = match ending(letter, of_ledger, now) {
+        Ending::Known(end) => return Ok(Some(end)),
+        Ending::Open => return Ok(None),
+        Ending::Told(reason, outcome) => (reason, *outcome),
     };
     let mut numbers = Numbers::reserve(transaction, 0, 1, 0)?;
     record(transaction, &outcome, &mut numbers)?;
     // Attempts of an earlier life are in the ledger.
-    let outcome = ended(transaction, identity, &letter.destination)?.unwrap_or(outcome);
+    let outcome = known(outcome.order_id.0)?.unwrap_or(outcome);
     Ok(Some(End { state: State::Dead, reason, outcome: Some(outcome), changed: true }))
 }
 
 /// What the ledger says, if the delivery has ended.
-fn ended(transaction: &Transaction<'_>, identity: &Identity, destination: &str) -> Result<Option<Outcome>, StoreFault> {
+fn ended(transaction: &Transaction<'_>, order_id: Uuid, destination: &str) -> Result<Option<Outcome>, StoreFault> {
     let json: Option<String> = transaction
         .prepare_cached(
             "SELECT outcome FROM deliveries WHERE order_id = ?1 AND destination = ?2 AND status <> 'pending'",
         )?
-        .query_row(params![identity.order_id.0, destination], |row| row.get(0))
+        .query_row(params![order_id, destination], |row| row.get(0))
         .optional()?;
     Ok(json.and_then(|json| match parse_outcome(&json) {
         Ok(outcome) => Some(outcome),
         Err(fault) => {
             // It is written anew: failing here would fail every dead letter beside this one, for ever.
-            tracing::error!(order_id = %identity.order_id, destination, %fault, "not taken from the ledger");
+            tracing::error!(%order_id, destination, %fault, "not taken from the ledger");
             None
         }
     }))
@@ -122,19 +93,14 @@ fn insert(
     letter: &Collected,
     end: &End,
 ) -> Result<(), StoreFault> {
-    let attempts = end.outcome.as_ref().map(|outcome| outcome.attempts.as_slice()).unwrap_or_default();
-    let last = attempts.last();
-    let parent: Option<(Option<i64>, u32)> = match letter.parent {
+    let parent = match letter.parent {
         Some(parent) => transaction
             .prepare_cached("SELECT key_used_at, redrives FROM dead_letters WHERE id = ?1")?
-            .query_row(params![parent], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params![parent], |row| Ok(Parent { key_used_at: row.get(0)?, redrives: row.get(1)? }))
             .optional()?,
         None => None,
     };
-    let first_used = attempts.first().map(|attempt| attempt.at).or(letter.accepted_at).map(Timestamp::as_microsecond);
-    let key_used_at = [parent.and_then(|(used, _)| used), first_used].into_iter().flatten().min();
-    let failed_at = end.outcome.as_ref().map_or(letter.died_at, |outcome| outcome.settled_at);
-    let content = &letter.content;
+    let fields = Fields::of(letter, end, parent)?;
     transaction
         .prepare_cached(
             "INSERT INTO dead_letters (id, fingerprint, order_id, destination, state, reason, status_code, error, failed_at,
@@ -144,21 +110,21 @@ fn insert(
         .execute(params![
             id,
             fingerprint,
-            letter.identity.as_ref().map(|identity| identity.order_id.0),
+            fields.order_id,
             letter.destination,
             end.state.as_str(),
             end.reason.as_str(),
-            last.and_then(|attempt| attempt.status_code),
-            letter.error.as_deref().or(last.and_then(|attempt| attempt.error.as_deref())),
-            failed_at.as_microsecond(),
-            key_used_at,
-            json(attempts)?,
-            content.body,
-            json(&content.headers)?,
-            json(&content.properties)?,
-            json(&content.deaths)?,
-            letter.parent.filter(|_| parent.is_some()),
-            parent.map_or(0, |(_, redrives)| redrives + 1),
+            fields.status_code,
+            fields.error,
+            fields.failed_at,
+            fields.key_used_at,
+            fields.attempts,
+            letter.content.body,
+            fields.headers,
+            fields.properties,
+            fields.deaths,
+            fields.parent,
+            fields.redrives,
         ])?;
     Ok(())
 }
@@ -178,7 +144,6 @@ fn supersede(transaction: &Transaction<'_>, parent: Uuid) -> Result<(), StoreFau
 
 /// A report that came after its dead letter tells more than could be known then.
 pub(in super::super) fn correct(transaction: &Transaction<'_>, truth: &Outcome) -> Result<(), StoreFault> {
-    let last = truth.attempts.last();
     let state = if truth.status == OutcomeStatus::Delivered { State::Delivered } else { State::Dead };
     transaction
         .prepare_cached(
@@ -191,15 +156,10 @@ pub(in super::super) fn correct(transaction: &Transaction<'_>, truth: &Outcome) 
             truth.destination,
             state.as_str(),
             truth.reason.map(Reason::as_str),
-            last.and_then(|attempt| attempt.status_code),
-            last.and_then(|attempt| attempt.error.as_deref()),
+            last_status(&truth.attempts),
+            last_error(&truth.attempts),
             truth.settled_at.as_microsecond(),
             json(&truth.attempts)?,
         ])?;
     Ok(())
-}
-
-fn json(part: &(impl Serialize + ?Sized)) -> Result<String, StoreFault> {
-    serde_json::to_string(part)
-        .map_err(|fault| StoreFault::Database(format!("cannot encode a part of a dead letter: {fault}")))
 }

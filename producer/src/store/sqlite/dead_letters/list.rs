@@ -3,8 +3,11 @@
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params_from_iter};
 use uuid::Uuid;
 
-use super::row::{COLUMNS, Row, reason, time};
-use crate::store::{DeadLetter, Filter, Group, StoreFault};
+use super::stored;
+use crate::store::{
+    DeadLetter, Filter, Group, StoreFault,
+    dead_letters::stored::{COLUMNS, containing, reason, time},
+};
 
 /// A condition on dead letters, with its values in the order of their marks.
 pub(in super::super) struct Condition {
@@ -39,20 +42,6 @@ impl Condition {
     }
 }
 
-/// A pattern for any text that contains this one.
-fn containing(part: &str) -> String {
-    let mut pattern = String::with_capacity(part.len() + 2);
-    pattern.push('%');
-    for c in part.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
-
 /// The statement of a list. An order has few dead letters: they are found by it, all others in the
 /// order of the list.
 pub(super) fn letters_sql(condition: &Condition, by_order: bool) -> String {
@@ -76,7 +65,7 @@ pub(super) fn letters(
     let sql = letters_sql(&condition, filter.order_id.is_some());
     condition.values.push(Box::new(limit));
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(condition.values), Row::read)?;
+    let rows = statement.query_map(params_from_iter(condition.values), stored)?;
     rows.map(|row| row?.letter()).collect()
 }
 
