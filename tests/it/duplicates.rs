@@ -43,7 +43,7 @@ async fn duplicates_of_an_event_make_one_effect() -> Result<()> {
 
 #[tokio::test]
 async fn a_dead_letter_that_is_sent_again_is_tried_again_under_the_same_key() -> Result<()> {
-    let system = System::builder().with_quick_retries().start().await?;
+    let system = System::builder().without_collector().with_quick_retries().start().await?;
     system.inventory_api.set_rule("sick", "status-422".parse()?);
     let placed = system.place(&Order::of("sick")).await?;
     assert_eq!(system.wait_settled(&placed.order_id).await?["status"], "partially_delivered");

@@ -119,12 +119,13 @@ async fn no_secret_no_key_and_no_body_is_ever_in_a_log() -> Result<()> {
         json!(product),
     ] {
         queues.publish(system.names.exchange(), "", body.to_string().as_bytes(), BasicProperties::default()).await?;
-        queues.next(&system.names.dead_letters("inventory")).await?;
-        queues.next(&system.names.dead_letters("fulfillment")).await?;
+    }
+    for destination in ["inventory", "fulfillment"] {
+        system.wait_for_dead_letters(&format!("reason=unreadable&destination={destination}"), 4).await?;
     }
     let report = json!({"outcomes": product}).to_string();
     queues.publish("", &system.names.outcomes(), report.as_bytes(), BasicProperties::default()).await?;
-    queues.next(&system.names.dead_letters("outcomes")).await?;
+    system.wait_for_dead_letters("destination=outcomes", 1).await?;
     // A password that the broker refuses.
     let wrong = url.replace(&password, &format!("{password}wrong"));
     let refused = system.start_process(Role::Inventory, &[("AMQP_URL", &wrong)])?;

@@ -23,6 +23,8 @@ mod messages;
 
 mod retries;
 
+mod dead_letters;
+
 mod isolation;
 
 mod backlog;

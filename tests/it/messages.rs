@@ -16,7 +16,7 @@ use crate::{crowd, probe::Probe, scrape};
 
 #[tokio::test]
 async fn an_unreadable_message_ends_in_the_dead_letter_queue_untouched_and_holds_up_nobody() -> Result<()> {
-    let system = System::start().await?;
+    let system = System::builder().without_collector().start().await?;
     let deep = "[".repeat(10_000);
     let half = json!({"event_type": "OrderCreated", "event_id": uuid::Uuid::now_v7()}).to_string();
     let large = vec![b'x'; 1_000_000];
@@ -70,7 +70,7 @@ fn untouched(letter: &Message, sent: &BasicProperties, headers: &FieldTable) -> 
 
 #[tokio::test]
 async fn an_unreadable_event_that_names_its_order_shows_in_the_order() -> Result<()> {
-    let mut system = System::builder().without_workers().start().await?;
+    let mut system = System::builder().without_collector().without_workers().start().await?;
     let probe = Probe::on(&system).await?;
     let placed = system.place(&Order::healthy()).await?;
     let message = probe.next(&system).await?;
@@ -167,7 +167,7 @@ async fn added_fields_are_tolerated_and_missing_properties_too() -> Result<()> {
 
 #[tokio::test]
 async fn an_unreadable_report_is_dead_lettered_and_the_ledger_goes_on() -> Result<()> {
-    let system = System::start().await?;
+    let system = System::builder().without_collector().start().await?;
     let queues = system.queues().await?;
     queues.publish("", &system.names.outcomes(), b"no report", BasicProperties::default()).await?;
     assert_eq!(queues.next(&system.names.dead_letters("outcomes")).await?.body, b"no report");

@@ -29,7 +29,12 @@ async fn an_api_that_recovers_is_told_under_the_same_key() -> Result<()> {
 
 #[tokio::test]
 async fn exhaustion_ends_in_the_dead_letter_queue_with_its_reason_and_every_attempt_in_the_ledger() -> Result<()> {
-    let system = System::builder().with_quick_retries().env(Role::Fulfillment, "MAX_ATTEMPTS", 4).start().await?;
+    let system = System::builder()
+        .without_collector()
+        .with_quick_retries()
+        .env(Role::Fulfillment, "MAX_ATTEMPTS", 4)
+        .start()
+        .await?;
     let placed = system.place(&Order::of("fulfillment-status-503")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
     assert_eq!(order["status"], "partially_delivered", "{order}");
@@ -67,6 +72,7 @@ async fn inventory_is_tried_three_times_and_fulfillment_five_times_unless_told_o
 async fn a_refused_order_is_dead_lettered_at_once_after_one_attempt() -> Result<()> {
     // If a refusal were retried, the first back-off alone would outlast the test's patience.
     let system = System::builder()
+        .without_collector()
         .env(Role::Inventory, "BACKOFF_INITIAL", "2m")
         .env(Role::Inventory, "BACKOFF_MAX", "2m")
         .start()

@@ -170,11 +170,13 @@ fn note(body: &[u8]) -> Result<Option<String>, Problem> {
             for (name, value) in fields {
                 match (name.as_str(), value) {
                     ("note", Value::Null) => {}
-                    ("note", Value::String(text)) if (1..=MAX_NOTE_CHARS).contains(&text.chars().count()) => {
+                    ("note", Value::String(text))
+                        if (1..=MAX_NOTE_CHARS).contains(&text.chars().count()) && !text.contains('\0') =>
+                    {
                         note = Some(text);
                     }
                     ("note", _) => {
-                        let rule = format!("must be a string of 1 to {MAX_NOTE_CHARS} characters");
+                        let rule = format!("must be a string of 1 to {MAX_NOTE_CHARS} characters, none of them U+0000");
                         faults.add(&Place::BODY.field("note"), &Flaw::Rule(rule));
                     }
                     (other, _) => {

@@ -33,6 +33,10 @@ pub(super) fn of(query: &mut Query<'_>) -> Filter {
         to: query.time("to"),
         archived: query.flag("archived").unwrap_or_default(),
     };
+    // Not every database can be asked for it.
+    if filter.error.as_ref().is_some_and(|part| part.contains('\0')) {
+        query.fault("error", "must not contain U+0000".to_owned());
+    }
     if filter.from.zip(filter.to).is_some_and(|(from, to)| from >= to) {
         query.fault("to", "must be later than from".to_owned());
     }
@@ -73,6 +77,7 @@ mod tests {
             "reason=tired",
             "status_code=99",
             "error=",
+            "error=a%00",
             "order_id=x",
             "from=2026-01-02T03:04:05Z&to=2026-01-02T03:04:05Z",
             "archived=yes",

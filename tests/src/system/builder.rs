@@ -75,6 +75,12 @@ impl SystemBuilder {
         self
     }
 
+    /// Dead letters stay in their queues on the broker.
+    #[must_use]
+    pub fn without_collector(self) -> Self {
+        self.env(Role::Producer, "DEAD_LETTER_COLLECTOR", "off")
+    }
+
     /// A variable for both workers.
     #[must_use]
     pub fn env_of_workers(self, name: &str, value: impl ToString) -> Self {

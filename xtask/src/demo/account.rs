@@ -17,7 +17,7 @@ use super::{
     screen::{Paint, Screen, count},
 };
 
-/// How long a dead letter may be on its way into its queue.
+/// How long a dead letter may be on its way into the list.
 const DEAD_LETTER_WITHIN: Duration = Duration::from_secs(5);
 /// Columns of numbers, from the left, in the table of orders and in that of destinations.
 const ATTEMPTS: usize = 3;
@@ -39,7 +39,7 @@ struct Destination {
     name: &'static str,
     /// What its API has seen.
     seen: Summary,
-    /// What waits in its dead-letter queue, and what is to wait there.
+    /// How many dead letters it has, and is to have.
     dead_letters: u64,
     planned_dead_letters: u64,
 }
@@ -57,7 +57,7 @@ impl<'a> Account<'a> {
             ("fulfillment", Role::Fulfillment, &system.fulfillment_api),
         ] {
             let planned_dead_letters = told.iter().map(|journey| journey.plan.dead_letters(name)).sum();
-            let dead_letters = depth(system, &system.names.dead_letters(name), planned_dead_letters).await?;
+            let dead_letters = dead_letters(system, name, planned_dead_letters).await?;
             let waiting = depth(system, &system.names.queue(name), 0).await?;
             if waiting > 0 {
                 faults.push(format!("{} deliveries still wait in the queue of {name}", count(waiting)));
@@ -67,9 +67,9 @@ impl<'a> Account<'a> {
             }
             destinations.push(Destination { name, seen: api.summary(), dead_letters, planned_dead_letters });
         }
-        let reports = depth(system, &system.names.dead_letters("outcomes"), 0).await?;
+        let reports = dead_letters(system, "outcomes", 0).await?;
         if reports > 0 {
-            faults.push(format!("{} reports are in the dead-letter queue of outcomes", count(reports)));
+            faults.push(format!("{} reports are dead letters", count(reports)));
         }
         Ok(Self { told, bulk, destinations, faults })
     }
@@ -183,6 +183,23 @@ fn alike<'a>(orders: &'a [OrderView], destination: &str) -> BTreeMap<(&'a str, S
         groups.entry(group).or_default().add(delivery);
     }
     groups
+}
+
+/// How many dead letters of a destination the producer lists, as soon as it is as wanted, or after a while.
+async fn dead_letters(system: &System, destination: &str, wanted: u64) -> Result<u64> {
+    let path = format!("/v1/dead-letters:groups?limit=500&destination={destination}");
+    let mut seen = 0;
+    let asked = async || match system.get(&path).await {
+        Ok(groups) => {
+            let counts = groups["items"].as_array().into_iter().flatten().filter_map(|group| group["count"].as_u64());
+            seen = counts.sum();
+            if seen == wanted { ControlFlow::Break(Ok(wanted)) } else { ControlFlow::Continue(groups.to_string()) }
+        }
+        Err(fault) => ControlFlow::Break(Err(fault)),
+    };
+    waiting::until(&format!("{wanted} dead letters of {destination}"), DEAD_LETTER_WITHIN, asked)
+        .await
+        .unwrap_or(Ok(seen))
 }
 
 /// How many messages are ready in a queue, once there are as many as wanted, or after a while.
