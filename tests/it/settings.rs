@@ -49,6 +49,7 @@ async fn every_fault_of_the_configuration_is_reported_at_once_by_name_and_no_sec
                 ("DESTINATIONS", "inventory,,outcomes"),
                 ("INTAKE_QUEUE", "0"),
                 ("OUTBOX_LIMIT", "none"),
+                ("DEAD_LETTER_COLLECTOR", "maybe"),
             ],
         ),
         (Role::Inventory, vec![("INVENTORY_API_URL", "ftp://me:hush-hush@host")]),
