@@ -235,3 +235,14 @@ async fn the_binary_is_watched_and_switched_from_outside_and_keeps_a_log() -> Re
     assert_eq!(statuses(&written), [Some(200), Some(503)]);
     Ok(())
 }
+
+#[tokio::test]
+async fn the_binary_checks_the_health_of_the_one_that_runs() -> Result<()> {
+    let server = Program::new(env!("CARGO_BIN_EXE_fake-api")).env("HTTP_ADDR", "127.0.0.1:0").start()?;
+    let address = server.http_addr().await?.to_string();
+    let check = Program::new(env!("CARGO_BIN_EXE_fake-api")).arg("healthcheck").env("HTTP_ADDR", &address);
+    assert_eq!(check.start()?.wait_exit(PATIENCE).await?.code(), Some(0));
+    server.kill9().await?;
+    assert_eq!(check.start()?.wait_exit(PATIENCE).await?.code(), Some(1));
+    Ok(())
+}

@@ -1,14 +1,23 @@
 //! Both downstream APIs as a process: for the demo, the bench and the compose file.
 
-use std::{fs, io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tests::fake_api::{self, CONVENTION, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// In 20 MB: a process that stays up must not grow with every order.
 const KEEP_CALLS: usize = 20_000;
+/// For each step of a health check.
+const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 
 const ADMINISTRATION: &str = "\
 For observers:
@@ -47,6 +56,10 @@ fn command() -> Command {
                 .value_name("NUMBER"),
         )
         .arg(option("counters-only", "Keep counters and first times, but no calls: for benches").action(ArgAction::SetTrue))
+        .subcommand(
+            Command::new("healthcheck")
+                .about("Asks the one that listens at HTTP_ADDR whether it is well; exit code 0 if so"),
+        )
 }
 
 fn run(matches: &ArgMatches) -> Result<()> {
@@ -54,6 +67,9 @@ fn run(matches: &ArgMatches) -> Result<()> {
     let address =
         given("http-addr").or_else(|| environment("HTTP_ADDR")).unwrap_or_else(|| "127.0.0.1:8090".to_owned());
     let address: SocketAddr = address.parse().context("HTTP_ADDR is not an address such as 127.0.0.1:8090")?;
+    if matches.subcommand_matches("healthcheck").is_some() {
+        return check_health(address);
+    }
     let options = Options {
         token: given("fulfillment-api-token").map_or_else(token, |token| Ok(Some(token)))?,
         log: given("log").map(PathBuf::from),
@@ -65,6 +81,22 @@ fn run(matches: &ArgMatches) -> Result<()> {
         seed: given("seed").map(|seed| seed.parse()).transpose().context("--seed")?.unwrap_or_default(),
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(address, options))
+}
+
+/// In a container, where there is no other client.
+fn check_health(mut address: SocketAddr) -> Result<()> {
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let mut stream = TcpStream::connect_timeout(&address, HEALTH_DEADLINE)
+        .with_context(|| format!("nobody listens on {address}"))?;
+    stream.set_read_timeout(Some(HEALTH_DEADLINE))?;
+    stream.set_write_timeout(Some(HEALTH_DEADLINE))?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut status = [0; b"HTTP/1.1 200".len()];
+    stream.read_exact(&mut status).context("no answer")?;
+    ensure!(status == *b"HTTP/1.1 200", "not well: {}", String::from_utf8_lossy(&status));
+    Ok(())
 }
 
 /// Until a signal asks for the end, and then at once: nobody's work is lost here.
