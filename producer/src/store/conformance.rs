@@ -13,7 +13,7 @@ use common::{
 use super::{Backend, Batch, Entry, Known, Recorded, StoreFault, Stored};
 use crate::intake::{Idempotency, Placed, Room};
 
-fn placed(key: Option<(&str, u8)>) -> Placed {
+pub(super) fn placed(key: Option<(&str, u8)>) -> Placed {
     Placed {
         event: OrderCreated {
             event_id: EventId::fresh(),
@@ -29,7 +29,7 @@ fn placed(key: Option<(&str, u8)>) -> Placed {
     }
 }
 
-fn outcome(order: &OrderCreated, destination: &str, status: OutcomeStatus) -> Outcome {
+pub(super) fn outcome(order: &OrderCreated, destination: &str, status: OutcomeStatus) -> Outcome {
     Outcome {
         event_id: order.event_id,
         order_id: order.order_id,

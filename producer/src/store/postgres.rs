@@ -18,6 +18,8 @@ mod record;
 #[cfg(test)]
 mod scratch;
 mod session;
+#[cfg(test)]
+mod several;
 mod tls;
 
 use std::time::Duration;
