@@ -2,13 +2,16 @@
 //!
 //! [`topology`] names and declares everything that exists on the broker, [`connection`] gets there,
 //! [`publisher`] sends with confirms, [`consumer`] takes deliveries and settles them (each may be
-//! looked at whole, as a [`dead_letter`]), and [`supervisor`] starts over for ever when any of it ends.
+//! looked at whole, as a [`dead_letter`]), [`supervisor`] starts over for ever when any of it ends,
+//! and [`inspection`] says what is wrong there.
 
 pub mod connection;
 pub mod consumer;
 pub mod dead_letter;
 pub mod delivery;
 pub mod fault;
+mod greeting;
+pub mod inspection;
 pub mod publisher;
 pub mod supervisor;
 mod table;

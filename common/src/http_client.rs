@@ -9,7 +9,7 @@ use reqwest::{
 };
 use tokio::time::timeout;
 
-use crate::destination::AttemptError;
+use crate::{destination::AttemptError, tls};
 
 /// How long a TCP and TLS connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -54,11 +54,7 @@ impl HttpClient {
             // Every attempt is ours to count.
             .retry(reqwest::retry::never())
             .no_proxy();
-        builder = if url.scheme() == "https" {
-            builder.tls_backend_preconfigured(tls()?).https_only(true)
-        } else {
-            without_tls(builder).map_err(|fault| failed(&fault))?
-        };
+        builder = with_tls_for(url, builder)?;
         builder.build().map(|client| Self { client, answer_within }).map_err(|fault| failed(&fault))
     }
 
@@ -90,6 +86,25 @@ impl HttpClient {
         let _ = timeout(BODY_TIMEOUT, body).await;
         classify(status, retry_after)
     }
+}
+
+/// Makes the client speak TLS where the URL asks for it, and nothing but TLS then.
+///
+/// # Errors
+/// No trusted certificates for `https`.
+pub fn with_tls_for(url: &Url, builder: ClientBuilder) -> Result<ClientBuilder, ClientError> {
+    if url.scheme() == "https" {
+        let config = tls::trusting_the_system().map_err(|fault| ClientError(fault.to_string()))?;
+        Ok(builder.tls_backend_preconfigured(config).https_only(true))
+    } else {
+        without_tls(builder).map_err(|fault| ClientError(fault.to_string()))
+    }
+}
+
+/// A client for plain `http`: loading the system's certificates costs time and memory that it has
+/// no use for.
+pub(crate) fn without_tls(builder: ClientBuilder) -> Result<ClientBuilder, rustls::Error> {
+    Ok(builder.tls_backend_preconfigured(tls::trusting(rustls::RootCertStore::empty())?))
 }
 
 /// The address of `path` below the base address of an API, which may have a path of its own. A
@@ -157,31 +172,6 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     httpdate::parse_http_date(text).ok()?.duration_since(now).ok()
-}
-
-fn tls() -> Result<rustls::ClientConfig, ClientError> {
-    let mut roots = rustls::RootCertStore::empty();
-    // Single certificates that cannot be read are skipped, as every client does.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(ClientError(
-            "no trusted certificates found for https: install ca-certificates, or name a bundle by SSL_CERT_FILE"
-                .to_owned(),
-        ));
-    }
-    client_config(roots).map_err(|fault| ClientError(fault.to_string()))
-}
-
-/// A client for plain `http`: loading the system's certificates costs time and memory that it has
-/// no use for.
-pub(crate) fn without_tls(builder: ClientBuilder) -> Result<ClientBuilder, rustls::Error> {
-    Ok(builder.tls_backend_preconfigured(client_config(rustls::RootCertStore::empty())?))
-}
-
-fn client_config(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, rustls::Error> {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]

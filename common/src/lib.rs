@@ -4,8 +4,8 @@
 //! In the order of the flow: an [`order`] becomes an [`event`], under whose id every
 //! [`idempotency`] key is derived; the [`broker`] carries it; a [`worker`] tells its
 //! [`destination`] through the [`http_client`], again after the delays of [`retry`], and reports
-//! the [`outcome`]. [`config`], [`telemetry`], [`health`], [`http`], [`shutdown`], [`open_files`]
-//! and [`process`] are what a process needs around that.
+//! the [`outcome`]. [`config`], [`telemetry`], [`health`], [`doctor`], [`http`], [`shutdown`],
+//! [`open_files`] and [`process`] are what a process needs around that.
 
 #![warn(missing_docs)]
 
@@ -25,6 +25,10 @@ pub mod destination;
 
 pub mod http_client;
 
+mod tls;
+
+mod reach;
+
 pub mod retry;
 
 pub mod outcome;
@@ -34,6 +38,8 @@ pub mod config;
 pub mod telemetry;
 
 pub mod health;
+
+pub mod doctor;
 
 pub mod http;
 

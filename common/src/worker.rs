@@ -19,9 +19,15 @@ use tokio_util::sync::CancellationToken;
 pub use config::{WorkerConfig, worker_settings};
 
 use crate::{
-    broker::{Broker, supervisor, topology::Names},
+    broker::{
+        Broker,
+        inspection::{self, Collector, Needs},
+        supervisor,
+        topology::Names,
+    },
     config::{CommonConfig, Faults, Setting, Settings},
     destination::{Destination, is_name},
+    doctor::{self, Doctor},
     health::{Health, Kind},
     http,
     http_client::HttpClient,
@@ -75,6 +81,7 @@ impl<D: Destination> Process for Worker<D> {
         let client = HttpClient::new(D::url(&destination), worker.concurrency, worker.retry.attempt_timeout)?;
         let names = Names::new(common.exchange);
         let broker = Broker::new(common.amqp_url, D::BINARY, names);
+        let doctor = doctor::<D>(&broker, D::url(&destination).clone());
         let pipeline = pipeline::Pipeline::new(
             D::new(destination, client),
             worker,
@@ -83,7 +90,7 @@ impl<D: Destination> Process for Worker<D> {
             metrics::WorkerMetrics::register(&metrics, D::NAME),
         );
         let consumer = health.component("consumer", Kind::Required);
-        let routes = http::operations(health, metrics, || std::future::ready(()));
+        let routes = http::operations(health, doctor, metrics, || std::future::ready(()));
 
         // Health is served until the drain is over: an orchestrator watches it.
         let drained = CancellationToken::new();
@@ -93,4 +100,25 @@ impl<D: Destination> Process for Worker<D> {
         served.await?;
         Ok(ended?)
     }
+}
+
+/// Examines the broker and the way to the API.
+fn doctor<D: Destination>(broker: &Broker, url: reqwest::Url) -> Doctor {
+    let needs = Needs {
+        destinations: vec![D::NAME.to_owned()],
+        consumes: vec![broker.names().queue(D::NAME)],
+        publishes_events: false,
+        publishes_to_queues: true,
+        collector: Collector::Elsewhere,
+    };
+    let broker = broker.clone();
+    Doctor::new(D::BINARY, move || {
+        let (broker, needs, url) = (broker.clone(), needs.clone(), url.clone());
+        async move {
+            let broker = inspection::inspect(&broker, &needs);
+            let (mut findings, downstream) = tokio::join!(broker, doctor::downstream(D::NAME, &url));
+            findings.push(downstream);
+            findings
+        }
+    })
 }

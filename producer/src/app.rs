@@ -2,14 +2,21 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, atomic::AtomicU64},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use common::{
-    broker::{Broker, BrokerFault, supervisor, topology::Names},
+    broker::{
+        Broker, BrokerFault,
+        inspection::{self, Needs},
+        supervisor,
+        topology::{Names, dead_letter_queue},
+    },
     config::{CommonConfig, Faults, Setting, Settings},
+    doctor::Doctor,
     event::now,
     health::{Health, Kind},
     order::OrderId,
@@ -22,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     collector::{Collector, CollectorMetrics, Pace},
     config::{self, Config},
+    examination::Examination,
     http::{self, Accept, Show},
     intake::{self, Intake, NotAccepted, Placed, Receipt},
     ledger::{Ledger, LedgerMetrics},
@@ -78,6 +86,26 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     // Each session that consumes has its own: what it finds out about frames is of its queue.
     let new_broker = || Broker::new(common.amqp_url.clone(), Config::BINARY, names.clone());
     let broker = new_broker();
+    let mut needs = Needs {
+        destinations: destinations.clone(),
+        consumes: vec![broker.names().outcomes()],
+        publishes_events: true,
+        publishes_to_queues: false,
+        collector: if collector { inspection::Collector::Here } else { inspection::Collector::Off },
+    };
+    if collector {
+        let queues = destinations.iter().map(|name| broker.names().queue(name)).chain([broker.names().outcomes()]);
+        needs.consumes.extend(queues.map(|queue| dead_letter_queue(&queue)));
+    }
+    let examination = Examination {
+        broker: broker.clone(),
+        needs,
+        reads: reads.clone(),
+        outbox: Arc::clone(&outbox),
+        health: health.clone(),
+        file: database.file().map(Path::to_owned),
+    };
+    let doctor = Doctor::new(Config::BINARY, move || examination.clone().findings());
     let relay = Relay::new(
         broker.clone(),
         destinations.clone(),
@@ -124,7 +152,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let intake = Intake::new(writes, Arc::clone(&outbox), &metrics);
     let gauges = OutboxGauges::register(&metrics);
     let scraped = (reads.clone(), outbox);
-    let operations = common::http::operations(health, metrics.clone(), move || {
+    let operations = common::http::operations(health, doctor, metrics.clone(), move || {
         let ((reads, outbox), gauges) = (scraped.clone(), gauges.clone());
         async move { gauges.measure(&reads, &outbox).await }
     });

@@ -1,6 +1,6 @@
 //! What the producer is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::{
     config::{CommonConfig, Faults, Setting, Settings, common_settings},
@@ -34,6 +34,17 @@ pub enum Database {
     Sqlite(PathBuf),
     /// A server, for any number of producers.
     Postgres(PostgresAddress),
+}
+
+impl Database {
+    /// Where it is, if that is on a disk of this machine.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+            Self::Postgres(_) => None,
+        }
+    }
 }
 
 /// Every setting of the producer.

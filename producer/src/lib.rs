@@ -2,7 +2,8 @@
 //!
 //! In the order of the flow: [`http`] parses or refuses, [`intake`] accepts, the [`store`] commits,
 //! the [`outbox`] hands over, the [`relay`] publishes, the [`ledger`] records what became of it,
-//! [`status`] shows it, and [`watch`] tells those who wait for it. [`app`] wires them by [`config`].
+//! [`status`] shows it, and [`watch`] tells those who wait for it. [`examination`] is what the doctor
+//! looks at. [`app`] wires them by [`config`].
 
 pub mod http;
 
@@ -21,6 +22,8 @@ pub mod collector;
 pub mod status;
 
 pub mod watch;
+
+mod examination;
 
 pub mod config;
 

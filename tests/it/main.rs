@@ -41,6 +41,10 @@ mod shutdown;
 
 mod settings;
 
+mod doctor;
+
+mod cli;
+
 mod logs;
 
 mod observability;

@@ -41,12 +41,14 @@ const FRAME_MAX_AFTER_A_FAULT: u32 = 131_072;
 pub(super) enum Role {
     Publish,
     Consume,
+    /// Only looks, and is gone again.
+    Inspect,
 }
 
 /// Where the broker is and what things are called there.
 #[derive(Clone, Debug)]
 pub struct Broker {
-    url: SecretString,
+    pub(super) url: SecretString,
     service: &'static str,
     names: Names,
     frames: Frames,
@@ -78,7 +80,7 @@ pub fn check_url(url: &SecretString) -> Result<(), String> {
     parse(url).map(|_| ())
 }
 
-fn parse(url: &SecretString) -> Result<AMQPUri, String> {
+pub(super) fn parse(url: &SecretString) -> Result<AMQPUri, String> {
     let wanted = "must be a URL such as amqp://user:password@host:5672/%2f (special characters percent-encoded)";
     let url = url.expose_secret();
     // The parser fills in a host that is missing, and then credentials go to the wrong one.
@@ -110,7 +112,7 @@ impl Broker {
         &self.names
     }
 
-    /// Opens a connection that shows in the broker's management as `service:publish` or `service:consume`.
+    /// Opens a connection that shows in the broker's management as `service:` and its role.
     pub(super) async fn connect(&self, role: Role) -> Result<Connection, BrokerFault> {
         const DOING: &str = "connecting to the broker";
         let mut uri = parse(&self.url).map_err(|cause| BrokerFault::Lost { doing: DOING, cause })?;
@@ -118,6 +120,7 @@ impl Broker {
         let (role, frame_max) = match role {
             Role::Publish => ("publish", of_url.unwrap_or(FRAME_MAX)),
             Role::Consume => ("consume", self.frames.limit(of_url)),
+            Role::Inspect => ("inspect", of_url.unwrap_or(FRAME_MAX)),
         };
         uri.query.frame_max = Some(frame_max);
         let name = format!("{}:{role}", self.service);

@@ -93,7 +93,9 @@ impl BrokerFault {
 }
 
 /// AMQP 0-9-1 reply code `access-refused`.
-const ACCESS_REFUSED: u16 = 403;
+pub(super) const ACCESS_REFUSED: u16 = 403;
+/// AMQP 0-9-1 reply code `not-found`.
+pub(super) const NOT_FOUND: u16 = 404;
 /// AMQP 0-9-1 reply code `frame-error`, which the client itself gives to a frame beyond its limit.
 const FRAME_ERROR: u16 = 501;
 /// AMQP 0-9-1 reply code `precondition-failed`.

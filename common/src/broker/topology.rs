@@ -22,7 +22,7 @@ use super::{
 /// only the one that killed it: at the default of 20 (RabbitMQ 4), twenty crashes of a worker would
 /// dead-letter its whole prefetch. At 100 a message that kills its worker each time still ends in
 /// the dead-letter queue, within an hour of restarts.
-const DELIVERY_LIMIT: i64 = 100;
+pub(super) const DELIVERY_LIMIT: i64 = 100;
 
 /// A dead letter has nowhere further to go: RabbitMQ 4 would delete it at its default limit, so
 /// looking at it and putting it back must be allowed practically for ever. (3.10 knows no "none".)
@@ -98,18 +98,37 @@ pub(super) async fn declare(
 /// without `reject-publish` the broker silently falls back to at-most-once.
 async fn declare_with_dead_letters(channel: &Channel, names: &Names, queue: &str) -> Result<(), BrokerFault> {
     let dead_letters = dead_letter_queue(queue);
-    declare_queue(channel, &dead_letters, &[("x-delivery-limit", AMQPValue::LongLongInt(DEAD_LETTER_DELIVERY_LIMIT))])
-        .await?;
+    declare_queue(channel, &dead_letters, dead_letter_arguments()).await?;
     bind(channel, &dead_letters, &names.dead_letter_exchange(), queue).await?;
+    declare_queue(channel, queue, arguments(names, queue)).await
+}
+
+/// The arguments of a queue whose dead letters arrive at least once.
+pub(super) fn arguments(names: &Names, queue: &str) -> FieldTable {
     let text = |text: &str| AMQPValue::LongString(text.into());
-    let arguments = [
+    quorum(&[
         ("x-dead-letter-exchange", text(&names.dead_letter_exchange())),
         ("x-dead-letter-routing-key", text(queue)),
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
         ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
-    ];
-    declare_queue(channel, queue, &arguments).await
+    ])
+}
+
+/// The arguments of a dead-letter queue.
+pub(super) fn dead_letter_arguments() -> FieldTable {
+    quorum(&[("x-delivery-limit", AMQPValue::LongLongInt(DEAD_LETTER_DELIVERY_LIMIT))])
+}
+
+/// Quorum also on a single node: always durable, with delivery counting and at-least-once
+/// dead-lettering. And a durable classic queue on a node that is down misses a fan-out unseen.
+fn quorum(extra: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    for (key, value) in extra {
+        arguments.insert((*key).into(), value.clone());
+    }
+    arguments
 }
 
 async fn declare_exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), BrokerFault> {
@@ -118,14 +137,7 @@ async fn declare_exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> 
     named("declaring an exchange", "exchange", name, declared).await
 }
 
-async fn declare_queue(channel: &Channel, name: &str, extra: &[(&str, AMQPValue)]) -> Result<(), BrokerFault> {
-    let mut arguments = FieldTable::default();
-    // Quorum also on a single node: always durable, with delivery counting and at-least-once
-    // dead-lettering. And a durable classic queue on a node that is down misses a fan-out unseen.
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    for (key, value) in extra {
-        arguments.insert((*key).into(), value.clone());
-    }
+async fn declare_queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), BrokerFault> {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let declared = async { channel.queue_declare(name.into(), options, arguments).await.map(|_| ()) };
     named("declaring a queue", "queue", name, declared).await

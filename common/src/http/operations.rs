@@ -1,4 +1,4 @@
-//! What every process shows to the people who run it: `/livez`, `/readyz`, `/metrics`.
+//! What every process shows to the people who run it: `/livez`, `/readyz`, `/metrics`, `/v1/doctor`.
 
 use axum::{
     Json, Router,
@@ -8,12 +8,13 @@ use axum::{
 };
 
 use crate::{
+    doctor::Doctor,
     health::{Health, HealthReport, Readiness},
     telemetry::metrics::Metrics,
 };
 
 /// The routes. `before_scrape` runs before metrics are read, for gauges that are measured and not counted.
-pub fn operations<F, Fut>(health: Health, metrics: Metrics, before_scrape: F) -> Router
+pub fn operations<F, Fut>(health: Health, doctor: Doctor, metrics: Metrics, before_scrape: F) -> Router
 where
     F: Fn() -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send,
@@ -22,6 +23,12 @@ where
     Router::new()
         .route("/livez", get(move || std::future::ready(answer(live.liveness()))))
         .route("/readyz", get(move || std::future::ready(answer(health.readiness()))))
+        .route(
+            "/v1/doctor",
+            get(async move || {
+                ([(header::CACHE_CONTROL, "no-store")], Json(doctor.examination().await)).into_response()
+            }),
+        )
         .route(
             "/metrics",
             get(async move || {

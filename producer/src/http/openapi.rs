@@ -62,6 +62,7 @@ use crate::{
         livez,
         readyz,
         metrics,
+        doctor,
     ),
     components(schemas(ProblemBody<'_>)),
     tags(
@@ -299,6 +300,16 @@ fn livez() {}
 ))]
 #[expect(dead_code, reason = "served by the common crate, which has no OpenAPI document")]
 fn readyz() {}
+
+/// Doctor
+///
+/// Examines the store, the broker and what else this process depends on, and says of each fault what to do about it.
+/// Declares what is missing on the broker; takes no message and sends none. Repeated once a second at most.
+#[utoipa::path(get, path = "/v1/doctor", tag = "operations", responses(
+    (status = 200, description = "What was found, good or bad", body = common::doctor::Examination),
+))]
+#[expect(dead_code, reason = "served by the common crate, which has no OpenAPI document")]
+fn doctor() {}
 
 /// Metrics
 ///

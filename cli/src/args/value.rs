@@ -1,0 +1,83 @@
+//! Values of flags.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Url;
+
+/// Where a producer listens by default.
+pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
+/// The address of a process. An empty one, as an empty variable gives it, counts as absent.
+pub(crate) fn url(text: &str) -> Result<Url, String> {
+    let text = if text.is_empty() { DEFAULT_URL } else { text };
+    let url: Url = text.parse().map_err(|_| "must be a URL such as http://127.0.0.1:8080".to_owned())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("must begin with http:// or https://".to_owned());
+    }
+    Ok(url)
+}
+
+/// A length of time with its unit: `250ms`, `5s`, `10m`, `2h`, `3d`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let fault = || "must be a whole number with a unit (ms, s, m, h, d), such as 5s".to_owned();
+    let split = text.find(|char: char| !char.is_ascii_digit()).ok_or_else(fault)?;
+    let (digits, unit) = text.split_at(split);
+    let number: u64 = digits.parse().map_err(|_| fault())?;
+    let millis = match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        "d" => number.checked_mul(86_400_000),
+        _ => return Err(fault()),
+    };
+    // Ten years: no time that anybody means is further away.
+    match millis {
+        Some(millis) if (1..=3_650 * 86_400_000).contains(&millis) => Ok(Duration::from_millis(millis)),
+        _ => Err("must be longer than nothing and at most 3650d".to_owned()),
+    }
+}
+
+/// A point in time: RFC 3339, or how long ago.
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let ago = duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
+    ago.and_then(|ago| Timestamp::now().checked_sub(ago).ok())
+        .ok_or_else(|| "must be a time such as 2026-11-24T06:00:00Z, or how long ago, such as 90m or 2d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_http_or_https_and_an_empty_one_is_the_default() {
+        assert_eq!(url("").unwrap().as_str(), "http://127.0.0.1:8080/");
+        assert!(url("https://h/tandem").is_ok());
+        for bad in ["h", "h:1", "ftp://h", "http://"] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_date_or_how_long_ago() {
+        assert_eq!(instant("2026-11-24T06:00:00Z").unwrap().to_string(), "2026-11-24T06:00:00Z");
+        let hour_ago = instant("1h").unwrap().as_second();
+        assert!((3_599..=3_601).contains(&(Timestamp::now().as_second() - hour_ago)));
+        for bad in ["", "now", "5", "-1h", "2026-11-24"] {
+            assert!(instant(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_time_names_its_unit() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("3d"), Ok(Duration::from_secs(259_200)));
+        for bad in ["5", "", "s", "0s", "1.5s", "99999999999999999999s", "4000d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}
