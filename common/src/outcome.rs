@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::{
     event::{EventId, Identity, now},
@@ -109,12 +110,19 @@ pub struct Outcome {
     pub attempts: Vec<Attempt>,
     /// When the end was known.
     pub settled_at: Timestamp,
+    /// The dead letter that was sent again and ended so; none of an event's first way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<Uuid>,
 }
 
 impl Outcome {
     /// The outcome of an event that cannot be read, except for its ids.
     #[must_use]
-    pub fn unreadable(Identity { event_id, order_id, correlation_id }: Identity, destination: &str) -> Self {
+    pub fn unreadable(
+        Identity { event_id, order_id, correlation_id }: Identity,
+        destination: &str,
+        dead_letter: Option<Uuid>,
+    ) -> Self {
         Self {
             event_id,
             order_id,
@@ -124,6 +132,7 @@ impl Outcome {
             reason: Some(Reason::Unreadable),
             attempts: Vec::new(),
             settled_at: now(),
+            dead_letter,
         }
     }
 }

@@ -239,6 +239,7 @@ mod tests {
                 .map(|&second| Attempt { at: time(second), duration_ms: 1, status_code: Some(200), error: None })
                 .collect(),
             settled_at: time(at.last().copied().unwrap_or_default()),
+            dead_letter: None,
         }
     }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     Broker, BrokerFault,
     connection::{CLOSE_TIMEOUT, Frames, Role, close, opened, step},
-    dead_letter::{self, DeadLetter},
+    dead_letter::{self, DeadLetter, REDRIVEN},
     delivery::{Delivery, Settlement, Unsettled, Window},
     topology,
 };
@@ -224,15 +224,18 @@ fn send(frame: impl Future<Output = lapin::Result<()>>) {
 
 fn delivery(raw: Raw) -> Delivery {
     let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
-    let trace = raw.properties.headers().as_ref().and_then(|headers| match headers.inner().get("traceparent")? {
-        AMQPValue::LongString(text) => TraceParent::parse(std::str::from_utf8(text.as_bytes()).ok()?),
+    let header = |name: &str| match raw.properties.headers().as_ref()?.inner().get(name)? {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
         _ => None,
-    });
+    };
+    let trace = header("traceparent").and_then(TraceParent::parse);
+    let dead_letter = header(REDRIVEN).and_then(|id| Uuid::parse_str(id).ok());
     Delivery {
         unsettled: Unsettled { tag: raw.delivery_tag },
         redelivered: raw.redelivered,
         message_id: text(raw.properties.message_id()).and_then(|id| Uuid::parse_str(&id).ok()),
         trace,
+        dead_letter,
         body: raw.data,
     }
 }

@@ -19,6 +19,8 @@ pub struct Delivery {
     pub message_id: Option<Uuid>,
     /// The caller, for the trace.
     pub trace: Option<TraceParent>,
+    /// The dead letter of which this is the redrive, see [`super::dead_letter::REDRIVEN`].
+    pub dead_letter: Option<Uuid>,
 }
 
 /// The duty to settle one delivery. It is consumed by settling, so that no delivery can be settled

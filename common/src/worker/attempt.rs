@@ -5,11 +5,12 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::metrics::WorkerMetrics;
+use super::{in_hand::Way, metrics::WorkerMetrics};
 use crate::{
     destination::{AttemptError, Call, Destination},
-    event::{EventId, OrderCreated, now},
+    event::{OrderCreated, now},
     http_client::{BODY_TIMEOUT, no_answer_within},
     idempotency,
     outcome::{Attempt, Outcome, OutcomeStatus, Reason},
@@ -29,7 +30,7 @@ pub(super) enum Ended {
     Finished(Arc<Outcome>),
     /// The process must end first. That is no failure: it is neither reported nor counted, and the
     /// delivery is handed out again.
-    Interrupted(EventId),
+    Interrupted(Way),
 }
 
 /// What attempts are made with.
@@ -46,11 +47,16 @@ impl<D: Destination> Attempts<D> {
     /// Attempts until the destination accepts, refuses for good, or has been tried often enough.
     ///
     /// A panic of the destination's code ends this delivery and no other.
-    pub(super) async fn run(self: Arc<Self>, order: Box<OrderCreated>, trace: TraceParent) -> Ended {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        order: Box<OrderCreated>,
+        dead_letter: Option<Uuid>,
+        trace: TraceParent,
+    ) -> Ended {
         let mut attempts = Vec::with_capacity(1);
         let last = match AssertUnwindSafe(self.until_final(&order, trace, &mut attempts)).catch_unwind().await {
             Ok(Some(last)) => last,
-            Ok(None) => return Ended::Interrupted(order.event_id),
+            Ok(None) => return Ended::Interrupted(Way { event: order.event_id, dead_letter }),
             Err(_) => {
                 // Its call may have gone out: it counts.
                 let error = Some("the worker's code for this destination panicked".to_owned());
@@ -67,6 +73,7 @@ impl<D: Destination> Attempts<D> {
             reason: last,
             attempts,
             settled_at: now(),
+            dead_letter,
         };
         self.metrics.finished(&outcome, order.occurred_at);
         log(&outcome);

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::attempt::Ended;
 use crate::{
@@ -23,14 +24,28 @@ use crate::{
 /// the relay is lost, it publishes up to 512 events again, and each is known here rather than called.
 const REMEMBERED: usize = 1_024;
 
+/// One way of an event to its destination: the first, or as a dead letter that is sent again. What is
+/// known of one way says nothing of another: a redrive is to be tried, whatever came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Way {
+    pub(super) event: EventId,
+    pub(super) dead_letter: Option<Uuid>,
+}
+
+impl From<&Outcome> for Way {
+    fn from(outcome: &Outcome) -> Self {
+        Self { event: outcome.event_id, dead_letter: outcome.dead_letter }
+    }
+}
+
 /// Attempts that run and outcomes that are known.
 #[derive(Debug)]
 pub(super) struct InHand {
     tasks: JoinSet<Ended>,
-    running: HashMap<EventId, Running>,
-    known: HashMap<EventId, Known>,
+    running: HashMap<Way, Running>,
+    known: HashMap<Way, Known>,
     /// The known ones, oldest first: the bound on how many are remembered.
-    known_since: VecDeque<EventId>,
+    known_since: VecDeque<Way>,
     remember: usize,
     /// Ended in a back-off, because the process must end.
     interrupted: Vec<Identity>,
@@ -95,12 +110,12 @@ impl InHand {
     }
 
     /// Looks whether this event needs to be begun.
-    pub(super) fn admit(&mut self, event: EventId, redelivered: bool, unsettled: Unsettled) -> Admission {
-        if let Some(running) = self.running.get_mut(&event) {
+    pub(super) fn admit(&mut self, way: Way, redelivered: bool, unsettled: Unsettled) -> Admission {
+        if let Some(running) = self.running.get_mut(&way) {
             running.owed.push(unsettled);
             return Admission::Running;
         }
-        match self.known.get(&event) {
+        match self.known.get(&way) {
             // A dead letter that comes as new was sent again on purpose and is to be tried again.
             Some(Known { outcome, .. }) if redelivered || outcome.status == OutcomeStatus::Delivered => {
                 Admission::Known(unsettled, Arc::clone(outcome))
@@ -113,10 +128,12 @@ impl InHand {
     pub(super) fn begin(
         &mut self,
         identity: Identity,
+        dead_letter: Option<Uuid>,
         unsettled: Unsettled,
         attempts: impl Future<Output = Ended> + Send + 'static,
     ) {
-        self.running.insert(identity.event_id, Running { identity, owed: vec![unsettled] });
+        let way = Way { event: identity.event_id, dead_letter };
+        self.running.insert(way, Running { identity, owed: vec![unsettled] });
         self.tasks.spawn(attempts);
     }
 
@@ -128,12 +145,12 @@ impl InHand {
     pub(super) async fn finished(&mut self) -> Option<(Arc<Outcome>, Vec<Unsettled>)> {
         match self.tasks.join_next().await {
             Some(Ok(Ended::Finished(outcome))) => {
-                let owed = self.running.remove(&outcome.event_id).map_or_else(Vec::new, |running| running.owed);
+                let owed = self.running.remove(&Way::from(&*outcome)).map_or_else(Vec::new, |running| running.owed);
                 self.remember(&outcome);
                 Some((outcome, owed))
             }
-            Some(Ok(Ended::Interrupted(event))) => {
-                self.interrupted.extend(self.running.remove(&event).map(|running| running.identity));
+            Some(Ok(Ended::Interrupted(way))) => {
+                self.interrupted.extend(self.running.remove(&way).map(|running| running.identity));
                 None
             }
             // Panics are caught within; an aborted task ends when the process does.
@@ -145,10 +162,11 @@ impl InHand {
     /// Notes that a delivery of it was settled, and forgets a dead letter: when that comes again,
     /// somebody has sent it again.
     pub(super) fn settled(&mut self, outcome: &Outcome) {
+        let way = Way::from(outcome);
         if outcome.status == OutcomeStatus::DeadLettered {
-            self.known.remove(&outcome.event_id);
-            self.known_since.retain(|event| *event != outcome.event_id);
-        } else if let Some(known) = self.known.get_mut(&outcome.event_id) {
+            self.known.remove(&way);
+            self.known_since.retain(|known| *known != way);
+        } else if let Some(known) = self.known.get_mut(&way) {
             known.settled = true;
         }
     }
@@ -169,8 +187,9 @@ impl InHand {
 
     fn remember(&mut self, outcome: &Arc<Outcome>) {
         let known = Known { outcome: Arc::clone(outcome), settled: false };
-        if self.known.insert(outcome.event_id, known).is_none() {
-            self.known_since.push_back(outcome.event_id);
+        let way = Way::from(&**outcome);
+        if self.known.insert(way, known).is_none() {
+            self.known_since.push_back(way);
         }
         while self.known_since.len() > self.remember {
             if let Some(oldest) = self.known_since.pop_front() {
@@ -203,7 +222,12 @@ mod tests {
             reason,
             attempts: Vec::new(),
             settled_at: now(),
+            dead_letter: None,
         }))
+    }
+
+    fn first(event: EventId) -> Way {
+        Way { event, dead_letter: None }
     }
 
     fn unsettled(tag: u64) -> Unsettled {
@@ -214,20 +238,20 @@ mod tests {
     async fn an_event_is_begun_once_however_often_it_comes() {
         let mut in_hand = InHand::new(4);
         let order = identity();
-        assert_eq!(in_hand.admit(order.event_id, false, unsettled(1)), Admission::Begin(unsettled(1)));
+        assert_eq!(in_hand.admit(first(order.event_id), false, unsettled(1)), Admission::Begin(unsettled(1)));
         let (finish, finished) = tokio::sync::oneshot::channel();
         let end = ended(&order, None);
-        in_hand.begin(order.clone(), unsettled(1), async move {
+        in_hand.begin(order.clone(), None, unsettled(1), async move {
             let _ = finished.await;
             end
         });
-        assert_eq!(in_hand.admit(order.event_id, false, unsettled(2)), Admission::Running);
+        assert_eq!(in_hand.admit(first(order.event_id), false, unsettled(2)), Admission::Running);
         in_hand.connection_lost();
-        assert_eq!(in_hand.admit(order.event_id, true, unsettled(1)), Admission::Running);
+        assert_eq!(in_hand.admit(first(order.event_id), true, unsettled(1)), Admission::Running);
         let _ = finish.send(());
         let Some((outcome, owed)) = in_hand.finished().await else { panic!("interrupted") };
         assert_eq!(owed, [unsettled(1)], "what was owed on the lost connection is owed no more");
-        let again = in_hand.admit(order.event_id, false, unsettled(3));
+        let again = in_hand.admit(first(order.event_id), false, unsettled(3));
         assert_eq!(again, Admission::Known(unsettled(3), outcome));
     }
 
@@ -236,12 +260,12 @@ mod tests {
         let mut in_hand = InHand::new(4);
         let order = identity();
         let end = ended(&order, Some(Reason::Rejected));
-        in_hand.begin(order.clone(), unsettled(1), async move { end });
+        in_hand.begin(order.clone(), None, unsettled(1), async move { end });
         let Some((outcome, _)) = in_hand.finished().await else { panic!("interrupted") };
-        let redelivered = in_hand.admit(order.event_id, true, unsettled(2));
+        let redelivered = in_hand.admit(first(order.event_id), true, unsettled(2));
         assert_eq!(redelivered, Admission::Known(unsettled(2), Arc::clone(&outcome)));
         in_hand.settled(&outcome);
-        assert_eq!(in_hand.admit(order.event_id, false, unsettled(3)), Admission::Begin(unsettled(3)));
+        assert_eq!(in_hand.admit(first(order.event_id), false, unsettled(3)), Admission::Begin(unsettled(3)));
     }
 
     #[tokio::test]
@@ -251,16 +275,16 @@ mod tests {
         let [settled, unreported, interrupted, running] = orders.clone();
         for order in [&settled, &unreported] {
             let end = ended(order, None);
-            in_hand.begin(order.clone(), unsettled(1), async move { end });
+            in_hand.begin(order.clone(), None, unsettled(1), async move { end });
             let Some((outcome, _)) = in_hand.finished().await else { panic!("interrupted") };
             if outcome.event_id == settled.event_id {
                 in_hand.settled(&outcome);
             }
         }
         let event = interrupted.event_id;
-        in_hand.begin(interrupted.clone(), unsettled(3), async move { Ended::Interrupted(event) });
+        in_hand.begin(interrupted.clone(), None, unsettled(3), async move { Ended::Interrupted(first(event)) });
         assert!(in_hand.finished().await.is_none());
-        in_hand.begin(running.clone(), unsettled(4), std::future::pending());
+        in_hand.begin(running.clone(), None, unsettled(4), std::future::pending());
         let left: Vec<_> = in_hand.abandon().await.into_iter().map(|left| (left.identity, left.state)).collect();
         let wanted =
             [(running, "an attempt was running"), (interrupted, "backing off"), (unreported, "ended, not settled")];
@@ -274,11 +298,35 @@ mod tests {
         let orders: Vec<_> = (0..REMEMBERED + 9).map(|_| identity()).collect();
         for order in &orders {
             let end = ended(order, None);
-            in_hand.begin(order.clone(), unsettled(1), async move { end });
+            in_hand.begin(order.clone(), None, unsettled(1), async move { end });
             let _ = in_hand.finished().await;
         }
         let admitted = |order: &Identity| in_hand.known.contains_key(&order.event_id);
         assert_eq!(orders.iter().map(admitted).collect::<Vec<_>>().iter().filter(|known| !**known).count(), 1);
         assert!(!admitted(&orders[0]));
+    }
+
+    #[tokio::test]
+    async fn a_redrive_is_begun_whatever_is_known_of_its_event_and_is_then_known_by_itself() {
+        for reason in [None, Some(Reason::Rejected)] {
+            let mut in_hand = InHand::new(4);
+            let (order, dead_letter) = (identity(), Some(Uuid::now_v7()));
+            let redrive = Way { event: order.event_id, dead_letter };
+            let end = ended(&order, reason);
+            in_hand.begin(order.clone(), None, unsettled(1), async move { end });
+            assert_eq!(in_hand.admit(redrive, false, unsettled(2)), Admission::Begin(unsettled(2)));
+            in_hand.finished().await;
+            for (tag, redelivered) in [(3, false), (4, true)] {
+                let admission = in_hand.admit(redrive, redelivered, unsettled(tag));
+                assert_eq!(admission, Admission::Begin(unsettled(tag)), "{reason:?}");
+            }
+            let Ended::Finished(end) = ended(&order, None) else { panic!("interrupted") };
+            let end = Arc::new(Outcome { dead_letter, ..(*end).clone() });
+            let finished = Ended::Finished(Arc::clone(&end));
+            in_hand.begin(order.clone(), dead_letter, unsettled(5), async move { finished });
+            assert_eq!(in_hand.admit(redrive, true, unsettled(6)), Admission::Running);
+            in_hand.finished().await;
+            assert_eq!(in_hand.admit(redrive, false, unsettled(7)), Admission::Known(unsettled(7), end));
+        }
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     attempt::Attempts,
     config::WorkerConfig,
-    in_hand::{Admission, InHand, Left},
+    in_hand::{Admission, InHand, Left, Way},
     metrics::WorkerMetrics,
     report::{Reported, Reporter},
     settle::{End, settlement},
@@ -133,7 +133,7 @@ impl<D: Destination> Pipeline<D> {
                 match identity {
                     // Its order is told of it, like of any other dead letter.
                     Some(identity) => {
-                        let outcome = Outcome::unreadable(identity, D::NAME);
+                        let outcome = Outcome::unreadable(identity, D::NAME, delivery.dead_letter);
                         reporter.push(Arc::new(outcome), vec![delivery.unsettled]);
                     }
                     None => consumer.settle(delivery.unsettled, settlement(End::Unreadable)),
@@ -141,16 +141,16 @@ impl<D: Destination> Pipeline<D> {
                 return;
             }
         };
-        let event_id = order.event_id;
-        match self.in_hand.admit(event_id, delivery.redelivered, delivery.unsettled) {
+        let way = Way { event: order.event_id, dead_letter: delivery.dead_letter };
+        match self.in_hand.admit(way, delivery.redelivered, delivery.unsettled) {
             Admission::Running => {}
             Admission::Known(unsettled, outcome) => reporter.push(outcome, vec![unsettled]),
             Admission::Begin(unsettled) => {
                 let trace = delivery.trace.unwrap_or_else(TraceParent::root);
                 let correlation_id = order.correlation_id.clone();
-                let identity = Identity { event_id, order_id: order.order_id, correlation_id };
-                let attempts = Arc::clone(&self.attempts).run(order, trace);
-                self.in_hand.begin(identity, unsettled, attempts);
+                let identity = Identity { event_id: way.event, order_id: order.order_id, correlation_id };
+                let attempts = Arc::clone(&self.attempts).run(order, way.dead_letter, trace);
+                self.in_hand.begin(identity, way.dead_letter, unsettled, attempts);
             }
         }
     }

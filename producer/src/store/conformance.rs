@@ -39,6 +39,7 @@ pub(super) fn outcome(order: &OrderCreated, destination: &str, status: OutcomeSt
         reason: (status == OutcomeStatus::DeadLettered).then_some(Reason::Rejected),
         attempts: vec![Attempt { at: now(), duration_ms: 3, status_code: Some(422), error: None }],
         settled_at: now(),
+        dead_letter: None,
     }
 }
 
