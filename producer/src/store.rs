@@ -12,6 +12,7 @@ mod form;
 mod opened;
 mod postgres;
 mod reader;
+mod redrives;
 #[cfg(test)]
 mod scratch;
 mod sqlite;
@@ -35,6 +36,10 @@ pub use desk::{Answer, Desk};
 pub use opened::{Behind, Store};
 pub use postgres::{Postgres, PostgresAddress, PostgresDesk};
 pub use reader::Reads;
+pub use redrives::{
+    Control, Controlled, Created, Plan, Progress, Redrive, RedriveStatus, Redrives, Refusal, Refused, Selection, Sending,
+    Standing, Terms, Wish,
+};
 #[cfg(test)]
 pub(crate) use scratch::Scratch;
 pub use sqlite::{Sqlite, SqliteDesk};

@@ -3,10 +3,16 @@
 
 mod dead_letters;
 mod desk;
+mod redrives;
 
 use std::{path::Path, time::Duration};
 
-use common::{event::OrderCreated, order::OrderId, outcome::Outcome, trace_context::TraceParent};
+use common::{
+    event::OrderCreated,
+    order::OrderId,
+    outcome::{Outcome, OutcomeStatus},
+    trace_context::TraceParent,
+};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
@@ -310,15 +316,24 @@ fn record(transaction: &Transaction<'_>, outcome: &Outcome, numbers: &mut Number
             change,
             to_json(outcome)?
         ])?;
-    if inserted == 1 || record_again(transaction, outcome, change)? { close(transaction, outcome) } else { Ok(false) }
+    let ended = inserted == 1 || record_again(transaction, outcome, change)?;
+    if let Some(dead_letter) = outcome.dead_letter {
+        redrives::ended(transaction, dead_letter, outcome.status)?;
+    }
+    if ended { close(transaction, outcome) } else { Ok(false) }
 }
 
 /// A further report of a delivery of which one is known. Tells whether the delivery was pending and
-/// has ended with it.
+/// has ended with it: while its dead letter is being sent again, it ends with the outcome of that, or
+/// with whatever delivers it.
 fn record_again(transaction: &Transaction<'_>, outcome: &Outcome, change: i64) -> Result<bool, StoreFault> {
-    let known: String = transaction
-        .prepare_cached("SELECT outcome FROM deliveries WHERE order_id = ?1 AND destination = ?2")?
-        .query_row(params![outcome.order_id.0, outcome.destination], |row| row.get(0))?;
+    let (known, pending, redriven): (String, bool, Option<Uuid>) = transaction
+        .prepare_cached(
+            "SELECT outcome, status = 'pending', dead_letter FROM deliveries WHERE order_id = ?1 AND destination = ?2",
+        )?
+        .query_row(params![outcome.order_id.0, outcome.destination], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
     let truth = match parse_outcome(&known) {
         Ok(known) => merge(known, outcome.clone()),
         Err(fault) => {
@@ -327,13 +342,26 @@ fn record_again(transaction: &Transaction<'_>, outcome: &Outcome, change: i64) -
             outcome.clone()
         }
     };
+    let delivered = outcome.status == OutcomeStatus::Delivered;
+    let runs_on = pending && !delivered && outcome.dead_letter != redriven;
+    let status = if runs_on { "pending" } else { truth.status.as_str() };
     transaction
         .prepare_cached(
-            "UPDATE deliveries SET status = ?3, change = ?4, outcome = ?5 WHERE order_id = ?1 AND destination = ?2",
+            "UPDATE deliveries SET status = ?3, dead_letter = ?4, change = ?5, outcome = ?6
+             WHERE order_id = ?1 AND destination = ?2",
         )?
-        .execute(params![truth.order_id.0, truth.destination, truth.status.as_str(), change, to_json(&truth)?])?;
-    dead_letters::correct(transaction, &truth)?;
-    Ok(false)
+        .execute(params![
+            truth.order_id.0,
+            truth.destination,
+            status,
+            redriven.filter(|_| runs_on),
+            change,
+            to_json(&truth)?
+        ])?;
+    if !runs_on {
+        dead_letters::correct(transaction, &truth)?;
+    }
+    Ok(pending && !runs_on)
 }
 
 /// Takes a delivery that has ended from those that are pending. Tells whether it was the last.

@@ -63,6 +63,7 @@ pub(in crate::store) fn ending(letter: &Collected, ledger: Option<Outcome>, now:
         reason: Some(reason),
         attempts: Vec::new(),
         settled_at: letter.died_at,
+        dead_letter: letter.parent,
     };
     Ending::Told(reason, Box::new(outcome))
 }

@@ -99,17 +99,25 @@ CREATE TABLE redrives (
     new_key                 INTEGER NOT NULL,
     matched                 INTEGER NOT NULL,
     refused                 TEXT    NOT NULL, -- JSON: how many were not taken, and why
+    judged_from             INTEGER NOT NULL, -- what ended before does not count when it stops by itself
     created_at              INTEGER NOT NULL,
     updated_at              INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX redrives_running ON redrives (id) WHERE status = 'running';
 
 -- What each job sends, fixed when it is created: what fails later is not swept in.
 CREATE TABLE redrive_items (
     redrive_id  BLOB    NOT NULL,
     dead_letter BLOB    NOT NULL,
     state       TEXT    NOT NULL, -- queued, sending, sent, delivered, dead_lettered, cancelled
+    sent_at     INTEGER,          -- when the broker confirmed it last
+    ended_at    INTEGER,          -- when it was delivered or dead again
     PRIMARY KEY (redrive_id, dead_letter)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX redrive_items_by_state ON redrive_items (redrive_id, state, dead_letter);
 CREATE INDEX redrive_items_by_dead_letter ON redrive_items (dead_letter);
+CREATE INDEX redrive_items_sending ON redrive_items (dead_letter) WHERE state = 'sending';
+CREATE INDEX redrive_items_sent ON redrive_items (sent_at) WHERE state = 'sent';
+CREATE INDEX redrive_items_ended ON redrive_items (redrive_id, ended_at) WHERE ended_at IS NOT NULL;

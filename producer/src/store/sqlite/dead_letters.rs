@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 use uuid::Uuid;
 
-pub(super) use self::collect::correct;
+pub(super) use self::{collect::correct, list::Condition};
 use super::SqliteDesk;
 use crate::store::{
     Answer, Archiving, Collected, Collection, Content, DeadLetter, DeadLetters, Filter, Group, Link, Opened, State,
@@ -107,7 +107,7 @@ fn set_archived(
 }
 
 /// One without its content.
-fn one(connection: &Connection, id: Uuid) -> Result<Option<DeadLetter>, StoreFault> {
+pub(super) fn one(connection: &Connection, id: Uuid) -> Result<Option<DeadLetter>, StoreFault> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM dead_letters WHERE id = ?1"))?
         .query_row(params![id], stored)

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::super::{Numbers, parse_outcome, record};
+use super::super::{Numbers, parse_outcome, record, redrives};
 use crate::store::{
     Collected, Collection, State, StoreFault,
     dead_letters::{
@@ -34,7 +34,7 @@ fn one(transaction: &Transaction<'_>, letter: &Collected, now: Timestamp) -> Res
     let id = Uuid::now_v7();
     insert(transaction, id, fingerprint, letter, &end)?;
     if let Some(parent) = letter.parent {
-        supersede(transaction, parent)?;
+        redrives::ended(transaction, parent, OutcomeStatus::DeadLettered)?;
     }
     Ok(Collection::Stored { id, reason: end.reason, changed: end.changed })
 }
@@ -126,19 +126,6 @@ fn insert(
             fields.parent,
             fields.redrives,
         ])?;
-    Ok(())
-}
-
-/// A dead letter that was sent again is dead again, as a later one.
-fn supersede(transaction: &Transaction<'_>, parent: Uuid) -> Result<(), StoreFault> {
-    transaction
-        .prepare_cached("UPDATE dead_letters SET state = 'redriven' WHERE id = ?1 AND state = 'redriving'")?
-        .execute(params![parent])?;
-    transaction
-        .prepare_cached(
-            "UPDATE redrive_items SET state = 'dead_lettered' WHERE dead_letter = ?1 AND state IN ('sending', 'sent')",
-        )?
-        .execute(params![parent])?;
     Ok(())
 }
 
