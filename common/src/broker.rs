@@ -1,10 +1,11 @@
 //! RabbitMQ: the one place that knows the AMQP client.
 //!
 //! [`topology`] names and declares everything that exists on the broker, [`connection`] gets there,
-//! [`publisher`] sends with confirms, [`consumer`] takes deliveries and settles them (each may be
-//! looked at whole, as a [`dead_letter`]), [`supervisor`] starts over for ever when any of it ends,
-//! and [`inspection`] says what is wrong there.
+//! [`publisher`] sends with confirms, also what was in a queue before, [`again`]; [`consumer`] takes
+//! deliveries and settles them (each may be looked at whole, as a [`dead_letter`]), [`supervisor`]
+//! starts over for ever when any of it ends, and [`inspection`] says what is wrong there.
 
+pub mod again;
 pub mod connection;
 pub mod consumer;
 pub mod dead_letter;

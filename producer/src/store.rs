@@ -37,8 +37,8 @@ pub use opened::{Behind, Store};
 pub use postgres::{Postgres, PostgresAddress, PostgresDesk};
 pub use reader::Reads;
 pub use redrives::{
-    Control, Controlled, Created, Plan, Progress, Redrive, RedriveStatus, Redrives, Refusal, Refused, Selection, Sending,
-    Standing, Terms, Wish,
+    Control, Controlled, Created, Plan, Progress, Redrive, RedriveStatus, Redrives, Refusal, Refused, Selection,
+    Sending, Standing, Terms, Wish,
 };
 #[cfg(test)]
 pub(crate) use scratch::Scratch;

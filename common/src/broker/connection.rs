@@ -40,6 +40,8 @@ const FRAME_MAX_AFTER_A_FAULT: u32 = 131_072;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role {
     Publish,
+    /// Publishes what was consumed before, with the headers that it came with.
+    Redrive,
     Consume,
     /// Only looks, and is gone again.
     Inspect,
@@ -119,6 +121,8 @@ impl Broker {
         let of_url = uri.query.frame_max;
         let (role, frame_max) = match role {
             Role::Publish => ("publish", of_url.unwrap_or(FRAME_MAX)),
+            // Whatever could be consumed can be sent again.
+            Role::Redrive => ("redrive", of_url.unwrap_or(FRAME_MAX_AFTER_A_FAULT)),
             Role::Consume => ("consume", self.frames.limit(of_url)),
             Role::Inspect => ("inspect", of_url.unwrap_or(FRAME_MAX)),
         };

@@ -16,13 +16,14 @@ use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection,
     options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::{
     Broker, BrokerFault,
+    again::{self, Again},
     connection::{Role, close, opened, step},
     topology,
 };
@@ -83,11 +84,19 @@ impl<T: Send + 'static> Publisher<T> {
     /// # Errors
     /// Any [`BrokerFault`].
     pub async fn open(broker: &Broker, destinations: &[String]) -> Result<Self, BrokerFault> {
-        opened("opening a session to publish", Self::steps(broker, destinations)).await
+        opened("opening a session to publish", Self::steps(broker, destinations, Role::Publish)).await
     }
 
-    async fn steps(broker: &Broker, destinations: &[String]) -> Result<Self, BrokerFault> {
-        let connection = broker.connect(Role::Publish).await?;
+    /// The same, for messages with headers that may be a stranger's.
+    ///
+    /// # Errors
+    /// Any [`BrokerFault`].
+    pub async fn open_to_redrive(broker: &Broker, destinations: &[String]) -> Result<Self, BrokerFault> {
+        opened("opening a session to redrive", Self::steps(broker, destinations, Role::Redrive)).await
+    }
+
+    async fn steps(broker: &Broker, destinations: &[String], role: Role) -> Result<Self, BrokerFault> {
+        let connection = broker.connect(role).await?;
         topology::declare(&connection, broker.names(), destinations).await?;
         let channel = step("opening a channel", connection.create_channel()).await?;
         step("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
@@ -130,13 +139,27 @@ impl<T: Send + 'static> Publisher<T> {
             Target::FanOut => (self.exchange.as_str().into(), "".into()),
             Target::Queue(queue) => ("".into(), queue.as_str().into()),
         };
+        self.send(exchange, routing_key, properties(&message), message.body, token);
+    }
+
+    /// Sends a message that was in a queue before to the queue of this name, as it was.
+    pub fn publish_again(&mut self, queue: &str, message: Again, token: T) {
+        self.send("".into(), queue.into(), again::properties(&message), message.body, token);
+    }
+
+    fn send(
+        &mut self,
+        exchange: ShortString,
+        routing_key: ShortString,
+        properties: BasicProperties,
+        body: Bytes,
+        token: T,
+    ) {
         let number = self.sent.push(Instant::now() + CONFIRM_TIMEOUT);
         let channel = self.channel.clone();
         let publish = async move {
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-            let properties = properties(&message);
-            let confirmed = match channel.basic_publish(exchange, routing_key, options, &message.body, properties).await
-            {
+            let confirmed = match channel.basic_publish(exchange, routing_key, options, &body, properties).await {
                 Ok(confirm) => confirm.await,
                 Err(fault) => Err(fault),
             };

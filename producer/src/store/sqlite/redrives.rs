@@ -88,11 +88,7 @@ impl Redrives for SqliteDesk {
 
 /// A dead letter that was sent again has ended. In the caller's transaction; once is enough, and more
 /// changes nothing.
-pub(super) fn ended(
-    transaction: &Transaction<'_>,
-    dead_letter: Uuid,
-    status: OutcomeStatus,
-) -> Result<(), StoreFault> {
+pub(super) fn ended(transaction: &Transaction<'_>, dead_letter: Uuid, status: OutcomeStatus) -> Result<(), StoreFault> {
     transaction
         .prepare_cached(
             "UPDATE redrive_items SET state = ?2, ended_at = ?3 WHERE dead_letter = ?1 AND state IN ('sending', 'sent')",

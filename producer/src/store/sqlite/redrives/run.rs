@@ -37,7 +37,8 @@ pub(super) fn running(transaction: &Transaction<'_>) -> Result<Vec<Standing>, St
 }
 
 /// A dead letter with what is published of it. An edited body stands with its job.
-const SENDING: &str = "dead_letter, order_id, destination, ifnull(redrives.body, dead_letters.body), headers, properties, new_key
+const SENDING: &str =
+    "dead_letter, order_id, destination, ifnull(redrives.body, dead_letters.body), headers, properties, new_key
      FROM redrive_items JOIN dead_letters ON dead_letters.id = dead_letter JOIN redrives ON redrives.id = redrive_id";
 
 struct SendingRow {
