@@ -10,6 +10,7 @@ pub mod connection;
 pub mod consumer;
 pub mod dead_letter;
 pub mod delivery;
+pub mod depth;
 pub mod fault;
 mod greeting;
 pub mod inspection;

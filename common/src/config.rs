@@ -8,6 +8,7 @@ mod fault;
 mod settings;
 mod table;
 
+pub use duration::age;
 pub use fault::{Fault, Faults};
 pub use settings::{Command, Settings, Source};
 pub use table::{Setting, common_settings, markdown_table};

@@ -30,10 +30,12 @@ use crate::{
     collector::{Collector, CollectorMetrics, Pace},
     config::{self, Config},
     examination::Examination,
-    http::{self, Accept, Show},
+    http::{self, Accept, Redriving, Show},
     intake::{self, Intake, NotAccepted, Placed, Receipt},
     ledger::{Ledger, LedgerMetrics},
     outbox::Outbox,
+    reconcile::{ReconcileMetrics, Reconciler, Swept},
+    redrive::{RedriveMetrics, Runner, Wake},
     relay::{Relay, RelayMetrics},
     status::{DeliveryView, OrderView, fold},
     store::{Behind, Known, OUTCOMES, Reads, Store, StoreFault},
@@ -65,7 +67,7 @@ impl Process for Config {
 }
 
 async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
-    let Config { common, database, destinations, intake_queue, outbox_limit, collector } = config;
+    let Config { common, database, destinations, intake_queue, outbox_limit, collector, key_ttls, reconcile } = config;
     let grace = common.shutdown_grace;
     let health = Health::default();
     let metrics = Metrics::default();
@@ -116,8 +118,30 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         RelayMetrics::register(&metrics),
         backlog.published_up_to,
     );
+    let (wake, swept, redrives) = (Wake::default(), Swept::default(), RedriveMetrics::register(&metrics));
+    let runner = Runner::new(
+        broker.clone(),
+        destinations.clone(),
+        grace,
+        Arc::clone(&desk),
+        watch.clone(),
+        wake.clone(),
+        redrives.clone(),
+    );
+    let reconciler = Reconciler::new(
+        broker.clone(),
+        destinations.clone(),
+        Arc::clone(&desk),
+        health.clone(),
+        reconcile,
+        swept.clone(),
+        wake.clone(),
+        ReconcileMetrics::register(&metrics),
+    );
     let ledger = Ledger {
         broker,
+        desk: Arc::clone(&desk),
+        redrives,
         destinations: destinations.clone(),
         grace,
         writes: writes.clone(),
@@ -126,6 +150,10 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     // An order is accepted without the broker too, so its absence only degrades.
     let relay = supervisor::supervise(relay, health.component("relay", Kind::Tolerated), shutdown.clone());
     let ledger = supervisor::supervise(ledger, health.component("ledger", Kind::Tolerated), shutdown.clone());
+    let runner = supervisor::supervise(runner, health.component("redrives", Kind::Tolerated), shutdown.clone());
+    let runner = tokio::spawn(ending(runner, shutdown.clone()));
+    let reconciler = reconciler.run(health.component("reconciliation", Kind::Tolerated), shutdown.clone());
+    let reconciler = tokio::spawn(reconciler);
     let relay = tokio::spawn(ending(relay, shutdown.clone()));
     let ledger = tokio::spawn(ending(ledger, shutdown.clone()));
     let mut collectors = Vec::new();
@@ -157,7 +185,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         async move { gauges.measure(&reads, &outbox).await }
     });
     let orders = Orders(reads);
-    let router = http::router(intake, orders, desk, watch, destinations, &metrics, operations);
+    let redriving = Redriving { wake, key_ttls };
+    let router = http::router(intake, orders, desk, watch, redriving, swept, destinations, &metrics, operations);
     server.run(router, shutdown, grace).await;
 
     // The ways to the store end with HTTP, relay and ledger; then its threads do.
@@ -166,11 +195,14 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     for collector in collectors {
         collected = collected.and(collector.await?);
     }
+    let runner = runner.await?;
+    reconciler.await?;
     end(behind).await;
     distributor.await?;
     relay?;
     ledger?;
     collected?;
+    runner?;
     Ok(())
 }
 

@@ -1,9 +1,13 @@
 //! What the producer is told.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use common::{
-    config::{CommonConfig, Faults, Setting, Settings, common_settings},
+    config::{CommonConfig, Faults, Setting, Settings, age, common_settings},
     destination::is_name,
 };
 use secrecy::ExposeSecret as _;
@@ -25,6 +29,32 @@ pub struct Config {
     pub outbox_limit: u64,
     /// Whether dead letters are taken from their queues into the store.
     pub collector: bool,
+    /// How long each destination remembers an idempotency key; for ever where there is nothing.
+    pub key_ttls: BTreeMap<String, Duration>,
+    /// How deliveries are looked for that nothing will end.
+    pub reconcile: Reconcile,
+}
+
+/// How deliveries are looked for that nothing will end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reconcile {
+    /// What is done about them.
+    pub mode: ReconcileMode,
+    /// The pause between two sweeps.
+    pub interval: Duration,
+    /// How long a delivery may take at most: longer than any worker holds one.
+    pub after: Duration,
+}
+
+/// What is done about overdue deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReconcileMode {
+    /// They are not looked for.
+    Off,
+    /// They are named.
+    Report,
+    /// They are named, and published again.
+    Republish,
 }
 
 /// Where orders are kept.
@@ -79,6 +109,19 @@ pub fn settings() -> Vec<Setting> {
             "on",
             "on: dead letters are taken from their queues into the database, and listed; off: they stay there.",
         ),
+        Setting::new(
+            "RECONCILE",
+            "report",
+            "Deliveries that are pending though nothing will end them: report names them, republish also publishes them \
+             again under their own keys, off does not look.",
+        ),
+        Setting::new("RECONCILE_INTERVAL", "1m", "The pause between two looks for such deliveries."),
+        Setting::new(
+            "RECONCILE_AFTER",
+            "15m",
+            "How long a published delivery may be without an outcome and without a message. It must be longer than a \
+             worker can hold one: all its attempts, time-outs and back-offs together, twice.",
+        ),
     ]);
     settings
 }
@@ -97,6 +140,20 @@ impl Config {
         let intake_queue = settings.number("INTAKE_QUEUE", 1..=1_000_000_usize);
         let outbox_limit = settings.number("OUTBOX_LIMIT", 1..=u64::from(u32::MAX));
         let collector = settings.parsed("DEAD_LETTER_COLLECTOR", switch);
+        let key_ttls = key_ttls(&mut settings, destinations.as_deref().unwrap_or_default());
+        let mode = settings.parsed("RECONCILE", |text| match text {
+            "off" => Ok(ReconcileMode::Off),
+            "report" => Ok(ReconcileMode::Report),
+            "republish" => Ok(ReconcileMode::Republish),
+            _ => Err("must be report, republish or off".to_owned()),
+        });
+        let interval = settings.duration("RECONCILE_INTERVAL");
+        let after = settings.duration("RECONCILE_AFTER");
+        for (name, given) in [("RECONCILE_INTERVAL", &interval), ("RECONCILE_AFTER", &after)] {
+            if *given == Ok(Duration::ZERO) {
+                settings.fault(name, "must be longer than nothing");
+            }
+        }
         settings.finish()?;
         Ok(Self {
             common: common()?,
@@ -105,8 +162,26 @@ impl Config {
             intake_queue: intake_queue?,
             outbox_limit: outbox_limit?,
             collector: collector?,
+            key_ttls: key_ttls?,
+            reconcile: Reconcile { mode: mode?, interval: interval?, after: after? },
         })
     }
+}
+
+/// `NAME_KEY_TTL` for each destination.
+fn key_ttls(settings: &mut Settings, destinations: &[String]) -> Result<BTreeMap<String, Duration>, Faults> {
+    let mut ttls = BTreeMap::new();
+    for destination in destinations {
+        if let Some(ttl) = settings.named(&key_ttl_variable(destination), age)? {
+            ttls.insert(destination.clone(), ttl);
+        }
+    }
+    Ok(ttls)
+}
+
+/// The variable that tells how long a destination remembers a key.
+fn key_ttl_variable(destination: &str) -> String {
+    format!("{}_KEY_TTL", destination.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// The text may hold a password, so it is never repeated.
@@ -165,6 +240,11 @@ mod tests {
     fn a_switch_is_on_or_off() {
         assert_eq!((switch("on"), switch("off")), (Ok(true), Ok(false)));
         assert!(["", "true", "On", "1"].iter().all(|bad| switch(bad).is_err()));
+    }
+
+    #[test]
+    fn the_variable_of_a_destination_is_its_name_in_capitals() {
+        assert_eq!(key_ttl_variable("south-2"), "SOUTH_2_KEY_TTL");
     }
 
     #[test]

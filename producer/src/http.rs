@@ -35,6 +35,14 @@ mod show_dead_letter;
 
 mod archive_dead_letter;
 
+mod new_redrive;
+
+mod edited_body;
+
+mod redrives;
+
+mod reconciliation;
+
 mod problem;
 
 mod metrics;
@@ -61,8 +69,10 @@ use self::{
     metrics::HttpMetrics,
     problem::{METHOD_NOT_ALLOWED, Problem, UNKNOWN_PATH},
 };
+pub use self::redrives::Redriving;
 use crate::{
     intake::{NotAccepted, Placed, Receipt},
+    reconcile::Swept,
     status::{DeliveryView, OrderView},
     store::{Desk, StoreFault},
     watch::Watch,
@@ -97,6 +107,8 @@ struct Api<A, S> {
     desk: Arc<dyn Desk>,
     /// News of orders.
     watch: Watch,
+    redriving: Redriving,
+    swept: Swept,
     bodies: BodyReader,
     /// The deliveries of an order that was accepted just now.
     pending: BTreeMap<String, DeliveryView>,
@@ -111,6 +123,8 @@ pub fn router<A: Accept, S: Show>(
     orders: S,
     desk: Arc<dyn Desk>,
     watch: Watch,
+    redriving: Redriving,
+    swept: Swept,
     destinations: Vec<String>,
     metrics: &Metrics,
     operations: Router,
@@ -120,6 +134,8 @@ pub fn router<A: Accept, S: Show>(
         orders,
         desk,
         watch,
+        redriving,
+        swept,
         bodies: BodyReader::new(),
         pending: destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect(),
         metrics: HttpMetrics::register(metrics),
@@ -132,6 +148,12 @@ pub fn router<A: Accept, S: Show>(
         .route("/v1/dead-letters/{id}", get(show_dead_letter::show_dead_letter::<A, S>))
         .route("/v1/dead-letters/{id}/archive", post(archive_dead_letter::archive_dead_letter::<A, S>))
         .route("/v1/dead-letters/{id}/unarchive", post(archive_dead_letter::unarchive_dead_letter::<A, S>))
+        .route("/v1/redrives", post(redrives::create::<A, S>).get(redrives::list::<A, S>))
+        .route("/v1/redrives/{redrive_id}", get(redrives::show::<A, S>))
+        .route("/v1/redrives/{redrive_id}/pause", post(redrives::pause::<A, S>))
+        .route("/v1/redrives/{redrive_id}/resume", post(redrives::resume::<A, S>))
+        .route("/v1/redrives/{redrive_id}/cancel", post(redrives::cancel::<A, S>))
+        .route("/v1/reconciliation", get(reconciliation::reconciliation::<A, S>))
         .route("/problems/{name}", get(docs::problem_page::<A, S>))
         .route("/openapi.json", get(docs::openapi_json::<A, S>))
         .route("/docs", get(docs::to_page::<A, S>))

@@ -1,7 +1,7 @@
 //! The ledger: takes the workers' reports, records them many in one transaction, and acknowledges
 //! only after the commit.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use common::{
     broker::{
@@ -26,7 +26,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::store::Writes;
+use crate::{
+    redrive::RedriveMetrics,
+    store::{Desk, Writes},
+};
 
 /// Reports being recorded at a time, each of up to [`Report::MAX_OUTCOMES`] outcomes.
 const PREFETCH: u16 = 64;
@@ -103,6 +106,10 @@ pub struct Ledger {
     pub grace: Duration,
     /// The way to the store.
     pub writes: Writes,
+    /// Told of reports that were dead letters themselves.
+    pub desk: Arc<dyn Desk>,
+    /// What redrives count.
+    pub redrives: RedriveMetrics,
     /// What is counted.
     pub metrics: LedgerMetrics,
 }
@@ -154,10 +161,21 @@ impl Ledger {
             }
         };
         self.metrics.recorded(&report.outcomes, &self.destinations);
+        self.redrives.ended(&report.outcomes);
         // The store has ended only when the process does; the report is delivered again then.
         if let Ok(recorded) = self.writes.record(report.outcomes).await {
             let unsettled = delivery.unsettled;
-            recording.push(Box::pin(async move { (unsettled, recorded.await) }));
+            let (redriven, desk) = (delivery.dead_letter, Arc::clone(&self.desk));
+            recording.push(Box::pin(async move {
+                let recorded = recorded.await;
+                // The report itself was a dead letter, and is none any more.
+                if let (Ok(()), Some(dead_letter)) = (&recorded, redriven)
+                    && let Err(fault) = desk.delivered_redrive(dead_letter).await
+                {
+                    tracing::warn!(%dead_letter, %fault, "a report that was sent again is recorded, its redrive is not");
+                }
+                (unsettled, recorded)
+            }));
         }
     }
 

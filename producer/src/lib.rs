@@ -19,6 +19,10 @@ pub mod ledger;
 
 pub mod collector;
 
+pub mod redrive;
+
+pub mod reconcile;
+
 pub mod status;
 
 pub mod watch;

@@ -12,6 +12,7 @@ mod form;
 mod opened;
 mod postgres;
 mod reader;
+mod reconciliation;
 mod redrives;
 #[cfg(test)]
 mod scratch;
@@ -36,6 +37,7 @@ pub use desk::{Answer, Desk};
 pub use opened::{Behind, Store};
 pub use postgres::{Postgres, PostgresAddress, PostgresDesk};
 pub use reader::Reads;
+pub use reconciliation::{Found, Mark, Overdue, Reconciliation};
 pub use redrives::{
     Control, Controlled, Created, Plan, Progress, Redrive, RedriveStatus, Redrives, Refusal, Refused, Selection,
     Sending, Standing, Terms, Wish,

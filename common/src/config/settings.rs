@@ -178,6 +178,19 @@ impl Settings {
         })
     }
 
+    /// A value under a name that another setting makes up, such as `NAME_KEY_TTL` for each name in a
+    /// list. It is in no table, so it is no flag: only the environment has it.
+    ///
+    /// # Errors
+    /// As [`Settings::parsed`].
+    pub fn named<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, Faults> {
+        if self.source.unreadable.iter().any(|variable| variable == name) {
+            return Err(self.fault(name, "is not valid UTF-8"));
+        }
+        let given = self.source.env.get(name).filter(|value| !value.is_empty()).cloned();
+        given.map(|text| parse(&text)).transpose().map_err(|detail| self.fault(name, detail))
+    }
+
     /// Remembers a fault that only shows when several values are looked at together.
     pub fn fault(&mut self, name: &str, detail: impl Into<String>) -> Faults {
         let fault = Fault { variable: name.to_owned(), detail: detail.into() };
@@ -259,6 +272,18 @@ mod tests {
         assert_eq!(settings(&[], &[]).number("COUNT", 1..=9), Ok(3));
         assert_eq!(settings(&[("COUNT", "4")], &[]).number("COUNT", 1..=9), Ok(4));
         assert_eq!(settings(&[("COUNT", "4")], &[("COUNT", "5")]).number("COUNT", 1..=9), Ok(5));
+    }
+
+    #[test]
+    fn a_name_that_another_setting_makes_up_is_read_from_the_environment() {
+        let number = |text: &str| text.parse::<u8>().map_err(|_| "must be a number".to_owned());
+        let mut read = settings(&[("NORTH_KEY_TTL", "7"), ("SOUTH_KEY_TTL", "x"), ("EAST_KEY_TTL", "")], &[]);
+        assert_eq!(read.named("NORTH_KEY_TTL", number), Ok(Some(7)));
+        assert_eq!(read.named("EAST_KEY_TTL", number), Ok(None));
+        assert_eq!(read.named("WEST_KEY_TTL", number), Ok(None));
+        assert!(read.named("SOUTH_KEY_TTL", number).is_err());
+        let Err(Faults(faults)) = read.finish() else { panic!("no fault found") };
+        assert_eq!(faults[0].variable, "SOUTH_KEY_TTL");
     }
 
     #[test]

@@ -37,6 +37,11 @@ pub(super) struct HttpMetrics {
     pub(super) show_dead_letter: RouteMetrics,
     pub(super) archive_dead_letter: RouteMetrics,
     pub(super) unarchive_dead_letter: RouteMetrics,
+    pub(super) create_redrive: RouteMetrics,
+    pub(super) list_redrives: RouteMetrics,
+    pub(super) show_redrive: RouteMetrics,
+    pub(super) control_redrive: RouteMetrics,
+    pub(super) reconciliation: RouteMetrics,
     /// Documentation, and whatever is no route.
     pub(super) other: RouteMetrics,
 }
@@ -71,6 +76,11 @@ impl HttpMetrics {
             show_dead_letter: route("GET /v1/dead-letters/{id}"),
             archive_dead_letter: route("POST /v1/dead-letters/{id}/archive"),
             unarchive_dead_letter: route("POST /v1/dead-letters/{id}/unarchive"),
+            create_redrive: route("POST /v1/redrives"),
+            list_redrives: route("GET /v1/redrives"),
+            show_redrive: route("GET /v1/redrives/{redrive_id}"),
+            control_redrive: route("POST /v1/redrives/{redrive_id}/{pause|resume|cancel}"),
+            reconciliation: route("GET /v1/reconciliation"),
             other: route("other"),
         }
     }

@@ -30,14 +30,19 @@ use super::{
     new_order::NewOrder,
     place_order, problem,
     problem::{Kind, PROBLEM_JSON, Problem, ProblemBody},
+    reconciliation,
+    reconciliation::ReconciliationView,
+    redrives,
+    redrives::{PlanView, RedriveView},
     schema::{Accepted, Health},
     show_dead_letter,
     show_dead_letter::DeadLetterView,
     show_order,
 };
 use crate::{
+    reconcile::{Finding, Seen},
     status::{DeliveryStatus, DeliveryView, OrderStatus, OrderView},
-    store::{self, DeadLetter, Link, Opened, State},
+    store::{self, DeadLetter, Filter, Link, Opened, RedriveStatus, Refusal, Refused, State},
 };
 
 #[derive(utoipa::OpenApi)]
@@ -59,6 +64,13 @@ use crate::{
         show_dead_letter::show_dead_letter,
         archive_dead_letter::archive_dead_letter,
         archive_dead_letter::unarchive_dead_letter,
+        redrives::create,
+        redrives::list,
+        redrives::show,
+        redrives::pause,
+        redrives::resume,
+        redrives::cancel,
+        reconciliation::reconciliation,
         livez,
         readyz,
         metrics,
@@ -68,6 +80,7 @@ use crate::{
     tags(
         (name = "orders", description = "Placing and following orders"),
         (name = "dead letters", description = "What could not be delivered, and why"),
+        (name = "redrives", description = "Sending dead letters again"),
         (name = "operations", description = "For the people who run it"),
     ),
 )]
@@ -76,7 +89,7 @@ struct Document;
 /// The document.
 pub(super) fn document() -> OpenApi {
     let mut document = Document::openapi();
-    let problems: [(&str, HttpMethod, &[&'static Kind]); 7] = [
+    let problems: [(&str, HttpMethod, &[&'static Kind]); 14] = [
         ("/v1/orders", HttpMethod::Post, &place_order::PROBLEMS),
         ("/v1/orders/{order_id}", HttpMethod::Get, &show_order::PROBLEMS),
         ("/v1/dead-letters", HttpMethod::Get, &list_dead_letters::PROBLEMS),
@@ -84,6 +97,13 @@ pub(super) fn document() -> OpenApi {
         ("/v1/dead-letters/{id}", HttpMethod::Get, &show_dead_letter::PROBLEMS),
         ("/v1/dead-letters/{id}/archive", HttpMethod::Post, &archive_dead_letter::PROBLEMS),
         ("/v1/dead-letters/{id}/unarchive", HttpMethod::Post, &archive_dead_letter::PROBLEMS),
+        ("/v1/redrives", HttpMethod::Post, &redrives::CREATE_PROBLEMS),
+        ("/v1/redrives", HttpMethod::Get, &redrives::LIST_PROBLEMS),
+        ("/v1/redrives/{redrive_id}", HttpMethod::Get, &redrives::SHOW_PROBLEMS),
+        ("/v1/redrives/{redrive_id}/pause", HttpMethod::Post, &redrives::CONTROL_PROBLEMS),
+        ("/v1/redrives/{redrive_id}/resume", HttpMethod::Post, &redrives::CONTROL_PROBLEMS),
+        ("/v1/redrives/{redrive_id}/cancel", HttpMethod::Post, &redrives::CONTROL_PROBLEMS),
+        ("/v1/reconciliation", HttpMethod::Get, &reconciliation::PROBLEMS),
     ];
     for (path, method, kinds) in problems {
         let item = document.paths.paths.get_mut(path);
@@ -268,6 +288,62 @@ fn sample_letter() -> Uuid {
 /// 2026-01-02T03:04:05.678Z
 fn sample_time() -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_767_323_045_678)
+}
+
+/// Every dead letter that one destination has refused, at the usual rate.
+pub(super) fn new_redrive_example() -> Value {
+    json!({"filter": {"destination": "inventory", "status_code": 422}, "rate": 50, "concurrency": 100})
+}
+
+/// What that would send.
+pub(super) fn plan_example() -> Value {
+    let letter = list_dead_letters::example(sample_letter(), sample().0.0, sample_time());
+    let refused = vec![Refused { reason: Refusal::KeyExpired, count: 3 }];
+    value(&PlanView { matched: 1, sample: vec![letter], refused })
+}
+
+/// A redrive on its way.
+pub(super) fn redrive_example() -> Value {
+    let at = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_767_323_045_678);
+    value(&RedriveView {
+        id: sample_redrive_id(),
+        status: RedriveStatus::Running,
+        detail: None,
+        filter: Some(Filter { destination: Some("inventory".to_owned()), status_code: Some(422), ..Filter::default() }),
+        rate: 50.0,
+        concurrency: 100,
+        stop_after_failed_share: 0.5,
+        edited: false,
+        new_key: false,
+        matched: 1_200,
+        sent: 800,
+        delivered: 730,
+        dead_lettered: 4,
+        cancelled: 0,
+        remaining: 466,
+        refused: vec![Refused { reason: Refusal::KeyExpired, count: 3 }],
+        created_at: at,
+        updated_at: at,
+    })
+}
+
+/// A page with it.
+pub(super) fn redrives_example() -> Value {
+    json!({"items": [redrive_example()], "next_cursor": null})
+}
+
+/// What a sweep found after a queue was emptied by hand.
+pub(super) fn reconciliation_example() -> Value {
+    // 2026-01-02T03:04:05.678Z
+    let since = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_767_323_045_678);
+    let destination = "inventory".to_owned();
+    let overdue = vec![Finding { order_id: Some(sample().0), destination, since, seen: Seen::Published }];
+    let checked_at = Some(since + SignedDuration::from_mins(16));
+    value(&ReconciliationView { checked_at, overdue, overdue_total: 1, detail: None })
+}
+
+fn sample_redrive_id() -> Uuid {
+    Uuid::from_u128(0x019b_7cb2_4d5e_7a31_9f6e_2c8d_5b1a_7e41)
 }
 
 fn sample() -> (OrderId, CorrelationId) {

@@ -123,6 +123,30 @@ pub(super) static INVALID_NOTE: Kind = kind(
     "The note is not valid",
     "The body is an object with at most one field, note, a string of 1 to 1000 characters. Nothing was changed.",
 );
+pub(super) static INVALID_REDRIVE: Kind = kind(
+    "invalid-redrive",
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "The redrive is not valid",
+    "The member errors lists the faults: where in the body, as a JSON pointer, and what is wrong there. Nothing was sent.",
+);
+pub(super) static UNKNOWN_REDRIVE: Kind = kind(
+    "unknown-redrive",
+    StatusCode::NOT_FOUND,
+    "No redrive has this id",
+    "The id of a redrive is a UUID, answered when it was created, and listed at /v1/redrives.",
+);
+pub(super) static NOTHING_TO_REDRIVE: Kind = kind(
+    "nothing-to-redrive",
+    StatusCode::CONFLICT,
+    "There is nothing to send",
+    "No dead letter matches, or each that does is refused; the detail says why. Nothing was sent. What would be sent is told by the same request with dry_run.",
+);
+pub(super) static REDRIVE_NOT_POSSIBLE: Kind = kind(
+    "redrive-not-possible",
+    StatusCode::CONFLICT,
+    "The redrive is in a state that does not allow it",
+    "A running redrive can be paused, a paused or stopped one resumed, each of them cancelled. One that is completed or cancelled has ended.",
+);
 pub(super) static IDEMPOTENCY_KEY_REUSED: Kind = kind(
     "idempotency-key-reused",
     StatusCode::UNPROCESSABLE_ENTITY,
@@ -155,7 +179,7 @@ pub(super) static INTERNAL: Kind = kind(
 );
 
 /// The table.
-pub(super) static KINDS: [&Kind; 19] = [
+pub(super) static KINDS: [&Kind; 23] = [
     &INVALID_HEADER,
     &INVALID_QUERY,
     &UNREADABLE_BODY,
@@ -171,6 +195,10 @@ pub(super) static KINDS: [&Kind; 19] = [
     &UNSUPPORTED_MEDIA_TYPE,
     &INVALID_ORDER,
     &INVALID_NOTE,
+    &INVALID_REDRIVE,
+    &UNKNOWN_REDRIVE,
+    &NOTHING_TO_REDRIVE,
+    &REDRIVE_NOT_POSSIBLE,
     &IDEMPOTENCY_KEY_REUSED,
     &BUSY,
     &STORE_UNAVAILABLE,

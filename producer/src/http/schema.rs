@@ -122,6 +122,70 @@ impl From<DeadLetter> for DeadLetterItem {
     }
 }
 
+/// Which dead letters are meant; all that is given must fit. An empty one matches every dead letter.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetterFilter {
+    /// Whose queue it died in.
+    #[schema(required = false, nullable = false)]
+    pub destination: Option<String>,
+    /// Why it died.
+    #[schema(required = false, nullable = false)]
+    pub reason: Option<Reason>,
+    /// The last attempt's status.
+    #[schema(required = false, nullable = false, minimum = 100, maximum = 999)]
+    pub status_code: Option<u16>,
+    /// A part of the error; ASCII letters match in either case.
+    #[schema(required = false, nullable = false, min_length = 1, max_length = 200)]
+    pub error: Option<String>,
+    /// The order.
+    #[schema(required = false, nullable = false)]
+    pub order_id: Option<uuid::Uuid>,
+    /// Failed at this time or later (RFC 3339).
+    #[schema(required = false, nullable = false, value_type = Option<String>, format = DateTime)]
+    pub from: Option<Timestamp>,
+    /// Failed before this time (RFC 3339).
+    #[schema(required = false, nullable = false, value_type = Option<String>, format = DateTime)]
+    pub to: Option<Timestamp>,
+    /// Archived ones, instead of those that are not.
+    #[schema(required = false, nullable = false, default = false)]
+    pub archived: Option<bool>,
+}
+
+/// A redrive to begin: exactly one of `filter` and `ids` is given.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRedrive {
+    /// Dead letters that pass this.
+    #[schema(required = false, nullable = false)]
+    pub filter: Option<DeadLetterFilter>,
+    /// These dead letters.
+    #[schema(required = false, nullable = false, min_items = 1, max_items = 5000)]
+    pub ids: Option<Vec<uuid::Uuid>>,
+    /// Tell what would be sent, and send nothing.
+    #[schema(required = false, nullable = false, default = false)]
+    pub dry_run: Option<bool>,
+    /// Dead letters a second.
+    #[schema(required = false, nullable = false, minimum = 1, maximum = 5000, default = 50)]
+    pub rate: Option<f64>,
+    /// Most that are sent and have not ended.
+    #[schema(required = false, nullable = false, minimum = 1, maximum = 10000, default = 100)]
+    pub concurrency: Option<u32>,
+    /// Stop when more than this share of the last 20 that ended failed again; 1 never stops.
+    #[schema(required = false, nullable = false, minimum = 0, maximum = 1, default = 0.5)]
+    pub stop_after_failed_share: Option<f64>,
+    /// Send also what has a key that its destination may have forgotten.
+    #[schema(required = false, nullable = false, default = false)]
+    pub force: Option<bool>,
+    /// An OrderCreated event in place of the dead letter's own body, for exactly one dead letter: of the
+    /// same order, as an object or as a string that holds one. The dead letter itself stays as it was.
+    #[schema(required = false, nullable = false, value_type = Option<Object>)]
+    pub body: Option<serde_json::Value>,
+    /// Send the edited body under a fresh event id, and so under another key.
+    #[schema(required = false, nullable = false, default = false)]
+    pub new_key: Option<bool>,
+}
+
 /// How a process is.
 #[derive(Debug, ToSchema)]
 pub struct Health {

@@ -104,6 +104,8 @@ impl Bench {
             memory.clone(),
             Arc::clone(&desk),
             Watch::default(),
+            Redriving::default(),
+            Swept::default(),
             destinations,
             &metrics,
             Router::new(),

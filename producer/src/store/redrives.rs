@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use common::order::OrderId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -271,7 +272,7 @@ pub struct Sending {
     /// Whose queue it goes to.
     pub destination: String,
     /// The body: its own, or the one in its place.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Its headers.
     pub headers: Map<String, Value>,
     /// Its properties.
@@ -294,12 +295,6 @@ pub trait Redrives {
 
     /// Pauses, resumes or cancels.
     fn control_redrive(&self, id: Uuid, control: Control) -> Answer<'_, Controlled>;
-
-    /// Takes the right to run jobs, or keeps it, for a while: one process has it at a time. Tells whether `runner` has it.
-    fn lease_redrives(&self, runner: Uuid) -> Answer<'_, bool>;
-
-    /// Gives the right back.
-    fn release_redrives(&self, runner: Uuid) -> Answer<'_, ()>;
 
     /// Every job that is running, oldest first.
     fn running_redrives(&self) -> Answer<'_, Vec<Standing>>;

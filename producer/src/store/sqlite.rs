@@ -3,6 +3,7 @@
 
 mod dead_letters;
 mod desk;
+mod reconciliation;
 mod redrives;
 
 use std::{path::Path, time::Duration};

@@ -10,12 +10,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::{
-    SqliteDesk,
-    dead_letters::{parse, time},
-    unsigned,
-};
+use super::SqliteDesk;
 use crate::store::{
+    dead_letters::stored::{parse, time},
+    form::unsigned,
     Answer, Control, Controlled, Created, Plan, Progress, Redrive, RedriveStatus, Redrives, Sending, Standing,
     StoreFault, Terms, Wish,
 };
@@ -39,15 +37,6 @@ impl Redrives for SqliteDesk {
 
     fn control_redrive(&self, id: Uuid, control: Control) -> Answer<'_, Controlled> {
         self.ask(move |connection| self::control(connection, id, control))
-    }
-
-    /// One process has the file.
-    fn lease_redrives(&self, _: Uuid) -> Answer<'_, bool> {
-        Box::pin(async { Ok(true) })
-    }
-
-    fn release_redrives(&self, _: Uuid) -> Answer<'_, ()> {
-        Box::pin(async { Ok(()) })
     }
 
     fn running_redrives(&self) -> Answer<'_, Vec<Standing>> {

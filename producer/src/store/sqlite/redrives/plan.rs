@@ -5,19 +5,15 @@ use std::collections::BTreeMap;
 use common::event::{self, Decoded, now};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params, params_from_iter};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    super::{
-        dead_letters::{self, Condition},
-        signed,
-    },
+    super::dead_letters::{self, Condition},
     one,
 };
 use crate::{
     intake::Idempotency,
-    store::{Created, Plan, Refusal, Refused, Selection, StoreFault, Terms, Wish},
+    store::{dead_letters::stored::json, form::signed, Created, Plan, Refusal, Refused, Selection, StoreFault, Terms, Wish},
 };
 
 /// What is looked at of a dead letter. A job that has not ended has it while it is queued there or under way.
@@ -185,9 +181,4 @@ fn earlier(transaction: &Transaction<'_>, idempotency: &Idempotency) -> Result<O
         return Ok(Some(Created::KeyReused));
     }
     Ok(one(transaction, id)?.map(|redrive| Created::Replayed(Box::new(redrive))))
-}
-
-fn json(part: &impl Serialize) -> Result<String, StoreFault> {
-    serde_json::to_string(part)
-        .map_err(|fault| StoreFault::Database(format!("cannot encode a part of a redrive: {fault}")))
 }

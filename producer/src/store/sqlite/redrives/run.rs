@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, Transaction
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::super::{Numbers, dead_letters::parse};
-use crate::store::{Sending, Standing, StoreFault};
+use super::super::Numbers;
+use crate::store::{dead_letters::stored::parse, Sending, Standing, StoreFault};
 
 /// What is taken at a time ends after so many bytes, whatever was asked for.
 const BYTES: usize = 4 * 1_024 * 1_024;
@@ -54,7 +54,7 @@ impl SendingRow {
             dead_letter: row.get(0)?,
             order_id: row.get::<_, Option<Uuid>>(1)?.map(OrderId),
             destination: row.get(2)?,
-            body: row.get(3)?,
+            body: row.get::<_, Vec<u8>>(3)?.into(),
             headers: serde_json::Map::new(),
             properties: serde_json::Map::new(),
         };

@@ -1,0 +1,44 @@
+//! A body in place of a dead letter's own: it must be an event of the same order.
+
+use common::event::{self, Decoded, EventId};
+use serde_json::Value;
+
+use super::{
+    faults::{Faults, Flaw, Place},
+    problem::{INVALID_REDRIVE, Problem},
+};
+use crate::store::Opened;
+
+/// The bytes that go on the wire. The event keeps the id that the dead letter had, and so its key,
+/// unless a `new_key` is asked for.
+pub(super) fn edited_body(body: &Value, original: &Opened, new_key: bool) -> Result<Vec<u8>, Problem> {
+    let place = Place::BODY;
+    let at = place.field("body");
+    let refused = |at: &Place<'_>, rule: &str| {
+        let mut faults = Faults::default();
+        faults.add(at, &Flaw::Rule(rule.to_owned()));
+        Problem::faulty(&INVALID_REDRIVE, "redrive", faults)
+    };
+    let mut event = match body {
+        Value::String(text) => serde_json::from_str(text).map_err(|_| refused(&at, "must hold JSON"))?,
+        other => other.clone(),
+    };
+    let Some(object) = event.as_object_mut() else { return Err(refused(&at, "must be an object")) };
+    let known = event::identity(&original.content.body).map(|identity| identity.event_id.0.to_string());
+    let message_id = || original.content.properties.get("message_id").and_then(Value::as_str).map(str::to_owned);
+    let event_id = if new_key { Some(EventId::fresh().0.to_string()) } else { known.or_else(message_id) };
+    if let Some(event_id) = event_id {
+        object.insert("event_id".to_owned(), Value::String(event_id));
+    }
+    let bytes = event.to_string().into_bytes();
+    let order_id = match event::decode(&bytes) {
+        Ok(Decoded::OrderCreated(order)) => order.order_id,
+        _ => return Err(refused(&at, "must be an OrderCreated event, as in the queue: its own body with changes")),
+    };
+    match original.letter.order_id {
+        Some(wanted) if wanted != order_id => {
+            Err(refused(&at.field("order_id"), "must be the order of the dead letter"))
+        }
+        _ => Ok(bytes),
+    }
+}

@@ -1,0 +1,275 @@
+//! Reconciliation: names every delivery that is pending though nothing in the system will end it, and
+//! publishes it again where that is wanted.
+//!
+//! A passive look at a queue tells how many messages are ready, and not which. So what must have left
+//! the queue is told by time: whatever was published before a moment at which the queue was seen empty
+//! was with a worker then, or lost. No worker holds a delivery for longer than the bound, so what has no
+//! outcome after it is overdue. A queue that holds messages and has no consumer begins the wait anew:
+//! what a worker gave back when it ended is among them.
+
+mod queues;
+mod republish;
+mod swept;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use common::{
+    broker::{Broker, BrokerFault, depth},
+    event::now,
+    health::{Component, ComponentStatus, Health},
+    telemetry::metrics::Metrics,
+};
+use jiff::SignedDuration;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::queues::{Queues, Sample};
+pub use self::swept::{Finding, Seen, Sweep, Swept};
+use crate::{
+    config::{Reconcile, ReconcileMode},
+    redrive::Wake,
+    store::{Desk, Found, StoreFault},
+};
+
+/// Most deliveries that are listed, for each destination and way in which they are seen.
+const LISTED: u32 = 1_000;
+/// Most deliveries that are logged once, and remembered for that.
+const LOGGED: usize = 10_000;
+
+/// What reconciliation counts.
+#[derive(Clone, Debug)]
+pub struct ReconcileMetrics {
+    overdue: Family<ByDestination, Gauge>,
+    republished: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByDestination {
+    destination: String,
+}
+
+impl ReconcileMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn register(metrics: &Metrics) -> Self {
+        let this = Self { overdue: Family::default(), republished: Counter::default() };
+        metrics.register(|registry| {
+            registry.register(
+                "reconciliation_overdue",
+                "Deliveries that are pending though nothing will end them, by destination",
+                this.overdue.clone(),
+            );
+            registry.register(
+                "reconciliation_republished",
+                "Overdue deliveries that were published again",
+                this.republished.clone(),
+            );
+        });
+        this
+    }
+}
+
+/// Sweeps, again and again.
+pub struct Reconciler {
+    broker: Broker,
+    destinations: Vec<String>,
+    desk: Arc<dyn Desk>,
+    health: Health,
+    settings: Reconcile,
+    swept: Swept,
+    wake: Wake,
+    metrics: ReconcileMetrics,
+    id: Uuid,
+    queues: Queues,
+    relay_up_since: Option<Instant>,
+    logged: HashSet<Key>,
+    republished: HashMap<Key, Instant>,
+}
+
+/// One delivery, by order or dead letter.
+type Key = (Uuid, String);
+
+/// Why a sweep tells nothing this time.
+#[derive(Debug, thiserror::Error)]
+enum NotSwept {
+    #[error("the store fails: {0}")]
+    Store(#[from] StoreFault),
+    #[error("{0}")]
+    Broker(#[from] BrokerFault),
+}
+
+impl Reconciler {
+    /// A reconciler over these destinations.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "wiring, called once; each is a different part")]
+    pub fn new(
+        broker: Broker,
+        destinations: Vec<String>,
+        desk: Arc<dyn Desk>,
+        health: Health,
+        settings: Reconcile,
+        swept: Swept,
+        wake: Wake,
+        metrics: ReconcileMetrics,
+    ) -> Self {
+        let queues = Queues::new(settings.after);
+        Self {
+            broker,
+            destinations,
+            desk,
+            health,
+            settings,
+            swept,
+            wake,
+            metrics,
+            id: Uuid::now_v7(),
+            queues,
+            relay_up_since: None,
+            logged: HashSet::new(),
+            republished: HashMap::new(),
+        }
+    }
+
+    /// Sweeps until `shutdown`. What a sweep asks has a deadline each.
+    pub async fn run(mut self, component: Component, shutdown: CancellationToken) {
+        component.up();
+        if self.settings.mode == ReconcileMode::Off {
+            self.swept.note(Some("RECONCILE is off".to_owned()));
+            let mut sign_of_life = tokio::time::interval(Duration::from_secs(10));
+            loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    _ = sign_of_life.tick() => component.sign_of_life(),
+                }
+            }
+        }
+        // A long interval must not look like a stand-still.
+        let mut sign_of_life = tokio::time::interval(Duration::from_secs(10));
+        let mut sweeps = tokio::time::interval(self.settings.interval);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                _ = sign_of_life.tick() => component.sign_of_life(),
+                _ = sweeps.tick() => {
+                    let swept = tokio::select! {
+                        biased;
+                        () = shutdown.cancelled() => break,
+                        swept = self.sweep() => swept,
+                    };
+                    match swept {
+                        Ok(()) => component.up(),
+                        Err(fault) => {
+                            self.swept.note(Some(fault.to_string()));
+                            component.down(fault.to_string());
+                        }
+                    }
+                }
+            }
+        }
+        let _ = self.desk.release("reconciliation", self.id).await;
+    }
+
+    async fn sweep(&mut self) -> Result<(), NotSwept> {
+        // First the marks, then the queues: what is published in between is judged later.
+        let marks = self.desk.published_marks().await?;
+        let names: Vec<_> = self.destinations.iter().map(|name| self.broker.names().queue(name)).collect();
+        let asked: Vec<_> = names.iter().cloned().chain([self.broker.names().outcomes()]).collect();
+        let mut depths = depth::depths(&self.broker, &asked).await?;
+        let outcomes = depths.pop().unwrap_or_default();
+        let sample = Sample { at: Instant::now(), wall: now(), marks, depths };
+        self.queues.seen(sample);
+        self.see_relay();
+        if outcomes.ready > 0 {
+            // Some of them may be the outcomes of what would be named.
+            self.swept.note(Some("reports wait to be recorded".to_owned()));
+            return Ok(());
+        }
+        let findings = self.find().await?;
+        self.tell(&findings);
+        if self.settings.mode == ReconcileMode::Republish {
+            let length = self.settings.interval * 2 + Duration::from_secs(30);
+            if self.desk.lease("reconciliation", self.id, length).await? {
+                self.republish(&findings).await?;
+            }
+        }
+        let listed: Vec<_> = findings.iter().flat_map(|(seen, found)| Finding::of(*seen, found)).collect();
+        let total = findings.iter().map(|(_, found)| found.total).sum();
+        self.swept.swept(Sweep { checked_at: now(), overdue: listed, overdue_total: total });
+        Ok(())
+    }
+
+    async fn find(&self) -> Result<Vec<(Seen, Found)>, StoreFault> {
+        let mut findings = Vec::new();
+        let after = SignedDuration::try_from(self.settings.after).unwrap_or(SignedDuration::MAX);
+        if self.relay_up_since.is_some_and(|since| since.elapsed() >= self.settings.after)
+            && let Ok(accepted_before) = now().checked_sub(after)
+        {
+            findings.push((Seen::Outbox, self.desk.pending_unpublished(accepted_before, LISTED).await?));
+        }
+        for (index, destination) in self.destinations.iter().enumerate() {
+            let Some(empty) = self.queues.empty(index) else { continue };
+            let (marks, wall) = (empty.marks.clone(), empty.wall);
+            let found = self.desk.pending_published(destination.clone(), marks, LISTED).await?;
+            findings.push((Seen::Published, found));
+            let found = self.desk.pending_redriven(destination.clone(), wall, LISTED).await?;
+            findings.push((Seen::Redriving, found));
+        }
+        Ok(findings)
+    }
+
+    /// While the relay is down, what stays in the outbox is its outage and nothing else.
+    fn see_relay(&mut self) {
+        let readiness = self.health.readiness();
+        let up = readiness.components.get("relay").is_some_and(|relay| relay.status == ComponentStatus::Up);
+        self.relay_up_since = if up { self.relay_up_since.or_else(|| Some(Instant::now())) } else { None };
+    }
+
+    /// One line for each delivery, once, and the metric.
+    fn tell(&mut self, findings: &[(Seen, Found)]) {
+        let mut counts: HashMap<&str, u64> = self.destinations.iter().map(|name| (name.as_str(), 0)).collect();
+        let mut present = HashSet::new();
+        for (seen, found) in findings {
+            // Those that are not listed are counted with the last that is.
+            let unlisted = found.total.saturating_sub(found.overdue.len() as u64);
+            if let Some(last) = found.overdue.last() {
+                *counts.entry(&last.destination).or_default() += unlisted;
+            }
+            for overdue in &found.overdue {
+                *counts.entry(&overdue.destination).or_default() += 1;
+                let Some(key) = key(overdue) else { continue };
+                if !self.logged.contains(&key) && self.logged.len() + present.len() < LOGGED {
+                    let order_id = overdue.order_id.map(tracing::field::display);
+                    let dead_letter = overdue.dead_letter.map(tracing::field::display);
+                    tracing::warn!(
+                        order_id, dead_letter, destination = overdue.destination, seen = seen.as_str(),
+                        since = %overdue.since,
+                        "overdue: the delivery is pending and nothing in the system will end it"
+                    );
+                }
+                present.insert(key);
+            }
+        }
+        for (destination, count) in counts {
+            let labels = ByDestination { destination: destination.to_owned() };
+            self.metrics.overdue.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        // One that is found again later is worth another line.
+        self.logged = present;
+    }
+}
+
+fn key(overdue: &crate::store::Overdue) -> Option<Key> {
+    let id = overdue.dead_letter.or(overdue.order_id.map(|order_id| order_id.0))?;
+    Some((id, overdue.destination.clone()))
+}
