@@ -8,6 +8,7 @@ mod ending;
 mod images;
 mod link;
 mod load;
+mod operator;
 mod own_node;
 mod probe;
 mod scrape;
@@ -24,6 +25,10 @@ mod messages;
 mod retries;
 
 mod dead_letters;
+
+mod redrives;
+
+mod reconciliation;
 
 mod isolation;
 

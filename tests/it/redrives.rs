@@ -1,0 +1,216 @@
+//! Dead letters that are sent again.
+
+use std::{collections::HashSet, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tests::{
+    fake_api::Behaviour,
+    system::{Role, System},
+    waiting::PATIENCE,
+};
+
+use crate::{
+    crowd,
+    operator::{begin, get, mend, plan, post, refused, wait_for, wait_for_matched},
+};
+
+/// Thousands of dead letters on a busy machine.
+const LONG: Duration = Duration::from_secs(180);
+
+#[tokio::test]
+async fn what_a_dry_run_counts_is_what_is_sent_and_what_arrives_under_the_same_keys_at_one_destination() -> Result<()> {
+    let system = System::start().await?;
+    let meant = refused(&system, 20, "SKU-meant", 422).await?;
+    let others = refused(&system, 5, "SKU-other", 410).await?;
+    let filter = json!({"destination": "inventory", "status_code": 422});
+    let plan = wait_for_matched(&system, &filter, 20).await?;
+    assert_eq!(plan["sample"].as_array().map(Vec::len), Some(10), "{plan}");
+    let told_before = system.fulfillment_api.summary().calls;
+    wait_for_matched(&system, &json!({}), 25).await?;
+
+    // Slow, so that more dies before it ends: that is not swept in.
+    mend(&system, "SKU-meant");
+    let path = begin(&system, &json!({"filter": filter, "rate": 10})).await?;
+    let late = refused(&system, 3, "SKU-late", 422).await?;
+    let done = wait_for(&system, &path, "completed", PATIENCE, |job| job["status"] == "completed").await?;
+    for (field, wanted) in
+        [("matched", 20), ("sent", 20), ("delivered", 20), ("dead_lettered", 0), ("remaining", 0), ("cancelled", 0)]
+    {
+        assert_eq!(done[field], wanted, "{field} of {done}");
+    }
+    for order in crowd::settled(&system, &meant).await? {
+        assert_eq!(order["status"], "delivered", "{order}");
+        let attempts = order["deliveries"]["inventory"]["attempts"].as_array().map(Vec::len);
+        assert_eq!(attempts, Some(2), "{order}");
+    }
+    crowd::told_once(&system.inventory_api, &meant)?;
+    for order_id in others.iter().chain(&late) {
+        assert_eq!(system.inventory_api.calls_about(order_id).len(), 1, "{order_id} was swept in");
+        assert_eq!(system.order(order_id).await?["status"], "partially_delivered");
+    }
+    assert_eq!(system.fulfillment_api.summary().calls, told_before + 3, "it went to one destination only");
+    wait_for_matched(&system, &filter, 3).await.map(drop)
+}
+
+#[tokio::test]
+async fn thousands_are_delivered_once_under_their_keys_though_the_producer_is_killed_twice() -> Result<()> {
+    const COUNT: usize = 2_000;
+    let mut system = System::start().await?;
+    let order_ids = refused(&system, COUNT, "SKU-1", 422).await?;
+    wait_for_matched(&system, &json!({}), COUNT as u64).await?;
+    mend(&system, "SKU-1");
+    let path = begin(&system, &json!({"filter": {}, "rate": 400, "concurrency": 200})).await?;
+    for sent in [300, 900] {
+        let so_far = |job: &Value| job["sent"].as_u64() >= Some(sent);
+        let job = wait_for(&system, &path, "under way", LONG, so_far).await?;
+        ensure!(job["status"] == "running", "it ended before it could be killed: {job}");
+        system.replace(Role::Producer).await?;
+    }
+    let done = wait_for(&system, &path, "completed", LONG, |job| job["status"] == "completed").await?;
+    assert_eq!((&done["delivered"], &done["remaining"]), (&json!(COUNT), &json!(0)), "{done}");
+    crowd::delivered_once(&system, &order_ids).await?;
+    wait_for_matched(&system, &json!({}), 0).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_redrive_whose_dead_letters_fail_again_stops_by_itself_and_keeps_their_lineage() -> Result<()> {
+    let system = System::start().await?;
+    let order_ids = refused(&system, 60, "SKU-1", 422).await?;
+    wait_for_matched(&system, &json!({}), 60).await?;
+    let path = begin(&system, &json!({"filter": {}, "rate": 100, "concurrency": 5})).await?;
+    let stopped = wait_for(&system, &path, "stopped", PATIENCE, |job| job["status"] == "stopped").await?;
+    assert!(stopped["detail"].as_str().is_some_and(|detail| detail.contains("of the last 20")), "{stopped}");
+    let ended = |job: &Value| job["dead_lettered"].as_u64() == job["sent"].as_u64();
+    let stopped = wait_for(&system, &path, "quiet", PATIENCE, ended).await?;
+    let failed = stopped["dead_lettered"].as_u64().context("no count")?;
+    assert!((11..40).contains(&failed), "{stopped}");
+    // Each that failed again is a new dead letter, and knows that it was sent before.
+    let all = wait_for_matched(&system, &json!({}), failed).await?;
+    assert!(all["sample"].as_array().is_some_and(|sample| sample.iter().all(|item| item["redrives"] == 1)), "{all}");
+    assert_eq!(all["refused"], json!([{"reason": "in_another_redrive", "count": 60 - failed}]), "{all}");
+
+    mend(&system, "SKU-1");
+    let (status, job) = post(&system, &format!("{path}/resume"), &json!({})).await?;
+    assert_eq!((status, &job["status"]), (200, &json!("running")), "{job}");
+    let done = wait_for(&system, &path, "completed", PATIENCE, |job| job["status"] == "completed").await?;
+    assert_eq!(done["delivered"], 60 - failed, "{done}");
+    let again = begin(&system, &json!({"filter": {}})).await?;
+    let done = wait_for(&system, &again, "completed", PATIENCE, |job| job["status"] == "completed").await?;
+    assert_eq!(done["delivered"], failed, "{done}");
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn a_redrive_can_be_paused_resumed_and_cancelled() -> Result<()> {
+    let system = System::start().await?;
+    let order_ids = refused(&system, 30, "SKU-1", 422).await?;
+    wait_for_matched(&system, &json!({}), 30).await?;
+    mend(&system, "SKU-1");
+    let path = begin(&system, &json!({"filter": {}, "rate": 5})).await?;
+    wait_for(&system, &path, "under way", PATIENCE, |job| job["delivered"].as_u64() >= Some(1)).await?;
+    let (status, job) = post(&system, &format!("{path}/pause"), &json!({})).await?;
+    assert_eq!((status, &job["status"]), (200, &json!("paused")), "{job}");
+    let quiet = |job: &Value| job["delivered"] == job["sent"];
+    let paused = wait_for(&system, &path, "quiet", PATIENCE, quiet).await?;
+    let (status, _) = post(&system, &format!("{path}/pause"), &json!({})).await?;
+    assert_eq!(status, 409);
+    let (status, _) = post(&system, &format!("{path}/resume"), &json!({})).await?;
+    assert_eq!(status, 200);
+    let further = |job: &Value| job["delivered"].as_u64() > paused["delivered"].as_u64();
+    wait_for(&system, &path, "further", PATIENCE, further).await?;
+    let (status, job) = post(&system, &format!("{path}/cancel"), &json!({})).await?;
+    assert_eq!((status, &job["status"]), (200, &json!("cancelled")), "{job}");
+    let ended = wait_for(&system, &path, "at its end", PATIENCE, |job| job["remaining"] == 0).await?;
+    let (delivered, cancelled) = (ended["delivered"].as_u64(), ended["cancelled"].as_u64());
+    assert_eq!(delivered.zip(cancelled).map(|(a, b)| a + b), Some(30), "{ended}");
+    for control in ["pause", "resume", "cancel"] {
+        let (status, problem) = post(&system, &format!("{path}/{control}"), &json!({})).await?;
+        assert_eq!((status, &problem["type"]), (409, &json!("/problems/redrive-not-possible")), "{problem}");
+    }
+    // The rest waits as before.
+    wait_for_matched(&system, &json!({}), cancelled.unwrap_or_default()).await?;
+    let again = begin(&system, &json!({"filter": {}, "rate": 1000})).await?;
+    wait_for(&system, &again, "completed", PATIENCE, |job| job["status"] == "completed").await?;
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn a_dead_letter_can_be_edited_and_gets_another_key_only_if_that_is_asked() -> Result<()> {
+    let system = System::start().await?;
+    for new_key in [false, true] {
+        let order_id = refused(&system, 1, "SKU-bad", 422).await?.remove(0);
+        let plan = wait_for_matched(&system, &json!({"order_id": order_id}), 1).await?;
+        let id = &plan["sample"][0]["id"];
+        let order = system.order(&order_id).await?;
+        let mut body = json!({
+            "event_type": "OrderCreated", "order_id": order_id, "customer_id": order["customer_id"],
+            "items": [{"product_id": "SKU-good", "qty": 1}], "correlation_id": order["correlation_id"],
+            "occurred_at": order["created_at"],
+        });
+        let (status, problem) = post(&system, "/v1/redrives", &json!({"ids": [id], "body": {"items": 7}})).await?;
+        assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("#/body")), "{problem}");
+        body["order_id"] = json!("019b7cb2-4d5e-7a31-9f6e-2c8d5b1a7e40");
+        let (status, problem) = post(&system, "/v1/redrives", &json!({"ids": [id], "body": body})).await?;
+        assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("#/body/order_id")), "{problem}");
+        body["order_id"] = json!(order_id);
+
+        let wish = json!({"ids": [id], "body": body, "new_key": new_key});
+        let path = begin(&system, &wish).await?;
+        wait_for(&system, &path, "completed", PATIENCE, |job| job["delivered"] == 1).await?;
+        let calls = system.inventory_api.calls_about(&order_id);
+        let keys: HashSet<_> = calls.iter().map(|call| call.idempotency_key.clone()).collect();
+        assert_eq!((calls.len(), keys.len()), (2, if new_key { 2 } else { 1 }), "{calls:?}");
+        assert_ne!(calls[0].body_sha256, calls[1].body_sha256);
+        assert_eq!(system.wait_settled(&order_id).await?["status"], "delivered");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dead_letter_whose_key_may_be_forgotten_is_refused_unless_forced() -> Result<()> {
+    let system = System::builder().env(Role::Producer, "INVENTORY_KEY_TTL", "1ms").start().await?;
+    let order_ids = refused(&system, 3, "SKU-1", 422).await?;
+    mend(&system, "SKU-1");
+    let expired = json!([{"reason": "key_expired", "count": 3}]);
+    let refusal = loop {
+        let plan = plan(&system, json!({"filter": {}})).await?;
+        assert_eq!(plan["matched"], 0, "{plan}");
+        // Until the collector has them all.
+        if plan["refused"][0]["count"] == 3 {
+            break plan["refused"].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(refusal, expired);
+    let (status, problem) = post(&system, "/v1/redrives", &json!({"filter": {}})).await?;
+    assert_eq!((status, &problem["type"]), (409, &json!("/problems/nothing-to-redrive")), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("key_expired")), "{problem}");
+    assert_eq!(system.inventory_api.summary().repeats, 0);
+    let path = begin(&system, &json!({"filter": {}, "force": true})).await?;
+    wait_for(&system, &path, "completed", PATIENCE, |job| job["delivered"] == 3).await?;
+    crowd::delivered_once(&system, &order_ids).await
+}
+
+#[tokio::test]
+async fn while_it_is_sent_again_a_delivery_is_pending_with_its_earlier_attempts() -> Result<()> {
+    let mut system = System::start().await?;
+    let order_id = refused(&system, 1, "SKU-1", 422).await?.remove(0);
+    wait_for_matched(&system, &json!({}), 1).await?;
+    system.inventory_api.set_rule("SKU-1", Behaviour::Fail(1));
+    let worker = system.take(Role::Inventory)?;
+    worker.stop()?;
+    let path = begin(&system, &json!({"filter": {}})).await?;
+    let pending = |order: &Value| order["status"] == "pending";
+    let order = system.wait_for_order(&order_id, "pending", pending).await?;
+    let delivery = &order["deliveries"]["inventory"];
+    assert_eq!(delivery["status"], "pending", "{order}");
+    assert_eq!(delivery["attempts"].as_array().map(Vec::len), Some(1), "{order}");
+    let (status, redrives) = get(&system, "/v1/redrives").await?;
+    assert_eq!((status, redrives["items"].as_array().map(Vec::len)), (200, Some(1)), "{redrives}");
+    worker.cont()?;
+    wait_for(&system, &path, "completed", PATIENCE, |job| job["status"] == "completed").await?;
+    let order = system.wait_settled(&order_id).await?;
+    assert_eq!(order["status"], "delivered", "{order}");
+    Ok(())
+}
