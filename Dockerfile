@@ -23,20 +23,22 @@ COPY --from=manifests /tandem .
 RUN set -f && cargo build --locked --profile "$PROFILE" $BINARIES
 COPY . .
 # The copied files are older than what was built from the empty ones, and cargo goes by time. The rest makes the
-# final image's own files: the binaries, and the authorities for https destinations and amqps.
+# final image's own files: the binaries, the libraries they are linked to, the authorities for https destinations and
+# amqps, a user, and a place for data.
 RUN find . -name '*.rs' -not -path './target/*' -exec touch {} + \
   && (set -f && cargo build --locked --profile "$PROFILE" $BINARIES) \
-  && mkdir -p /image/usr/local/bin /image/etc/ssl/certs \
+  && mkdir -p /image/usr/local/bin /image/etc/ssl/certs /image/var/lib && mkdir -m 1777 /image/tmp /image/var/lib/tandem \
   && find "target/$(test "$PROFILE" = dev && echo debug || echo "$PROFILE")" -maxdepth 1 -type f -perm -u=x \
     -exec cp {} /image/usr/local/bin/ \; \
+  && ldd /image/usr/local/bin/* | grep -o '/lib[^ ]*' | sort -u | xargs -I{} cp --parents -L {} /image \
   && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+  && echo 'tandem:x:10001:10001::/var/lib/tandem:/usr/sbin/nologin' >/image/etc/passwd \
   && rm -rf target
 
-FROM debian:bookworm-slim
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/tandem --shell /usr/sbin/nologin tandem \
-  && mkdir /var/lib/tandem && chown tandem:tandem /var/lib/tandem
-# One copy: the classic builder loses a layer when the first of two changes nothing.
+# No shell, no package, nothing that is not ours or loaded by it.
+FROM scratch
 COPY --from=build /image/ /
+ENV PATH=/usr/local/bin
 USER 10001:10001
 # The producer's default DATABASE_URL is relative: here, where a volume belongs.
 WORKDIR /var/lib/tandem

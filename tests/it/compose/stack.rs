@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::images::{self, output};
 
-const BASE_IMAGES: [&str; 4] = ["debian:bookworm-slim", "rust:1-slim-bookworm", "rabbitmq:4", "postgres:17"];
+const BASE_IMAGES: [&str; 3] = ["rust:1-slim-bookworm", "rabbitmq:4", "postgres:17"];
 
 const DOWN: &str = "down --volumes --remove-orphans";
 
