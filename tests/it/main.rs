@@ -38,6 +38,8 @@ mod outage;
 
 mod broker;
 
+mod postgres;
+
 mod supervision;
 
 mod crash;
