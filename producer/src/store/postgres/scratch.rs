@@ -27,6 +27,11 @@ impl PostgresScratch {
         Shared::open(address, &TaskTracker::new()).await.unwrap()
     }
 
+    /// Another producer, all of it.
+    pub(super) async fn another(&self) -> Shared {
+        Self::producer(&self.database).await
+    }
+
     /// For orders that are to be told to north and south.
     pub(crate) fn open(&self) -> Postgres {
         self.shared.writer(&["north".to_owned(), "south".to_owned()])
@@ -34,7 +39,7 @@ impl PostgresScratch {
 
     /// The same of another producer.
     pub(crate) async fn open_another(&self) -> Postgres {
-        Self::producer(&self.database).await.writer(&["north".to_owned(), "south".to_owned()])
+        self.another().await.writer(&["north".to_owned(), "south".to_owned()])
     }
 
     /// The desk as the binaries have it.

@@ -54,9 +54,9 @@ async fn the_outbox_of_a_producer_that_has_ended_is_taken_over_without_what_is_p
     let scratch = PostgresScratch::new().await;
     let (mut ended, mut other) = (scratch.open(), scratch.open_another().await);
     let stored = accept(&mut ended, orders(5)).await;
-    let published_up_to = Some(places(&stored)[1]);
-    ended.commit(&Batch { published_up_to, ..Batch::default() }).await.unwrap();
-    let left = ended.outbox(published_up_to.unwrap(), 100).await.unwrap();
+    let published = places(&stored)[1];
+    ended.commit(&Batch { published_up_to: Some(published), ..Batch::default() }).await.unwrap();
+    let left = ended.outbox(published, 100).await.unwrap();
     accept(&mut other, orders(1)).await;
     assert_eq!(other.tick().await.unwrap().events, 0, "it lives");
 
@@ -181,4 +181,30 @@ async fn a_connection_that_the_server_ends_is_replaced_and_nothing_is_stored_twi
     assert_eq!(client.execute(end, &[]).await.unwrap(), 1);
     accept(&mut producer, orders(1)).await;
     assert_eq!((waiting(&mut producer).await.len(), count(&scratch, "orders").await), (2, 2));
+}
+
+#[tokio::test]
+async fn who_waits_at_one_producer_hears_of_what_another_records() {
+    let scratch = PostgresScratch::new().await;
+    let (here, there) = (scratch.another().await, scratch.another().await);
+    let (watch, ended) = (Watch::default(), CancellationToken::new());
+    let here_runs = tokio::spawn(here.news(watch.clone(), ended.clone()));
+    let there_runs = tokio::spawn(there.news(Watch::default(), ended.clone()));
+    while count(&scratch, "pg_stat_activity WHERE query LIKE 'LISTEN tandem_orders%' AND state = 'idle'").await < 2 {
+        tokio::task::yield_now().await;
+    }
+    let (mut here, mut there) = (here.writer(&["north".to_owned()]), there.writer(&["north".to_owned()]));
+    here.tick().await.unwrap();
+    let orders = orders(2);
+    let events: Vec<OrderCreated> = orders.iter().map(|placed| placed.event.clone()).collect();
+    accept(&mut there, orders).await;
+
+    let watcher = watch.order(events[0].order_id);
+    let changed = watcher.changed();
+    let outcomes = events.iter().map(|order| conformance::outcome(order, "north", OutcomeStatus::Delivered)).collect();
+    there.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+    timeout(::tests::waiting::PATIENCE, changed).await.expect("news");
+    ended.cancel();
+    let ends = timeout(::tests::waiting::PATIENCE, join(here_runs, there_runs)).await.expect("the end of both");
+    assert!(ends.0.is_ok() && ends.1.is_ok(), "{ends:?}");
 }
