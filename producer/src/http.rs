@@ -63,13 +63,13 @@ use axum::{
 };
 use common::{order::OrderId, telemetry::metrics::Metrics};
 
+pub use self::redrives::Redriving;
 use self::{
     body::BodyReader,
     call::Call,
     metrics::HttpMetrics,
     problem::{METHOD_NOT_ALLOWED, Problem, UNKNOWN_PATH},
 };
-pub use self::redrives::Redriving;
 use crate::{
     intake::{NotAccepted, Placed, Receipt},
     reconcile::Swept,

@@ -70,7 +70,9 @@ pub(crate) async fn wait_for_matched(system: &System, filter: &Value, matched: u
         Ok(plan) => ControlFlow::Continue(plan.to_string()),
         Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
     };
-    until(&format!("{matched} dead letters for {filter}"), PATIENCE, asked).await.map_err(|fault| system.with_logs(fault))
+    until(&format!("{matched} dead letters for {filter}"), PATIENCE, asked)
+        .await
+        .map_err(|fault| system.with_logs(fault))
 }
 
 /// Orders of a product that the inventory API refuses with this status until it is mended by [`mend`].

@@ -14,7 +14,9 @@ mod line;
 mod link;
 mod migrate;
 mod news;
+mod reconciliation;
 mod record;
+mod redrives;
 #[cfg(test)]
 mod scratch;
 mod session;

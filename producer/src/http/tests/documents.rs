@@ -36,9 +36,16 @@ async fn the_document_lists_every_path_with_its_methods_and_statuses() {
             "get /v1/dead-letters: 200 400 500 503",
             "get /v1/dead-letters:groups: 200 400 500 503",
             "get /v1/orders/{order_id}: 200 400 404 500 503",
+            "get /v1/reconciliation: 200 400 500",
+            "get /v1/redrives/{redrive_id}: 200 400 404 500 503",
+            "get /v1/redrives: 200 400 500 503",
             "post /v1/dead-letters/{id}/archive: 200 400 404 408 409 413 415 422 500 503",
             "post /v1/dead-letters/{id}/unarchive: 200 400 404 408 409 413 415 422 500 503",
             "post /v1/orders: 202 400 408 413 415 422 500 503",
+            "post /v1/redrives/{redrive_id}/cancel: 200 400 404 409 500 503",
+            "post /v1/redrives/{redrive_id}/pause: 200 400 404 409 500 503",
+            "post /v1/redrives/{redrive_id}/resume: 200 400 404 409 500 503",
+            "post /v1/redrives: 200 201 400 408 409 413 415 422 500 503",
         ]
     );
     let headers = document["paths"]["/v1/orders"]["post"]["parameters"].as_array().unwrap();

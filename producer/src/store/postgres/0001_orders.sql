@@ -111,6 +111,7 @@ CREATE TABLE redrives (
     new_key                 boolean          NOT NULL,
     matched                 bigint           NOT NULL,
     refused                 text             NOT NULL, -- JSON: how many were not taken, and why
+    judged_from             bigint           NOT NULL, -- what ended before does not count when it stops by itself
     created_at              bigint           NOT NULL,
     updated_at              bigint           NOT NULL
 );
@@ -120,8 +121,21 @@ CREATE TABLE redrive_items (
     redrive_id  uuid NOT NULL,
     dead_letter uuid NOT NULL,
     state       text NOT NULL, -- queued, sending, sent, delivered, dead_lettered, cancelled
+    sent_at     bigint,        -- when the broker confirmed it last
+    ended_at    bigint,        -- when it was delivered or dead again
     PRIMARY KEY (redrive_id, dead_letter)
 );
 
 CREATE INDEX redrive_items_by_state ON redrive_items (redrive_id, state, dead_letter);
 CREATE INDEX redrive_items_by_dead_letter ON redrive_items (dead_letter);
+CREATE INDEX redrive_items_sending ON redrive_items (dead_letter) WHERE state = 'sending';
+CREATE INDEX redrive_items_sent ON redrive_items (sent_at) WHERE state = 'sent';
+CREATE INDEX redrive_items_ended ON redrive_items (redrive_id, ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX redrives_running ON redrives (id) WHERE status = 'running';
+
+-- What one producer does at a time, and which: another one takes over when the lease is over.
+CREATE TABLE leases (
+    what         text        NOT NULL PRIMARY KEY,
+    holder       uuid        NOT NULL,
+    leased_until timestamptz NOT NULL
+);

@@ -125,7 +125,7 @@ async fn set_archived(
 }
 
 /// One without its content.
-async fn one(session: &Session, id: Uuid) -> Result<Option<DeadLetter>, Fault> {
+pub(super) async fn one(session: &Session, id: Uuid) -> Result<Option<DeadLetter>, Fault> {
     let row = session.query_first(ONE, &[&id]).await?;
     Ok(row.as_ref().map(stored).transpose()?.map(Stored::letter).transpose()?)
 }

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use common::{order::OrderId, outcome::Outcome};
+use common::{
+    order::OrderId,
+    outcome::{Outcome, OutcomeStatus},
+};
 use uuid::Uuid;
 
-use super::{dead_letters, fault::Fault, session::Session};
+use super::{dead_letters, fault::Fault, redrives, session::Session};
 use crate::store::{
     StoreFault,
     form::{parse_outcome, to_json},
@@ -23,12 +26,13 @@ const INSERT: &str = "
 
 /// What is known already of these orders. Rows of this transaction are those that were just inserted.
 const KNOWN: &str = "
-    SELECT order_id, destination, outcome, recorded = pg_current_xact_id() FROM deliveries
+    SELECT order_id, destination, outcome, recorded = pg_current_xact_id(), status = 'pending', dead_letter FROM deliveries
     WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, destination FOR UPDATE";
 
 const UPDATE: &str = "
     UPDATE deliveries
-    SET status = new.status, outcome = new.outcome, recorded = pg_current_xact_id(), change = nextval('changes')
+    SET status = new.status, dead_letter = CASE new.status WHEN 'pending' THEN deliveries.dead_letter END,
+        outcome = new.outcome, recorded = pg_current_xact_id(), change = nextval('changes')
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS new (order_id, destination, status, outcome)
     WHERE deliveries.order_id = new.order_id AND deliveries.destination = new.destination";
 
@@ -102,6 +106,7 @@ impl<'a> Outcomes<'a> {
 
     /// Merges what was heard before. Tells which deliveries have ended with this transaction.
     pub(super) async fn merge(&self, session: &Session, inserted: u64) -> Result<Vec<(Uuid, &'a str)>, Fault> {
+        redrives::ended(session, self.first.iter().chain(&self.further).copied()).await?;
         let all_new = usize::try_from(inserted).ok() == Some(self.first.len());
         if all_new && self.further.is_empty() {
             return Ok(self.first.iter().map(|outcome| delivery(outcome)).collect());
@@ -125,15 +130,29 @@ impl<'a> Outcomes<'a> {
             if further.is_empty() {
                 continue;
             }
+            // While its dead letter is being sent again it ends with the outcome of that, or with whatever
+            // delivers it.
+            let (mut pending, redriven): (bool, Option<Uuid>) = (row.try_get(4)?, row.try_get(5)?);
             let mut truth = parse_outcome(row.try_get(2)?);
             for outcome in further {
+                if pending && (outcome.status == OutcomeStatus::Delivered || outcome.dead_letter == redriven) {
+                    pending = false;
+                    ended.push(delivery(outcome));
+                }
                 truth = Ok(merged(truth, outcome));
             }
-            truths.push(truth?);
+            truths.push((truth?, pending));
         }
         if !truths.is_empty() {
-            Columns::of(truths.iter())?.run(session, UPDATE).await?;
-            dead_letters::correct(session, &truths).await?;
+            let mut columns = Columns::of(truths.iter().map(|(truth, _)| truth))?;
+            for (status, (_, pending)) in columns.statuses.iter_mut().zip(&truths) {
+                if *pending {
+                    *status = "pending";
+                }
+            }
+            columns.run(session, UPDATE).await?;
+            let ended: Vec<_> = truths.into_iter().filter(|(_, pending)| !pending).map(|(truth, _)| truth).collect();
+            dead_letters::correct(session, &ended).await?;
         }
         Ok(ended)
     }

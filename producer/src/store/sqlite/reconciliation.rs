@@ -8,7 +8,11 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql, TransactionBehavior, p
 use uuid::Uuid;
 
 use super::{SqliteDesk, names};
-use crate::store::{dead_letters::stored::time, form::{parse_event, signed, unsigned}, Answer, Entry, Found, Mark, Overdue, Reconciliation, StoreFault};
+use crate::store::{
+    Answer, Entry, Found, Mark, Overdue, Reconciliation, StoreFault,
+    dead_letters::stored::time,
+    form::{parse_event, signed, unsigned},
+};
 
 impl Reconciliation for SqliteDesk {
     fn published_marks(&self) -> Answer<'_, Vec<Mark>> {

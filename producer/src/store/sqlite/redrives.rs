@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use super::SqliteDesk;
 use crate::store::{
-    dead_letters::stored::{parse, time},
-    form::unsigned,
     Answer, Control, Controlled, Created, Plan, Progress, Redrive, RedriveStatus, Redrives, Sending, Standing,
     StoreFault, Terms, Wish,
+    dead_letters::stored::{parse, time},
+    form::unsigned,
 };
 
 impl Redrives for SqliteDesk {

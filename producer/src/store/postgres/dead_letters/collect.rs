@@ -6,7 +6,7 @@ use common::outcome::{Outcome, OutcomeStatus, Reason};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::super::{fault::Fault, record::record, session::Session};
+use super::super::{fault::Fault, record::record, redrives, session::Session};
 use crate::store::{
     Collected, Collection, State,
     dead_letters::{
@@ -27,10 +27,6 @@ const INSERT: &str = "
         key_used_at, attempts, body, headers, properties, deaths, parent, redrives)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
     ON CONFLICT (fingerprint) DO NOTHING";
-
-const REDRIVEN: &str = "UPDATE dead_letters SET state = 'redriven' WHERE id = $1 AND state = 'redriving'";
-const ITEMS: &str =
-    "UPDATE redrive_items SET state = 'dead_lettered' WHERE dead_letter = $1 AND state IN ('sending', 'sent')";
 
 /// By the index of an order's dead letters; few orders have any.
 pub(in super::super) const CORRECT: &str = "
@@ -65,8 +61,7 @@ async fn one(session: &Session, letter: &Collected, now: Timestamp) -> Result<Co
         return Ok(Collection::Known);
     }
     if let Some(parent) = letter.parent {
-        session.execute(REDRIVEN, &[&parent]).await?;
-        session.execute(ITEMS, &[&parent]).await?;
+        redrives::end_all(session, &[(parent, OutcomeStatus::DeadLettered)]).await?;
     }
     Ok(Collection::Stored { id, reason: end.reason, changed: end.changed })
 }

@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     intake::Idempotency,
-    store::{dead_letters::stored::json, form::signed, Created, Plan, Refusal, Refused, Selection, StoreFault, Terms, Wish},
+    store::{
+        Created, Plan, Refusal, Refused, Selection, StoreFault, Terms, Wish, dead_letters::stored::json, form::signed,
+    },
 };
 
 /// What is looked at of a dead letter. A job that has not ended has it while it is queued there or under way.

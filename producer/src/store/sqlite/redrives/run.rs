@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::Numbers;
-use crate::store::{dead_letters::stored::parse, Sending, Standing, StoreFault};
+use crate::store::{Sending, Standing, StoreFault, dead_letters::stored::parse};
 
 /// What is taken at a time ends after so many bytes, whatever was asked for.
 const BYTES: usize = 4 * 1_024 * 1_024;
