@@ -17,6 +17,7 @@ use crate::{
 };
 
 const PATH: &str = "/v1/reconciliation";
+const OVERDUE: &str = "overdue: the delivery is pending and nothing in the system will end it";
 
 fn quick(mode: &str) -> SystemBuilder {
     System::builder()
@@ -57,7 +58,7 @@ async fn what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not() -
     assert!(overdue.iter().all(|item| item["destination"] == "inventory" && item["seen"] == "published"), "{seen}");
     let labels = [("destination", "inventory")];
     scrape::wait_for(system.producer()?, "tandem_reconciliation_overdue", &labels, |count| count == 10.0).await?;
-    let named = system.producer()?.log().lines().iter().filter(|line| line.says("overdue")).count();
+    let named = system.producer()?.log().lines().iter().filter(|line| line.says(OVERDUE)).count();
     assert_eq!(named, 10, "one line for each");
 
     // Named, and left alone.

@@ -2,6 +2,7 @@
 //! are to be told to north and south.
 
 pub(super) mod dead_letters;
+pub(super) mod redrives;
 
 use common::{
     event::{EventId, OrderCreated, now},

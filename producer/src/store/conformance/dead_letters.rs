@@ -25,7 +25,7 @@ fn identity(order: &OrderCreated) -> Identity {
 }
 
 /// A dead letter of an order that tells nothing by itself, at second 0; its report is waited for until second 5.
-fn letter(order: Option<&OrderCreated>, destination: &str) -> Collected {
+pub(super) fn letter(order: Option<&OrderCreated>, destination: &str) -> Collected {
     Collected {
         fingerprint: fingerprint(),
         otherwise: None,
@@ -51,7 +51,7 @@ async fn collect(desk: &Arc<dyn Desk>, letters: &[&Collected], at: i64) -> Vec<C
     desk.collect(letters, time(at)).await.unwrap()
 }
 
-async fn stored(desk: &Arc<dyn Desk>, letter: &Collected) -> Uuid {
+pub(super) async fn stored(desk: &Arc<dyn Desk>, letter: &Collected) -> Uuid {
     match collect(desk, &[letter], 9).await.as_slice() {
         [Collection::Stored { id, .. }] => *id,
         other => panic!("not stored: {other:?}"),
@@ -62,7 +62,7 @@ async fn listed(desk: &Arc<dyn Desk>, filter: Filter) -> Vec<Uuid> {
     desk.dead_letters(filter, None, 500).await.unwrap().into_iter().map(|letter| letter.id).collect()
 }
 
-async fn order(backend: &mut impl Backend) -> OrderCreated {
+pub(super) async fn order(backend: &mut impl Backend) -> OrderCreated {
     let placed = placed(None);
     let order = placed.event.clone();
     accept(backend, vec![placed]).await;

@@ -1,0 +1,21 @@
+//! The conformance suite.
+
+use crate::store::{Scratch, conformance::redrives};
+
+macro_rules! conforms {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let scratch = Scratch::new();
+                redrives::$name(&mut scratch.open(), &scratch.desk()).await;
+            }
+        )*
+    };
+}
+
+conforms!(
+    a_redrive_sends_what_was_dead_when_it_was_created_and_ends_with_it,
+    a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced,
+    what_is_pending_is_found_by_where_it_was_seen,
+);
