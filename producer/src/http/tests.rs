@@ -7,6 +7,7 @@ mod documents;
 mod following;
 mod headers;
 mod placing;
+mod redrives;
 mod refusals;
 mod schema_check;
 
