@@ -71,8 +71,6 @@ struct Group {
     error: Option<String>,
     count: u64,
     #[serde(default)]
-    first_failed_at: Option<jiff::Timestamp>,
-    #[serde(default)]
     last_failed_at: Option<jiff::Timestamp>,
     #[serde(default)]
     sample_id: Option<String>,
@@ -135,7 +133,6 @@ async fn groups(query: &[(&str, String)], extent: Extent, client: &Client, scree
         Column::number("COUNT"),
         Column::new("DESTINATION"),
         Column::squeezed("CAUSE"),
-        Column::new("FIRST"),
         Column::new("LAST"),
         Column::new("SAMPLE"),
     ]);
@@ -149,13 +146,11 @@ async fn groups(query: &[(&str, String)], extent: Extent, client: &Client, scree
         let rows: Vec<_> = groups
             .iter()
             .map(|group| {
-                let time = |at: Option<jiff::Timestamp>| Cell::dim(at.map(|at| screen.time(at)).unwrap_or_default());
                 vec![
                     Cell::new(group.count.to_string()),
                     Cell::new(&group.destination),
                     Cell::new(cause(group.reason.as_deref(), group.status_code, group.error.as_deref())),
-                    time(group.first_failed_at),
-                    time(group.last_failed_at),
+                    Cell::dim(group.last_failed_at.map(|at| screen.time(at)).unwrap_or_default()),
                     Cell::dim(group.sample_id.as_deref().unwrap_or_default()),
                 ]
             })

@@ -19,7 +19,7 @@ The producer at --url is always examined. An examination changes nothing but
 what every start of a process does: it declares what is missing on the broker.
 No message is taken or sent, and no downstream API is called.")]
 pub(crate) struct Arguments {
-    /// A worker's address (its HTTP_ADDR); again for each worker
+    /// Where a worker serves its health and metrics; again for each worker
     #[arg(long = "worker", value_name = "URL", value_parser = url)]
     workers: Vec<Url>,
     /// Show also what is well

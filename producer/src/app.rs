@@ -92,7 +92,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         destinations: destinations.clone(),
         consumes: vec![broker.names().outcomes()],
         publishes_events: true,
-        publishes_to_queues: false,
+        publishes_to_queues: true,
         collector: if collector { inspection::Collector::Here } else { inspection::Collector::Off },
     };
     if collector {

@@ -128,7 +128,7 @@ async fn dead_letters_are_listed_counted_shown_put_aside_and_taken_back() -> Res
     assert_eq!((groups.len(), &groups[0]["count"], &groups[0]["reason"]), (1, &json!(3), &json!("rejected")));
     let one = listed[0]["id"].as_str().context("id")?;
     let shown = tandem(&url, &["dead", "show", one]).await?;
-    for words in ["rejected 422", "OrderCreated", "inventory-status-422", "inventory"] {
+    for words in ["422 rejected", "OrderCreated", "inventory-status-422", "inventory"] {
         assert!(shown.out.contains(words), "{words} is not in {}", shown.out);
     }
 
@@ -321,7 +321,7 @@ async fn a_redrive_is_planned_before_it_is_started_and_refused_where_nobody_can_
 
     let planned = tandem(&api.url(), &["redrive", "plan", "--destination", "north"]).await?;
     assert_eq!(planned.code, Some(0));
-    for words in ["3 dead letters would be sent again", "d-1  north  rejected 422", "refused: 2 × key_expired"] {
+    for words in ["3 dead letters would be sent again", "d-1  north  422 rejected", "refused: 2 × key_expired"] {
         assert!(planned.out.contains(words), "{words} is not in {planned:?}");
     }
 

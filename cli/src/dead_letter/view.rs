@@ -13,13 +13,8 @@ use crate::{
 };
 
 /// The columns of a list.
-pub(crate) const COLUMNS: [Column; 5] = [
-    Column::new("DEAD LETTER"),
-    Column::new("DESTINATION"),
-    Column::squeezed("CAUSE"),
-    Column::new("FAILED"),
-    Column::number("REDRIVES"),
-];
+pub(crate) const COLUMNS: [Column; 4] =
+    [Column::new("DEAD LETTER"), Column::new("DESTINATION"), Column::squeezed("CAUSE"), Column::new("FAILED")];
 
 /// A dead letter; one by itself has more than one in a list.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,19 +50,19 @@ pub(crate) struct DeadLetter {
 /// Why it is one, in a few words.
 pub(crate) fn cause(reason: Option<&str>, status_code: Option<u16>, error: Option<&str>) -> String {
     let code = status_code.map(|code| code.to_string());
-    let parts = [reason.unwrap_or_default(), code.as_deref().unwrap_or_default(), error.unwrap_or_default()];
+    // What tells causes apart comes first: the end may be cut off.
+    let parts = [code.as_deref().unwrap_or_default(), reason.unwrap_or_default(), error.unwrap_or_default()];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// A line of a list.
 pub(super) fn row(letter: &DeadLetter, screen: Screen) -> Vec<Cell> {
-    let redrives = if letter.redrives == 0 { String::new() } else { letter.redrives.to_string() };
+    let redriven = if letter.redrives == 0 { String::new() } else { format!(" (redriven {} ×)", letter.redrives) };
     vec![
         Cell::new(&letter.id),
         Cell::new(&letter.destination),
-        Cell::new(letter.cause()),
+        Cell::new(format!("{}{redriven}", letter.cause())),
         Cell::dim(letter.failed_at.map(|at| screen.time(at)).unwrap_or_default()),
-        Cell::dim(redrives),
     ]
 }
 
@@ -149,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_told_by_what_is_known_of_it() {
-        assert_eq!(cause(Some("rejected"), Some(422), None), "rejected 422");
+        assert_eq!(cause(Some("rejected"), Some(422), None), "422 rejected");
         assert_eq!(
             cause(Some("attempts_exhausted"), None, Some("connection refused")),
             "attempts_exhausted connection refused"

@@ -90,7 +90,7 @@ mod tests {
         let told = lines(&plan, Screen::new(Format::Table, Colour::Never));
         let wanted = [
             "12 dead letters would be sent again",
-            "  1  n  rejected 422  ",
+            "  1  n  422 rejected  ",
             "  and 11 more",
             "refused: 3 × key_expired",
         ];
