@@ -1,7 +1,6 @@
 //! The wiring: store, intake, relay, ledger, collector and HTTP, from start to drain.
 
 use std::{
-    collections::BTreeMap,
     path::Path,
     sync::{Arc, atomic::AtomicU64},
     thread::JoinHandle,
@@ -37,8 +36,9 @@ use crate::{
     reconcile::{ReconcileMetrics, Reconciler, Swept},
     redrive::{RedriveMetrics, Runner, Wake},
     relay::{Relay, RelayMetrics},
-    status::{DeliveryView, OrderView, fold},
-    store::{Behind, Known, OUTCOMES, Reads, Store, StoreFault},
+    status::OrderView,
+    store::{Behind, OUTCOMES, Reads, Store, StoreFault},
+    upkeep::{Sweeper, UpkeepMetrics},
     watch::Watch,
 };
 
@@ -67,7 +67,18 @@ impl Process for Config {
 }
 
 async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
-    let Config { common, database, destinations, intake_queue, outbox_limit, collector, key_ttls, reconcile } = config;
+    let Config {
+        common,
+        database,
+        destinations,
+        intake_queue,
+        outbox_limit,
+        collector,
+        key_ttls,
+        reconcile,
+        clients,
+        retention,
+    } = config;
     let grace = common.shutdown_grace;
     let health = Health::default();
     let metrics = Metrics::default();
@@ -177,6 +188,15 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         }
     }
 
+    let sweeper = Sweeper {
+        desk: Arc::clone(&desk),
+        key_ttl: clients.key_ttl,
+        retention,
+        metrics: UpkeepMetrics::register(&metrics),
+    };
+    let upkeep = sweeper.run(health.component("upkeep", Kind::Tolerated), shutdown.clone());
+    let upkeep = tokio::spawn(upkeep);
+
     let intake = Intake::new(writes, Arc::clone(&outbox), &metrics);
     let gauges = OutboxGauges::register(&metrics);
     let scraped = (reads.clone(), outbox);
@@ -186,11 +206,23 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     });
     let orders = Orders(reads);
     let redriving = Redriving { wake, key_ttls };
-    let router = http::router(intake, orders, desk, watch, redriving, swept, destinations, &metrics, operations);
+    let parts = http::Parts {
+        intake,
+        orders,
+        desk,
+        watch,
+        redriving,
+        swept,
+        destinations,
+        clients,
+        shutdown: shutdown.clone(),
+    };
+    let router = http::router(parts, &metrics, operations);
     server.run(router, shutdown, grace).await;
 
     // The ways to the store end with HTTP, relay and ledger; then its threads do.
     let (relay, ledger) = (relay.await?, ledger.await?);
+    upkeep.await?;
     let mut collected = Ok(());
     for collector in collectors {
         collected = collected.and(collector.await?);
@@ -249,28 +281,17 @@ struct Orders(Reads);
 
 impl Show for Orders {
     async fn order(&self, order_id: OrderId) -> Result<Option<OrderView>, StoreFault> {
-        let Some(Known { event, destinations, outcomes }) = self.0.order(order_id).await? else { return Ok(None) };
-        // Whoever was to be told when the order was accepted, and whoever else was told meanwhile.
-        let mut deliveries: BTreeMap<_, _> =
-            destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect();
-        for recorded in outcomes {
-            deliveries.insert(recorded.outcome.destination.clone(), DeliveryView::from(recorded));
-        }
-        Ok(Some(OrderView {
-            order_id,
-            correlation_id: event.correlation_id,
-            customer_id: event.customer_id,
-            items: event.items,
-            status: fold(deliveries.values().map(|delivery| delivery.status)),
-            created_at: event.occurred_at,
-            deliveries,
-        }))
+        Ok(self.0.order(order_id).await?.map(OrderView::from))
     }
 }
 
 impl Accept for Intake {
     async fn accept(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
         Self::accept(self, placed).await
+    }
+
+    async fn accept_all(&self, placed: Vec<Placed>) -> Vec<Result<Receipt, NotAccepted>> {
+        Self::accept_all(self, placed).await
     }
 }
 

@@ -33,6 +33,10 @@ pub struct Config {
     pub key_ttls: BTreeMap<String, Duration>,
     /// How deliveries are looked for that nothing will end.
     pub reconcile: Reconcile,
+    /// What clients may have.
+    pub clients: Clients,
+    /// How long a delivered order is kept; for ever where there is none.
+    pub retention: Option<Duration>,
 }
 
 /// How deliveries are looked for that nothing will end.
@@ -55,6 +59,21 @@ pub enum ReconcileMode {
     Report,
     /// They are named, and published again.
     Republish,
+}
+
+/// What clients may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Clients {
+    /// Longest time that a client may wait for the result of an order.
+    pub wait_max: Duration,
+    /// Most clients that wait at a time.
+    pub waiters: usize,
+    /// Most streams of events at a time.
+    pub event_streams: usize,
+    /// How long an idempotency key is known.
+    pub key_ttl: Duration,
+    /// Whether an order without an idempotency key is refused.
+    pub key_required: bool,
 }
 
 /// Where orders are kept.
@@ -122,6 +141,36 @@ pub fn settings() -> Vec<Setting> {
             "How long a published delivery may be without an outcome and without a message. It must be longer than a \
              worker can hold one: all its attempts, time-outs and back-offs together, twice.",
         ),
+        Setting::new(
+            "IDEMPOTENCY_KEY_TTL",
+            "24h",
+            "How long a client's Idempotency-Key is known; after that it is as good as new.",
+        ),
+        Setting::new(
+            "IDEMPOTENCY_KEY_REQUIRED",
+            "false",
+            "Whether an order without an Idempotency-Key is refused: true or false.",
+        ),
+        Setting::new(
+            "WAIT_MAX",
+            "60s",
+            "Longest time that a client may wait for a result by Prefer: wait; a longer wish is cut to it.",
+        ),
+        Setting::new(
+            "WAITERS",
+            "10000",
+            "Most clients that may wait for a result at a time; beyond it the answer comes at once.",
+        ),
+        Setting::new(
+            "EVENT_STREAMS",
+            "1000",
+            "Most streams of events that may be open at a time; beyond it 503 with Retry-After.",
+        ),
+        Setting::new(
+            "RETENTION",
+            "never",
+            "How old delivered orders are removed, such as 720h; never keeps them. No shorter than IDEMPOTENCY_KEY_TTL.",
+        ),
     ]);
     settings
 }
@@ -154,6 +203,19 @@ impl Config {
                 settings.fault(name, "must be longer than nothing");
             }
         }
+        let key_ttl = settings.parsed("IDEMPOTENCY_KEY_TTL", positive_age);
+        let key_required = settings.parsed("IDEMPOTENCY_KEY_REQUIRED", |text| {
+            text.parse().map_err(|_| format!("must be true or false, is {text:?}"))
+        });
+        let wait_max = settings.duration("WAIT_MAX");
+        let waiters = settings.number("WAITERS", 0..=1_000_000_usize);
+        let event_streams = settings.number("EVENT_STREAMS", 0..=1_000_000_usize);
+        let retention = settings.parsed("RETENTION", retention);
+        if let (Ok(key_ttl), Ok(Some(retention))) = (&key_ttl, &retention)
+            && retention < key_ttl
+        {
+            settings.fault("RETENTION", "must not be shorter than IDEMPOTENCY_KEY_TTL: a key stands for an order");
+        }
         settings.finish()?;
         Ok(Self {
             common: common()?,
@@ -164,6 +226,14 @@ impl Config {
             collector: collector?,
             key_ttls: key_ttls?,
             reconcile: Reconcile { mode: mode?, interval: interval?, after: after? },
+            clients: Clients {
+                wait_max: wait_max?,
+                waiters: waiters?,
+                event_streams: event_streams?,
+                key_ttl: key_ttl?,
+                key_required: key_required?,
+            },
+            retention: retention?,
         })
     }
 }
@@ -196,6 +266,18 @@ fn database(url: &str) -> Result<Database, String> {
         Some(("postgres" | "postgresql", _)) => PostgresAddress::parse(url).map(Database::Postgres),
         _ => Err("must be sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned()),
     }
+}
+
+fn positive_age(text: &str) -> Result<Duration, String> {
+    let age = age(text)?;
+    if age.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(age) }
+}
+
+fn retention(text: &str) -> Result<Option<Duration>, String> {
+    if text == "never" {
+        return Ok(None);
+    }
+    positive_age(text).map(Some).map_err(|detail| format!("{detail}; or never"))
 }
 
 fn destinations(text: &str) -> Result<Vec<String>, String> {

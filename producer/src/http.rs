@@ -2,12 +2,16 @@
 //!
 //! The one place in the producer that knows the web framework. In the order of the flow: a `call`
 //! begins with its `headers`, a `query` tells which `page` of a list is wanted, the `body` is gathered, a `new_order` is read from its `json` and the
-//! `faults` are noted, `place_order` hands it to intake; `show_order` shows it; dead letters are listed, grouped, shown and archived; a `problem` is the
+//! `faults` are noted, `place_order` hands it to intake, `place_batch` many of them, and `waiting` waits for the
+//! result; `show_order` and `list_orders` show them; `order_events` and `events` tell of them as `streams`; dead letters are
+//! listed, grouped, shown, archived and sent again; a `problem` is the
 //! answer to everything else. `openapi` and `docs` describe all that from the same types.
 
 mod call;
 
 mod headers;
+
+mod prefer;
 
 mod body;
 
@@ -17,13 +21,31 @@ mod page;
 
 mod new_order;
 
+mod new_batch;
+
 mod json;
 
 mod faults;
 
+mod keys;
+
 mod place_order;
 
+mod place_batch;
+
+mod waiting;
+
+mod etag;
+
 mod show_order;
+
+mod list_orders;
+
+mod streams;
+
+mod order_events;
+
+mod events;
 
 mod dead_letter_filter;
 
@@ -62,15 +84,20 @@ use axum::{
     routing::{get, post},
 };
 use common::{order::OrderId, telemetry::metrics::Metrics};
+use tokio_util::sync::CancellationToken;
 
 pub use self::redrives::Redriving;
 use self::{
     body::BodyReader,
     call::Call,
+    keys::Keys,
     metrics::HttpMetrics,
     problem::{METHOD_NOT_ALLOWED, Problem, UNKNOWN_PATH},
+    streams::Streams,
+    waiting::Waiting,
 };
 use crate::{
+    config::Clients,
     intake::{NotAccepted, Placed, Receipt},
     reconcile::Swept,
     status::{DeliveryView, OrderView},
@@ -88,6 +115,9 @@ pub trait Accept: Send + Sync + 'static {
     /// # Errors
     /// [`NotAccepted`]: nothing was stored.
     fn accept(&self, placed: Placed) -> impl Future<Output = Result<Receipt, NotAccepted>> + Send;
+
+    /// Accepts orders together; each has its own answer, in the same order.
+    fn accept_all(&self, placed: Vec<Placed>) -> impl Future<Output = Vec<Result<Receipt, NotAccepted>>> + Send;
 }
 
 /// Where orders are looked up.
@@ -110,25 +140,44 @@ struct Api<A, S> {
     redriving: Redriving,
     swept: Swept,
     bodies: BodyReader,
+    batches: BodyReader,
+    keys: Keys,
+    waiting: Waiting,
+    streams: Streams,
+    /// Ends whoever waits and every stream.
+    shutdown: CancellationToken,
     /// The deliveries of an order that was accepted just now.
     pending: BTreeMap<String, DeliveryView>,
     metrics: HttpMetrics,
 }
 
+/// What the API stands on.
+pub struct Parts<A, S> {
+    /// Where well-formed orders go.
+    pub intake: A,
+    /// Where orders are looked up.
+    pub orders: S,
+    /// Lists, dead letters and redrives.
+    pub desk: Arc<dyn Desk>,
+    /// News of orders.
+    pub watch: Watch,
+    /// What creating redrives needs.
+    pub redriving: Redriving,
+    /// What the last sweep for overdue deliveries found.
+    pub swept: Swept,
+    /// Who is told of every order.
+    pub destinations: Vec<String>,
+    /// What clients may have.
+    pub clients: Clients,
+    /// Ends whoever waits and every stream.
+    pub shutdown: CancellationToken,
+}
+
 /// Every route of the API. Whatever is no route is answered with a problem too.
 ///
 /// `operations` are the routes that every process has; here they share the answers for what is unknown.
-pub fn router<A: Accept, S: Show>(
-    intake: A,
-    orders: S,
-    desk: Arc<dyn Desk>,
-    watch: Watch,
-    redriving: Redriving,
-    swept: Swept,
-    destinations: Vec<String>,
-    metrics: &Metrics,
-    operations: Router,
-) -> Router {
+pub fn router<A: Accept, S: Show>(parts: Parts<A, S>, metrics: &Metrics, operations: Router) -> Router {
+    let Parts { intake, orders, desk, watch, redriving, swept, destinations, clients, shutdown } = parts;
     let api = Arc::new(Api {
         intake,
         orders,
@@ -137,11 +186,19 @@ pub fn router<A: Accept, S: Show>(
         redriving,
         swept,
         bodies: BodyReader::new(),
+        batches: BodyReader::of_batches(),
+        keys: Keys { ttl: clients.key_ttl, required: clients.key_required },
+        waiting: Waiting::new(clients.wait_max, clients.waiters, shutdown.clone(), metrics),
+        streams: Streams::new(clients.event_streams, metrics),
+        shutdown,
         pending: destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect(),
         metrics: HttpMetrics::register(metrics),
     });
     Router::new()
-        .route("/v1/orders", post(place_order::place_order::<A, S>))
+        .route("/v1/orders", post(place_order::place_order::<A, S>).get(list_orders::list_orders::<A, S>))
+        .route("/v1/orders:batch", post(place_batch::place_batch::<A, S>))
+        .route("/v1/orders/{order_id}/events", get(order_events::order_events::<A, S>))
+        .route("/v1/events", get(events::events::<A, S>))
         .route("/v1/orders/{order_id}", get(show_order::show_order::<A, S>))
         .route("/v1/dead-letters", get(list_dead_letters::list_dead_letters::<A, S>))
         .route("/v1/dead-letters:groups", get(group_dead_letters::group_dead_letters::<A, S>))

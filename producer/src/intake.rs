@@ -11,6 +11,7 @@ use common::{
     telemetry::metrics::Metrics,
     trace_context::TraceParent,
 };
+use jiff::Timestamp;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -57,10 +58,14 @@ impl Placed {
 /// The client's `Idempotency-Key` and what it was first used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
+    /// The client that the key is known for; one for all while there is no authentication.
+    pub scope: String,
     /// 1 to 255 visible ASCII characters, without quotes.
     pub key: String,
     /// SHA-256 over the request: the same key with another one is a mistake of the client.
     pub fingerprint: [u8; 32],
+    /// A key that was first used at this time or before has expired, and is as good as new.
+    pub expired_up_to: Timestamp,
 }
 
 /// An order that is on disk.
@@ -111,22 +116,33 @@ impl Intake {
     /// [`NotAccepted`]: nothing was stored.
     pub async fn accept(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
         let answer = self.hand_in(placed).await;
-        match &answer {
-            Ok(receipt) if receipt.replayed => self.metrics.replayed.inc(),
-            Ok(_) => self.metrics.accepted.inc(),
-            Err(NotAccepted::Busy) => self.metrics.busy.inc(),
-            Err(NotAccepted::Store(_)) => self.metrics.store_fault.inc(),
-            Err(NotAccepted::KeyReused) => self.metrics.key_reused.inc(),
-        };
+        self.metrics.count(&answer);
         answer
     }
 
     async fn hand_in(&self, mut placed: Placed) -> Result<Receipt, NotAccepted> {
+        self.make_room(&mut placed)?;
+        self.writes.accept(placed).await
+    }
+
+    /// Accepts orders together, in one transaction; each has its own answer, in the same order.
+    pub async fn accept_all(&self, placed: Vec<Placed>) -> Vec<Result<Receipt, NotAccepted>> {
+        let mut sound = Vec::with_capacity(placed.len());
+        let room: Vec<_> =
+            placed.into_iter().map(|mut placed| self.make_room(&mut placed).map(|()| sound.push(placed))).collect();
+        let mut stored = if sound.is_empty() { Vec::new() } else { self.writes.accept_all(sound).await }.into_iter();
+        let answers: Vec<_> =
+            room.into_iter().map(|room| room.and_then(|()| stored.next().unwrap_or(Err(NotAccepted::Busy)))).collect();
+        answers.iter().for_each(|answer| self.metrics.count(answer));
+        answers
+    }
+
+    fn make_room(&self, placed: &mut Placed) -> Result<(), NotAccepted> {
         if !self.outbox.has_room() {
             return Err(NotAccepted::Busy);
         }
         placed.room = self.space.take(placed.bytes()).ok_or(NotAccepted::Busy)?;
-        self.writes.accept(placed).await
+        Ok(())
     }
 }
 
@@ -145,6 +161,16 @@ struct ByResult {
 }
 
 impl IntakeMetrics {
+    fn count(&self, answer: &Result<Receipt, NotAccepted>) {
+        match answer {
+            Ok(receipt) if receipt.replayed => self.replayed.inc(),
+            Ok(_) => self.accepted.inc(),
+            Err(NotAccepted::Busy) => self.busy.inc(),
+            Err(NotAccepted::Store(_)) => self.store_fault.inc(),
+            Err(NotAccepted::KeyReused) => self.key_reused.inc(),
+        };
+    }
+
     fn register(metrics: &Metrics) -> Self {
         let orders = Family::<ByResult, Counter>::default();
         metrics.register(|registry| {

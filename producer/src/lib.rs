@@ -2,8 +2,8 @@
 //!
 //! In the order of the flow: [`http`] parses or refuses, [`intake`] accepts, the [`store`] commits,
 //! the [`outbox`] hands over, the [`relay`] publishes, the [`ledger`] records what became of it,
-//! [`status`] shows it, and [`watch`] tells those who wait for it. [`examination`] is what the doctor
-//! looks at. [`app`] wires them by [`config`].
+//! [`status`] shows it, and [`watch`] tells those who wait for it; [`upkeep`] removes it when it is old
+//! and done. [`examination`] is what the doctor looks at. [`app`] wires them by [`config`].
 
 pub mod http;
 
@@ -26,6 +26,8 @@ pub mod reconcile;
 pub mod status;
 
 pub mod watch;
+
+pub mod upkeep;
 
 mod examination;
 

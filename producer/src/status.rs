@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::Recorded;
+use crate::store::{Known, Recorded};
 
 /// How far one delivery is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -25,7 +25,7 @@ pub enum DeliveryStatus {
 }
 
 /// How far an order is, over all its deliveries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
     /// Some delivery is pending.
@@ -36,6 +36,22 @@ pub enum OrderStatus {
     PartiallyDelivered,
     /// Every delivery is dead-lettered.
     DeadLettered,
+}
+
+impl OrderStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Delivered, Self::PartiallyDelivered, Self::DeadLettered];
+
+    /// The word used in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::PartiallyDelivered => "partially_delivered",
+            Self::DeadLettered => "dead_lettered",
+        }
+    }
 }
 
 /// One delivery of an order.
@@ -93,6 +109,26 @@ impl From<Recorded> for DeliveryView {
             OutcomeStatus::DeadLettered => DeliveryStatus::DeadLettered,
         };
         Self { status, reason: outcome.reason, attempts: outcome.attempts, settled_at: Some(outcome.settled_at) }
+    }
+}
+
+impl From<Known> for OrderView {
+    fn from(Known { event, destinations, outcomes }: Known) -> Self {
+        // Whoever was to be told when the order was accepted, and whoever else was told meanwhile.
+        let mut deliveries: BTreeMap<_, _> =
+            destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect();
+        for recorded in outcomes {
+            deliveries.insert(recorded.outcome.destination.clone(), DeliveryView::from(recorded));
+        }
+        Self {
+            order_id: event.order_id,
+            correlation_id: event.correlation_id,
+            customer_id: event.customer_id,
+            items: event.items,
+            status: fold(deliveries.values().map(|delivery| delivery.status)),
+            created_at: event.occurred_at,
+            deliveries,
+        }
     }
 }
 

@@ -6,10 +6,13 @@
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+pub(crate) mod conformance_lists;
 mod dead_letters;
 mod desk;
 mod form;
 mod opened;
+mod order_lists;
 mod postgres;
 mod reader;
 mod reconciliation;
@@ -17,6 +20,7 @@ mod redrives;
 #[cfg(test)]
 mod scratch;
 mod sqlite;
+mod upkeep;
 mod writer;
 
 use std::time::Duration;
@@ -35,6 +39,7 @@ pub use dead_letters::{
 };
 pub use desk::{Answer, Desk};
 pub use opened::{Behind, Store};
+pub use order_lists::{Change, Changed, OrderFilter, OrderLists, OrderPage};
 pub use postgres::{Postgres, PostgresAddress, PostgresDesk};
 pub use reader::Reads;
 pub use reconciliation::{Found, Mark, Overdue, Reconciliation};
@@ -45,6 +50,7 @@ pub use redrives::{
 #[cfg(test)]
 pub(crate) use scratch::Scratch;
 pub use sqlite::{Sqlite, SqliteDesk};
+pub use upkeep::{SweptOrders, Upkeep};
 pub use writer::{Committed, WriterMetrics, Writes};
 
 use crate::intake::{Placed, Receipt};

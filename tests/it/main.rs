@@ -16,6 +16,16 @@ mod scrape;
 // In the order of the flow, then what can go wrong, then the repository itself.
 mod journey;
 
+mod waiting;
+
+mod events;
+
+mod lists;
+
+mod batch;
+
+mod keys;
+
 mod clients;
 
 mod duplicates;

@@ -301,8 +301,7 @@ mod tests {
             in_hand.begin(order.clone(), None, unsettled(1), async move { end });
             let _ = in_hand.finished().await;
         }
-        let admitted =
-            |order: &Identity| in_hand.known.contains_key(&Way { event: order.event_id, dead_letter: None });
+        let admitted = |order: &Identity| in_hand.known.contains_key(&Way { event: order.event_id, dead_letter: None });
         assert_eq!(orders.iter().map(admitted).collect::<Vec<_>>().iter().filter(|known| !**known).count(), 1);
         assert!(!admitted(&orders[0]));
     }

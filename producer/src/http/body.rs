@@ -9,7 +9,10 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use super::problem::{BODY_TOO_LARGE, BUSY, Problem, REQUEST_TIMEOUT, UNREADABLE_BODY};
 
@@ -21,6 +24,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const SMALL_BYTES: usize = 8 * 1_024;
 /// How many larger bodies are gathered at a time: 16 MiB together.
 const LARGE_BODIES: usize = 64;
+/// Largest body of a batch, in bytes.
+pub(super) const MAX_BATCH_BYTES: usize = 4 * 1_024 * 1_024;
+/// How many batches are gathered and answered at a time: 16 MiB together, and what is read out of them,
+/// which is about three times as much.
+const LARGE_BATCHES: usize = 4;
 /// How long a further one waits for its turn, before it is refused.
 const TURN: Duration = Duration::from_secs(1);
 /// How much of a body that is refused is read and thrown away, so that its sender, who writes
@@ -29,22 +37,37 @@ const MAX_DISCARDED: usize = 1_024 * 1_024;
 /// How long that may take.
 const DISCARD: Duration = Duration::from_secs(1);
 
-/// Reads bodies; one for all requests.
+/// Reads bodies; one for all requests of a kind.
 #[derive(Debug)]
 pub(super) struct BodyReader {
+    max_bytes: usize,
     large_bodies: Semaphore,
 }
 
+/// A larger body's turn: as long as it is kept, the bound holds for what was made of the body too.
+pub(super) type Turn<'r> = Option<SemaphorePermit<'r>>;
+
 impl BodyReader {
+    /// Of single orders.
     pub(super) fn new() -> Self {
-        Self { large_bodies: Semaphore::new(LARGE_BODIES) }
+        Self { max_bytes: MAX_BYTES, large_bodies: Semaphore::new(LARGE_BODIES) }
+    }
+
+    /// Of batches.
+    pub(super) fn of_batches() -> Self {
+        Self { max_bytes: MAX_BATCH_BYTES, large_bodies: Semaphore::new(LARGE_BATCHES) }
     }
 
     /// Reads one body whole. Cancelling it leaves the rest unread.
     pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-        if body.size_hint().lower() > MAX_BYTES as u64 && headers.contains_key(header::EXPECT) {
+        self.read_in_turn(headers, body).await.map(|(body, _)| body)
+    }
+
+    /// The same, with the turn that it was read in. Cancelling it leaves the rest unread.
+    pub(super) async fn read_in_turn(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Turn<'_>), Problem> {
+        if body.size_hint().lower() > self.max_bytes as u64 && headers.contains_key(header::EXPECT) {
             // The sender asked first and has sent nothing yet.
-            return Err(too_large());
+            return Err(self.too_large());
         }
         let mut chunks = body.into_data_stream();
         let gathered = timeout(DEADLINE, self.gather(&mut chunks)).await;
@@ -54,21 +77,21 @@ impl BodyReader {
             Some(body) => Ok(body),
             None => {
                 discard_rest(chunks).await;
-                Err(too_large())
+                Err(self.too_large())
             }
         }
     }
 
     /// The body, or `None` where it is too large.
-    async fn gather(&self, chunks: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {
+    async fn gather(&self, chunks: &mut BodyDataStream) -> Result<Option<(Bytes, Turn<'_>)>, Problem> {
         // Nearly every body comes in one piece, which is not copied.
-        let Some(first) = next(chunks).await? else { return Ok(Some(Bytes::new())) };
+        let Some(first) = next(chunks).await? else { return Ok(Some((Bytes::new(), None))) };
         let mut gathered = None::<BytesMut>;
         let mut permit = None;
         let mut len = first.len();
-        while len <= MAX_BYTES {
+        while len <= self.max_bytes {
             let Some(chunk) = next(chunks).await? else {
-                return Ok(Some(gathered.map_or(first, BytesMut::freeze)));
+                return Ok(Some((gathered.map_or(first, BytesMut::freeze), permit)));
             };
             len += chunk.len();
             if len > SMALL_BYTES && permit.is_none() {
@@ -81,10 +104,10 @@ impl BodyReader {
         }
         Ok(None)
     }
-}
 
-fn too_large() -> Problem {
-    Problem::new(&BODY_TOO_LARGE, "the body has more than 262144 bytes")
+    fn too_large(&self) -> Problem {
+        Problem::new(&BODY_TOO_LARGE, format!("the body has more than {} bytes", self.max_bytes))
+    }
 }
 
 async fn next(chunks: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {

@@ -55,14 +55,18 @@ impl<'m> Call<'m> {
 
 /// An answer in JSON that nobody may keep: it is true now, and may not be in a moment.
 pub(super) fn json_answer(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(body).map_err(|fault| {
-        tracing::error!(%fault, "an answer cannot be written as JSON");
-        Problem::new(&INTERNAL, "the answer could not be written")
-    })?;
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::from(to_json(body)?));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// An answer's body.
+pub(super) fn to_json(body: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(body).map_err(|fault| {
+        tracing::error!(%fault, "an answer cannot be written as JSON");
+        Problem::new(&INTERNAL, "the answer could not be written")
+    })
 }

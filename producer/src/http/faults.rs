@@ -101,6 +101,10 @@ pub(super) enum Flaw {
     Repeated,
     #[error("{0}")]
     Rule(String),
+    #[error("{0}")]
+    Key(&'static str),
+    #[error("must have between 1 and {most} orders, has {count}")]
+    OrderCount { most: usize, count: usize },
     #[error("is no known field; known are {known}")]
     Unknown { known: &'static str },
 }

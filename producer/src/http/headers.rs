@@ -58,7 +58,8 @@ fn unquote(quoted: &[u8]) -> Result<Vec<u8>, &'static str> {
     }
 }
 
-fn check_key(key: Vec<u8>) -> Result<String, &'static str> {
+/// A key, without quotes.
+pub(super) fn check_key(key: Vec<u8>) -> Result<String, &'static str> {
     if key.is_empty() {
         return Err("must not be empty");
     }

@@ -172,6 +172,13 @@ impl<T> Field<T> {
     }
 }
 
+impl<T> Field<T> {
+    /// What was read, if it was there and sound.
+    pub(super) fn optional(self) -> Option<T> {
+        self.read.flatten()
+    }
+}
+
 /// Reads a field's name: one of the known ones, or the name, shortened.
 pub(super) struct Name(pub(super) &'static [&'static str]);
 
@@ -210,7 +217,7 @@ pub(super) fn unknown_field<'de, A: MapAccess<'de>>(
 
 /// Whatever stands where nothing is wanted. It is read all the same: broken JSON or too deep a
 /// nesting is found there too.
-struct Anything;
+pub(super) struct Anything;
 
 impl<'de> Shape<'de> for Anything {
     type Out = ();

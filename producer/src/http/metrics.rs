@@ -31,6 +31,8 @@ pub(super) struct RouteMetrics {
 #[derive(Clone, Debug)]
 pub(super) struct HttpMetrics {
     pub(super) place_order: RouteMetrics,
+    pub(super) place_batch: RouteMetrics,
+    pub(super) list_orders: RouteMetrics,
     pub(super) show_order: RouteMetrics,
     pub(super) list_dead_letters: RouteMetrics,
     pub(super) group_dead_letters: RouteMetrics,
@@ -42,6 +44,8 @@ pub(super) struct HttpMetrics {
     pub(super) show_redrive: RouteMetrics,
     pub(super) control_redrive: RouteMetrics,
     pub(super) reconciliation: RouteMetrics,
+    pub(super) order_events: RouteMetrics,
+    pub(super) events: RouteMetrics,
     /// Documentation, and whatever is no route.
     pub(super) other: RouteMetrics,
 }
@@ -70,6 +74,8 @@ impl HttpMetrics {
         };
         Self {
             place_order: route("POST /v1/orders"),
+            place_batch: route("POST /v1/orders:batch"),
+            list_orders: route("GET /v1/orders"),
             show_order: route("GET /v1/orders/{order_id}"),
             list_dead_letters: route("GET /v1/dead-letters"),
             group_dead_letters: route("GET /v1/dead-letters:groups"),
@@ -81,6 +87,8 @@ impl HttpMetrics {
             show_redrive: route("GET /v1/redrives/{redrive_id}"),
             control_redrive: route("POST /v1/redrives/{redrive_id}/{pause|resume|cancel}"),
             reconciliation: route("GET /v1/reconciliation"),
+            order_events: route("GET /v1/orders/{order_id}/events"),
+            events: route("GET /v1/events"),
             other: route("other"),
         }
     }

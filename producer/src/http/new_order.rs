@@ -64,7 +64,7 @@ impl NewOrder {
 }
 
 /// The parser's words. They hold nothing of the body, for its own faults are all about syntax.
-fn in_words(body: &[u8], fault: &serde_json::Error) -> String {
+pub(super) fn in_words(body: &[u8], fault: &serde_json::Error) -> String {
     if body.trim_ascii().is_empty() {
         "the body is empty".to_owned()
     } else if body.starts_with(b"\xef\xbb\xbf") {
@@ -88,7 +88,7 @@ impl<'de> Shape<'de> for OrderShape {
         let (mut customer_id, mut items) = (Field::new("customer_id"), Field::new("items"));
         while let Some(name) = object.next_key_seed(Name(&["customer_id", "items"]))? {
             match name {
-                Ok("customer_id") => customer_id.read::<Text<CustomerId>, _>(&mut object, at, faults)?,
+                Ok("customer_id") => customer_id.read::<CustomerShape, _>(&mut object, at, faults)?,
                 Ok(_) => items.read::<ItemsShape, _>(&mut object, at, faults)?,
                 Err(name) => unknown_field(&mut object, at, &name, "customer_id and items", faults)?,
             }
@@ -98,7 +98,7 @@ impl<'de> Shape<'de> for OrderShape {
     }
 }
 
-struct ItemsShape;
+pub(super) struct ItemsShape;
 
 impl<'de> Shape<'de> for ItemsShape {
     type Out = Items;
@@ -139,7 +139,10 @@ impl<'de> Shape<'de> for ItemShape {
     }
 }
 
-struct Text<T>(PhantomData<T>);
+/// Who places an order.
+pub(super) type CustomerShape = Text<CustomerId>;
+
+pub(super) struct Text<T>(PhantomData<T>);
 
 impl<T: TryFrom<String, Error = Invalid>> Shape<'_> for Text<T> {
     type Out = T;

@@ -21,13 +21,15 @@ use utoipa::{
 use uuid::Uuid;
 
 use super::{
-    archive_dead_letter,
-    faults::{Faults, Flaw, Place},
+    archive_dead_letter, events,
+    faults::{Fault, Faults, Flaw, Place},
     group_dead_letters,
     group_dead_letters::DeadLetterGroup,
     headers::CORRELATION_ID,
-    list_dead_letters,
+    list_dead_letters, list_orders,
     new_order::NewOrder,
+    order_events, place_batch,
+    place_batch::{BatchResult, ItemResult},
     place_order, problem,
     problem::{Kind, PROBLEM_JSON, Problem, ProblemBody},
     reconciliation,
@@ -38,6 +40,7 @@ use super::{
     show_dead_letter,
     show_dead_letter::DeadLetterView,
     show_order,
+    streams::{self, EventData},
 };
 use crate::{
     reconcile::{Finding, Seen},
@@ -58,7 +61,11 @@ use crate::{
     ),
     paths(
         place_order::place_order,
+        place_batch::place_batch,
+        list_orders::list_orders,
         show_order::show_order,
+        order_events::order_events,
+        events::events,
         list_dead_letters::list_dead_letters,
         group_dead_letters::group_dead_letters,
         show_dead_letter::show_dead_letter,
@@ -76,7 +83,7 @@ use crate::{
         metrics,
         doctor,
     ),
-    components(schemas(ProblemBody<'_>)),
+    components(schemas(ProblemBody<'_>, EventData<'_>)),
     tags(
         (name = "orders", description = "Placing and following orders"),
         (name = "dead letters", description = "What could not be delivered, and why"),
@@ -89,8 +96,10 @@ struct Document;
 /// The document.
 pub(super) fn document() -> OpenApi {
     let mut document = Document::openapi();
-    let problems: [(&str, HttpMethod, &[&'static Kind]); 14] = [
+    let problems: [(&str, HttpMethod, &[&'static Kind]); 18] = [
         ("/v1/orders", HttpMethod::Post, &place_order::PROBLEMS),
+        ("/v1/orders:batch", HttpMethod::Post, &place_batch::PROBLEMS),
+        ("/v1/orders", HttpMethod::Get, &list_orders::PROBLEMS),
         ("/v1/orders/{order_id}", HttpMethod::Get, &show_order::PROBLEMS),
         ("/v1/dead-letters", HttpMethod::Get, &list_dead_letters::PROBLEMS),
         ("/v1/dead-letters:groups", HttpMethod::Get, &group_dead_letters::PROBLEMS),
@@ -104,6 +113,8 @@ pub(super) fn document() -> OpenApi {
         ("/v1/redrives/{redrive_id}/resume", HttpMethod::Post, &redrives::CONTROL_PROBLEMS),
         ("/v1/redrives/{redrive_id}/cancel", HttpMethod::Post, &redrives::CONTROL_PROBLEMS),
         ("/v1/reconciliation", HttpMethod::Get, &reconciliation::PROBLEMS),
+        ("/v1/orders/{order_id}/events", HttpMethod::Get, &order_events::PROBLEMS),
+        ("/v1/events", HttpMethod::Get, &events::PROBLEMS),
     ];
     for (path, method, kinds) in problems {
         let item = document.paths.paths.get_mut(path);
@@ -156,6 +167,12 @@ fn problem_example(kind: &'static Kind) -> Value {
         Problem::invalid(faults)
     } else if kind.name == problem::INVALID_HEADER.name {
         Problem::header(CORRELATION_ID, "must consist of visible ASCII characters")
+    } else if kind.name == problem::INVALID_QUERY.name {
+        Problem::query(vec![Fault::parameter("limit", "must be a whole number from 1 to 500".to_owned())])
+    } else if kind.name == problem::INVALID_BATCH.name {
+        let mut faults = Faults::default();
+        faults.add(&Place::BODY.field("orders"), &Flaw::Missing);
+        Problem::invalid_batch(faults)
     } else {
         Problem::new(kind, kind.help)
     };
@@ -181,6 +198,59 @@ pub(super) fn accepted_example() -> Value {
 
 /// The same order, after one destination was told and the other has refused.
 pub(super) fn shown_example() -> Value {
+    shown_sample().map(|shown| value(&shown)).unwrap_or_default()
+}
+
+/// A page with it.
+pub(super) fn listed_example() -> Value {
+    json!({"items": [shown_example()], "next_cursor": "AZt8sk1eejGfbiyNWxp-QA"})
+}
+
+/// Two orders to place, the second under the key of the first.
+pub(super) fn new_batch_example() -> Value {
+    let mut keyed = new_order_example();
+    keyed["idempotency_key"] = json!("order-8e03978e");
+    let mut reused = keyed.clone();
+    reused["customer_id"] = json!("c-43");
+    json!({"orders": [keyed, reused]})
+}
+
+/// The answer to them.
+pub(super) fn batch_example() -> Value {
+    let (order_id, correlation_id) = sample();
+    let deliveries = ["fulfillment", "inventory"].map(|name| (name.to_owned(), DeliveryView::pending())).into();
+    let order =
+        Accepted { order_id, correlation_id: &correlation_id, status: OrderStatus::Pending, deliveries: &deliveries };
+    let problem = Problem::new(&problem::IDEMPOTENCY_KEY_REUSED, "idempotency_key stands for another order");
+    let items = vec![
+        ItemResult { status: 202, order: Some(order), replayed: false, problem: None },
+        ItemResult { status: 422, order: None, replayed: false, problem: Some(problem.body(&correlation_id)) },
+    ];
+    value(&BatchResult { items })
+}
+
+/// The events at the end of an order.
+pub(super) fn events_example() -> Value {
+    let mut text = String::new();
+    if let Some(order) = shown_sample() {
+        let data = EventData {
+            order_id: order.order_id,
+            correlation_id: &order.correlation_id,
+            destination: None,
+            attempt: None,
+            delivery: None,
+            status: None,
+        };
+        let delivery = order.deliveries.get("fulfillment");
+        let ended = EventData { destination: Some("fulfillment"), delivery, ..data };
+        streams::write(&mut text, "delivered", "17.2", &ended);
+        streams::write(&mut text, "settled", "17", &EventData { status: Some(order.status), ..data });
+    }
+    Value::String(text)
+}
+
+/// The order that the examples show.
+pub(super) fn shown_sample() -> Option<OrderView> {
     let (order_id, correlation_id) = sample();
     // 2026-01-02T03:04:05.678Z
     let created_at = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_767_323_045_678);
@@ -195,7 +265,7 @@ pub(super) fn shown_example() -> Value {
         ("inventory".to_owned(), settled(DeliveryStatus::DeadLettered, Some(Reason::Rejected), 422)),
     ]);
     let order = NewOrder::read(new_order_example().to_string().as_bytes());
-    let shown = order.map(|order| OrderView {
+    order.ok().map(|order| OrderView {
         order_id,
         correlation_id,
         customer_id: order.customer_id,
@@ -203,8 +273,7 @@ pub(super) fn shown_example() -> Value {
         status: OrderStatus::PartiallyDelivered,
         created_at,
         deliveries,
-    });
-    shown.map(|shown| value(&shown)).unwrap_or_default()
+    })
 }
 
 /// A page with one dead letter.

@@ -56,6 +56,11 @@ pub(super) struct List<T> {
 }
 
 impl<T> List<T> {
+    /// A page that has been cut already, and the place after which the next one begins.
+    pub(super) fn until(items: Vec<T>, next: Option<Vec<u8>>) -> Self {
+        Self { items, next_cursor: next.map(|next| BASE64.encode(next)) }
+    }
+
     /// A page of at most `limit` items out of one more than that; `place` tells an item's place in the list.
     pub(super) fn page(mut items: Vec<T>, limit: u32, place: impl FnOnce(&T) -> Vec<u8>) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);

@@ -7,10 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use common::{
-    event::{EventId, OrderCreated, now},
-    order::{CorrelationId, OrderId},
-};
+use common::order::CorrelationId;
 
 use super::{
     Accept, Api, Show, body,
@@ -18,24 +15,28 @@ use super::{
     headers::{self, IDEMPOTENCY_REPLAYED},
     new_order::{NewOrder, NoOrder},
     openapi,
+    prefer::{self, X_PREFERENCE_APPLIED},
     problem::{
-        BODY_TOO_LARGE, BUSY, IDEMPOTENCY_KEY_REUSED, INTERNAL, INVALID_HEADER, INVALID_ORDER, Kind, MALFORMED_JSON,
-        NESTED_TOO_DEEPLY, Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE, UNREADABLE_BODY, UNSUPPORTED_MEDIA_TYPE,
+        BODY_TOO_LARGE, BUSY, IDEMPOTENCY_KEY_REQUIRED, IDEMPOTENCY_KEY_REUSED, INTERNAL, INVALID_HEADER,
+        INVALID_ORDER, Kind, MALFORMED_JSON, NESTED_TOO_DEEPLY, Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE,
+        UNREADABLE_BODY, UNSUPPORTED_MEDIA_TYPE,
     },
     schema,
     schema::Accepted,
+    waiting::{News, Place},
 };
 use crate::{
-    intake::{Idempotency, NotAccepted, Placed, Room},
-    status::OrderStatus,
+    intake::{NotAccepted, Placed, Receipt},
+    status::{OrderStatus, OrderView},
 };
 
 /// Every way to refuse.
-pub(super) static PROBLEMS: [&Kind; 12] = [
+pub(super) static PROBLEMS: [&Kind; 13] = [
     &INVALID_HEADER,
     &UNREADABLE_BODY,
     &MALFORMED_JSON,
     &NESTED_TOO_DEEPLY,
+    &IDEMPOTENCY_KEY_REQUIRED,
     &REQUEST_TIMEOUT,
     &BODY_TOO_LARGE,
     &UNSUPPORTED_MEDIA_TYPE,
@@ -49,7 +50,8 @@ pub(super) static PROBLEMS: [&Kind; 12] = [
 /// Place an order
 ///
 /// When it is accepted it is on disk, and every destination will be told. Sent again under the same
-/// `Idempotency-Key` it is not placed again: the first order is the answer. A body has at most
+/// `Idempotency-Key` it is not placed again: the first order is the answer. With `Prefer: wait=N` the
+/// answer comes when every destination has an outcome, or after N seconds. A body has at most
 /// 262144 bytes (256 KiB) and must arrive within 10 seconds.
 #[utoipa::path(
     post,
@@ -66,7 +68,8 @@ pub(super) static PROBLEMS: [&Kind; 12] = [
         ("traceparent" = Option<String>, Header, nullable = false,
          description = "W3C Trace Context; ignored where it is not valid."),
         ("Prefer" = Option<String>, Header, nullable = false,
-         description = "RFC 7240; every preference is ignored as yet."),
+         description = "`wait=N` (RFC 7240): wait up to N seconds until every destination has an outcome. Other \
+                        preferences are ignored."),
     ),
     request_body(content = schema::NewOrder, content_type = "application/json",
                  example = openapi::new_order_example),
@@ -77,9 +80,22 @@ pub(super) static PROBLEMS: [&Kind; 12] = [
              ("Location" = String, description = "Where the order is shown."),
              ("X-Correlation-ID" = String, description = "The correlation id of this request."),
              ("Idempotency-Replayed" = String,
-              description = "`true` where the order was placed by an earlier request under the same key.")
+              description = "`true` where the order was placed by an earlier request under the same key."),
+             ("Preference-Applied" = String, description = "`wait=N`, where it was waited up to N seconds."),
+             ("Vary" = String, description = "`Prefer`, where a preference was applied.")
          ),
          example = openapi::accepted_example),
+        (status = 200, description = "It was waited, and every destination has an outcome: the order as it is shown.",
+         body = OrderView, content_type = "application/json",
+         headers(
+             ("Location" = String, description = "Where the order is shown."),
+             ("X-Correlation-ID" = String, description = "The correlation id of this request."),
+             ("Idempotency-Replayed" = String,
+              description = "`true` where the order was placed by an earlier request under the same key."),
+             ("Preference-Applied" = String, description = "`wait=N`: it was waited up to N seconds."),
+             ("Vary" = String, description = "`Prefer`")
+         ),
+         example = openapi::shown_example),
     ),
 )]
 pub(super) async fn place_order<A: Accept, S: Show>(State(api): State<Arc<Api<A, S>>>, request: Request) -> Response {
@@ -94,7 +110,11 @@ async fn answer<A: Accept, S: Show>(
     sound: Result<(), Problem>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let wait = prefer::wait(request.headers());
     let placed = read(api, correlation_id, sound, request).await?;
+    let place = wait.and_then(|wait| api.waiting.place(wait));
+    // Before the order is accepted, so that no outcome can come unheard.
+    let news = place.as_ref().map(|_| News::of_new(&api.watch, placed.event.order_id));
     let receipt = api.intake.accept(placed).await.map_err(|refusal| refused(refusal, correlation_id))?;
     tracing::debug!(
         order_id = %receipt.order_id,
@@ -102,22 +122,51 @@ async fn answer<A: Accept, S: Show>(
         replayed = receipt.replayed,
         "order accepted"
     );
+    let shown = match (&place, news) {
+        (Some(place), Some(news)) => wait_for(api, &receipt, news, place).await,
+        _ => None,
+    };
+    let mut response = match &shown {
+        Some(order) if order.status != OrderStatus::Pending => json_answer(StatusCode::OK, order)?,
+        _ => accepted(api, &receipt, shown.as_ref())?,
+    };
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/orders/{}", receipt.order_id)) {
+        headers.insert(header::LOCATION, location);
+    }
+    if receipt.replayed {
+        headers.insert(&IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    if let Some(applied) = place.and_then(|place| prefer::applied(place.wait)) {
+        headers.insert(&X_PREFERENCE_APPLIED, applied);
+        headers.insert(header::VARY, HeaderValue::from_static("Prefer"));
+    }
+    Ok(response)
+}
 
-    let location = format!("/v1/orders/{}", receipt.order_id);
+/// The order as it is when it is settled, or when it is waited no longer.
+async fn wait_for<A: Accept, S: Show>(
+    api: &Api<A, S>,
+    receipt: &Receipt,
+    news: News,
+    place: &Place,
+) -> Option<OrderView> {
+    let mut news = if receipt.replayed { News::of_known(&api.watch, receipt.order_id) } else { news };
+    let shown = api.waiting.wait_settled(&api.orders, &mut news, place.wait).await;
+    // It is accepted all the same, and the client can ask.
+    let (order_id, correlation_id) = (receipt.order_id, &receipt.correlation_id);
+    shown.inspect_err(|fault| tracing::warn!(%order_id, %correlation_id, %fault, "cannot look at an order")).ok()?
+}
+
+/// The order as far as it is known.
+fn accepted<A, S>(api: &Api<A, S>, receipt: &Receipt, shown: Option<&OrderView>) -> Result<Response, Problem> {
     let accepted = Accepted {
         order_id: receipt.order_id,
         correlation_id: &receipt.correlation_id,
         status: OrderStatus::Pending,
-        deliveries: &api.pending,
+        deliveries: shown.map_or(&api.pending, |order| &order.deliveries),
     };
-    let mut response = json_answer(StatusCode::ACCEPTED, &accepted)?;
-    if let Ok(location) = HeaderValue::try_from(location) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    if receipt.replayed {
-        response.headers_mut().insert(&IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    json_answer(StatusCode::ACCEPTED, &accepted)
 }
 
 /// Headers first: a body that they rule out is not kept.
@@ -143,24 +192,10 @@ async fn read<A: Accept, S: Show>(
         NoOrder::TooDeep => Problem::new(&NESTED_TOO_DEEPLY, "the body is nested deeper than 64 levels"),
         NoOrder::Invalid(faults) => Problem::invalid(faults),
     })?;
-    let idempotency = key.map(|key| Idempotency { key, fingerprint: order.fingerprint() });
-    let NewOrder { customer_id, items } = order;
-    Ok(Placed {
-        event: OrderCreated {
-            event_id: EventId::fresh(),
-            order_id: OrderId::new(),
-            customer_id,
-            items,
-            correlation_id: correlation_id.clone(),
-            occurred_at: now(),
-        },
-        trace: headers::trace(&head.headers),
-        idempotency,
-        room: Room::default(),
-    })
+    api.keys.placed(order, key, correlation_id, &head.headers)
 }
 
-fn refused(reason: NotAccepted, correlation_id: &CorrelationId) -> Problem {
+pub(super) fn refused(reason: NotAccepted, correlation_id: &CorrelationId) -> Problem {
     match reason {
         NotAccepted::Busy => Problem::new(&BUSY, "too many orders are waiting"),
         NotAccepted::Store(cause) => {

@@ -62,6 +62,14 @@ pub(super) static NESTED_TOO_DEEPLY: Kind = kind(
     "The body is nested too deeply",
     "An order needs three levels of arrays and objects; 64 are read at most. Nothing was stored.",
 );
+pub(super) static IDEMPOTENCY_KEY_REQUIRED: Kind = kind(
+    "idempotency-key-required",
+    StatusCode::BAD_REQUEST,
+    "The order has no idempotency key",
+    "This server takes orders only under a key: send the header Idempotency-Key, in a batch the field \
+     idempotency_key of each order, with a value of your own for each order, and the same when you send it again. \
+     Nothing was stored.",
+);
 pub(super) static UNKNOWN_PATH: Kind = kind(
     "unknown-path",
     StatusCode::NOT_FOUND,
@@ -102,7 +110,7 @@ pub(super) static BODY_TOO_LARGE: Kind = kind(
     "body-too-large",
     StatusCode::PAYLOAD_TOO_LARGE,
     "The body is too large",
-    "A body has at most 262144 bytes (256 KiB). Nothing was stored.",
+    "A body has at most 262144 bytes (256 KiB), that of a batch 4194304 bytes (4 MiB). Nothing was stored.",
 );
 pub(super) static UNSUPPORTED_MEDIA_TYPE: Kind = kind(
     "unsupported-media-type",
@@ -147,6 +155,14 @@ pub(super) static REDRIVE_NOT_POSSIBLE: Kind = kind(
     "The redrive is in a state that does not allow it",
     "A running redrive can be paused, a paused or stopped one resumed, each of them cancelled. One that is completed or cancelled has ended.",
 );
+pub(super) static INVALID_BATCH: Kind = kind(
+    "invalid-batch",
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "The batch is not valid",
+    "A batch is an object with the field orders: an array of 1 to 500 orders. The member errors lists what is wrong \
+     with the batch itself; an order that is not valid is refused by itself and does not refuse the batch. \
+     Nothing was stored.",
+);
 pub(super) static IDEMPOTENCY_KEY_REUSED: Kind = kind(
     "idempotency-key-reused",
     StatusCode::UNPROCESSABLE_ENTITY,
@@ -160,6 +176,15 @@ pub(super) static BUSY: Kind = Kind {
         StatusCode::SERVICE_UNAVAILABLE,
         "Too many requests are waiting",
         "Nothing was stored. Try again after the time in Retry-After, under the same Idempotency-Key.",
+    )
+};
+pub(super) static TOO_MANY_STREAMS: Kind = Kind {
+    retry_after: Some("5"),
+    ..kind(
+        "too-many-streams",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Too many streams of events are open",
+        "Try again after the time in Retry-After, or ask for the order itself. EVENT_STREAMS is the bound.",
     )
 };
 pub(super) static STORE_UNAVAILABLE: Kind = Kind {
@@ -179,12 +204,13 @@ pub(super) static INTERNAL: Kind = kind(
 );
 
 /// The table.
-pub(super) static KINDS: [&Kind; 23] = [
+pub(super) static KINDS: [&Kind; 26] = [
     &INVALID_HEADER,
     &INVALID_QUERY,
     &UNREADABLE_BODY,
     &MALFORMED_JSON,
     &NESTED_TOO_DEEPLY,
+    &IDEMPOTENCY_KEY_REQUIRED,
     &UNKNOWN_PATH,
     &UNKNOWN_ORDER,
     &UNKNOWN_DEAD_LETTER,
@@ -199,8 +225,10 @@ pub(super) static KINDS: [&Kind; 23] = [
     &UNKNOWN_REDRIVE,
     &NOTHING_TO_REDRIVE,
     &REDRIVE_NOT_POSSIBLE,
+    &INVALID_BATCH,
     &IDEMPOTENCY_KEY_REUSED,
     &BUSY,
+    &TOO_MANY_STREAMS,
     &STORE_UNAVAILABLE,
     &INTERNAL,
 ];
@@ -268,9 +296,14 @@ impl Problem {
         Self { errors: faults, errors_omitted, ..Self::new(&INVALID_QUERY, detail) }
     }
 
-    /// A body with faults.
+    /// An order with faults.
     pub(super) fn invalid(faults: Faults) -> Self {
         Self::faulty(&INVALID_ORDER, "order", faults)
+    }
+
+    /// A batch with faults that are not those of one order.
+    pub(super) fn invalid_batch(faults: Faults) -> Self {
+        Self::faulty(&INVALID_BATCH, "batch", faults)
     }
 
     /// A body with faults, of what it was to be.
@@ -334,7 +367,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::http::{body::MAX_BYTES, faults::MAX_DEPTH};
+    use crate::http::{
+        body::{MAX_BATCH_BYTES, MAX_BYTES},
+        faults::MAX_DEPTH,
+        new_batch,
+    };
 
     #[test]
     fn each_type_of_problem_has_its_own_name_and_is_a_refusal() {
@@ -350,6 +387,8 @@ mod tests {
     fn the_numbers_in_the_help_are_those_of_the_code() {
         assert!(NESTED_TOO_DEEPLY.help.contains(&format!("; {MAX_DEPTH} are read")));
         assert!(BODY_TOO_LARGE.help.contains(&format!(" {MAX_BYTES} bytes")));
+        assert!(BODY_TOO_LARGE.help.contains(&format!(" {MAX_BATCH_BYTES} bytes")));
+        assert!(INVALID_BATCH.help.contains(&format!("1 to {} orders", new_batch::MAX_ORDERS)));
         assert!(INVALID_ORDER.help.contains(&format!("At most {} are", crate::http::faults::MAX_LISTED)));
     }
 }

@@ -30,7 +30,6 @@ use super::{
     schema,
 };
 use crate::{
-    intake::Idempotency,
     redrive::Wake,
     store::{
         Control, Controlled, Created, Filter, OUTCOMES, Plan, Redrive, RedriveStatus, Refused, Selection, StoreFault,
@@ -225,7 +224,7 @@ async fn created<A: Accept, S: Show>(
         NoRedrive::Invalid(faults) => Problem::faulty(&INVALID_REDRIVE, "redrive", faults),
     })?;
     let failed = |fault| failed(fault, correlation_id);
-    let idempotency = key.map(|key| Idempotency { key, fingerprint: asked.fingerprint() });
+    let idempotency = key.map(|key| api.keys.of_redrive(key, asked.fingerprint()));
     let edited = match (&asked.body, &asked.selection) {
         (Some(body), Selection::Ids(ids)) => {
             let original = match ids.first() {

@@ -30,6 +30,37 @@ pub struct NewOrder {
     pub items: Vec<NewItem>,
 }
 
+/// Orders to place together.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBatch {
+    /// 1 to 500 orders.
+    #[schema(min_items = 1, max_items = 500)]
+    pub orders: Vec<KeyedOrder>,
+}
+
+/// An order to place, with a key of its own.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyedOrder {
+    /// Makes it safe to send the order again: 1 to 255 visible ASCII characters.
+    #[schema(
+        required = false,
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]*$",
+        example = "k-1"
+    )]
+    pub idempotency_key: Option<String>,
+    /// Who places it: 1 to 128 characters, no control characters.
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001F\u007F-\u009F]*$", example = "c-42")]
+    pub customer_id: String,
+    /// What is ordered: 1 to 1000 items.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub items: Vec<NewItem>,
+}
+
 /// One line of an order to place.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,19 +1,24 @@
 //! The API as a client sees it, through the router, over an intake and orders in memory. Every
 //! answer is held against the published document on the way.
 
+mod batches;
 mod bodies;
 mod dead_letters;
 mod documents;
 mod following;
 mod headers;
+mod lists;
 mod placing;
 mod redrives;
 mod refusals;
 mod schema_check;
+mod streaming;
+mod waiting;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -26,11 +31,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::{
-    intake::Idempotency,
-    status::{DeliveryStatus, fold},
-    store::Scratch,
-};
+use crate::{intake::Idempotency, status::fold, store::Scratch};
 
 const SOUND: &str = r#"{"customer_id":"c-1","items":[{"product_id":"p-1","qty":2}]}"#;
 
@@ -42,6 +43,8 @@ struct Memory(Arc<Mutex<Stored>>);
 struct Stored {
     placed: Vec<Placed>,
     keys: HashMap<String, (Idempotency, Receipt)>,
+    deliveries: HashMap<OrderId, BTreeMap<String, DeliveryView>>,
+    looks: usize,
     refusal: Option<NotAccepted>,
     fault: Option<StoreFault>,
 }
@@ -57,30 +60,45 @@ impl Accept for Memory {
         if let Some(idempotency) = placed.idempotency.clone() {
             if let Some((known, receipt)) = stored.keys.get(&idempotency.key) {
                 let replay = Receipt { replayed: true, ..receipt.clone() };
-                return if *known == idempotency { Ok(replay) } else { Err(NotAccepted::KeyReused) };
+                return if known.fingerprint == idempotency.fingerprint {
+                    Ok(replay)
+                } else {
+                    Err(NotAccepted::KeyReused)
+                };
             }
             stored.keys.insert(idempotency.key.clone(), (idempotency, receipt.clone()));
         }
         stored.placed.push(placed);
         Ok(receipt)
     }
+
+    async fn accept_all(&self, placed: Vec<Placed>) -> Vec<Result<Receipt, NotAccepted>> {
+        let mut answers = Vec::new();
+        for placed in placed {
+            answers.push(self.accept(placed).await);
+        }
+        answers
+    }
 }
 
 impl Show for Memory {
     async fn order(&self, order_id: OrderId) -> Result<Option<OrderView>, StoreFault> {
-        let stored = self.0.lock().unwrap();
+        let mut stored = self.0.lock().unwrap();
+        stored.looks += 1;
         if let Some(fault) = stored.fault.clone() {
             return Err(fault);
         }
+        let pending = || [("inventory".to_owned(), DeliveryView::pending())].into();
+        let deliveries = stored.deliveries.get(&order_id).cloned().unwrap_or_else(pending);
         let found = stored.placed.iter().map(|placed| &placed.event).find(|event| event.order_id == order_id);
         Ok(found.cloned().map(|event| OrderView {
             order_id,
             correlation_id: event.correlation_id,
             customer_id: event.customer_id,
             items: event.items,
-            status: fold([DeliveryStatus::Pending]),
+            status: fold(deliveries.values().map(|delivery| delivery.status)),
             created_at: event.occurred_at,
-            deliveries: [("inventory".to_owned(), DeliveryView::pending())].into(),
+            deliveries,
         }))
     }
 }
@@ -92,26 +110,56 @@ struct Bench {
     metrics: Metrics,
     /// What the router's own is over, too.
     desk: Arc<dyn Desk>,
+    watch: Watch,
+    shutdown: CancellationToken,
     scratch: Scratch,
 }
 
+const CLIENTS: Clients = Clients {
+    wait_max: Duration::from_secs(60),
+    waiters: 100,
+    event_streams: 4,
+    key_ttl: Duration::from_secs(24 * 3600),
+    key_required: false,
+};
+
 impl Bench {
     fn new() -> Self {
+        Self::with(CLIENTS)
+    }
+
+    fn with(clients: Clients) -> Self {
         let (memory, metrics, scratch) = (Memory::default(), Metrics::default(), Scratch::new());
         let desk = scratch.desk();
         let destinations = vec!["inventory".to_owned(), "fulfillment".to_owned()];
-        let router = router(
-            memory.clone(),
-            memory.clone(),
-            Arc::clone(&desk),
-            Watch::default(),
-            Redriving::default(),
-            Swept::default(),
+        let (watch, shutdown) = (Watch::default(), CancellationToken::new());
+        let parts = Parts {
+            intake: memory.clone(),
+            orders: memory.clone(),
+            desk: Arc::clone(&desk),
+            watch: watch.clone(),
+            redriving: Redriving::default(),
+            swept: Swept::default(),
             destinations,
-            &metrics,
-            Router::new(),
-        );
-        Self { router, memory, metrics, desk, scratch }
+            clients,
+            shutdown: shutdown.clone(),
+        };
+        let router = router(parts, &metrics, Router::new());
+        Self { router, memory, metrics, desk, watch, shutdown, scratch }
+    }
+
+    /// The order is as wanted, and whoever waits for it hears of it.
+    fn record(&self, order_id: OrderId, deliveries: BTreeMap<String, DeliveryView>) {
+        self.memory.0.lock().unwrap().deliveries.insert(order_id, deliveries);
+        self.watch.changed(&[order_id]);
+    }
+
+    fn looks(&self) -> usize {
+        self.memory.0.lock().unwrap().looks
+    }
+
+    fn last_placed(&self) -> Option<OrderId> {
+        self.memory.0.lock().unwrap().placed.last().map(|placed| placed.event.order_id)
     }
 
     fn placed(&self) -> usize {

@@ -11,6 +11,8 @@ use common::{
     trace_context::TraceParent,
 };
 
+use jiff::Timestamp;
+
 use super::{Backend, Batch, Entry, Known, Recorded, StoreFault, Stored};
 use crate::intake::{Idempotency, Placed, Room};
 
@@ -25,7 +27,12 @@ pub(super) fn placed(key: Option<(&str, u8)>) -> Placed {
             occurred_at: now(),
         },
         trace: TraceParent::root(),
-        idempotency: key.map(|(key, fill)| Idempotency { key: key.to_owned(), fingerprint: [fill; 32] }),
+        idempotency: key.map(|(key, fill)| Idempotency {
+            scope: String::new(),
+            key: key.to_owned(),
+            fingerprint: [fill; 32],
+            expired_up_to: Timestamp::UNIX_EPOCH,
+        }),
         room: Room::default(),
     }
 }

@@ -6,11 +6,11 @@
 
 use std::pin::Pin;
 
-use super::{DeadLetters, Reconciliation, Redrives, StoreFault};
+use super::{DeadLetters, OrderLists, Reconciliation, Redrives, StoreFault, Upkeep};
 
 /// An answer to come. Cancellation safe in this sense: what was asked is done or not done, whole, also
 /// when nobody waits any more.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreFault>> + Send + 'a>>;
 
 /// Everything that can be asked.
-pub trait Desk: DeadLetters + Redrives + Reconciliation + Send + Sync + 'static {}
+pub trait Desk: OrderLists + DeadLetters + Redrives + Reconciliation + Upkeep + Send + Sync + 'static {}

@@ -14,6 +14,7 @@ mod line;
 mod link;
 mod migrate;
 mod news;
+mod order_lists;
 mod reconciliation;
 mod record;
 mod redrives;
@@ -23,6 +24,7 @@ mod session;
 #[cfg(test)]
 mod several;
 mod tls;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -401,7 +403,10 @@ impl Postgres {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::conformance, *};
+    use super::{
+        super::{conformance, conformance_lists},
+        *,
+    };
 
     macro_rules! conforms {
         ($($name:ident),* $(,)?) => {
@@ -419,6 +424,27 @@ mod tests {
         one_key_is_one_order,
         the_ledger_tells_one_truth,
         a_failed_transaction_stores_nothing,
+    );
+
+    macro_rules! lists_conform {
+        ($($name:ident),* $(,)?) => {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let scratch = PostgresScratch::new().await;
+                    let desk = scratch.postgres_desk();
+                    conformance_lists::$name(&mut scratch.open(), &desk).await;
+                }
+            )*
+        };
+    }
+
+    lists_conform!(
+        every_combination_of_filters_lists_what_fits,
+        pages_are_stable_while_orders_come,
+        the_feed_is_in_the_order_of_commits,
+        an_expired_key_is_as_good_as_new,
+        only_old_orders_that_are_delivered_everywhere_are_removed,
     );
 
     #[tokio::test]

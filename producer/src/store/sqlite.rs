@@ -3,8 +3,10 @@
 
 mod dead_letters;
 mod desk;
+mod order_lists;
 mod reconciliation;
 mod redrives;
+mod upkeep;
 
 use std::{path::Path, time::Duration};
 
@@ -267,12 +269,16 @@ fn accept(
         destinations,
         place
     ])?;
-    if let Some(Idempotency { key, fingerprint }) = &placed.idempotency {
+    if let Some(Idempotency { scope, key, fingerprint, .. }) = &placed.idempotency {
+        // The row of an expired key that was not swept yet is the new one's.
         transaction
             .prepare_cached(
-                "INSERT INTO idempotency_keys (scope, key, fingerprint, order_id, created_at) VALUES ('', ?1, ?2, ?3, ?4)",
+                "INSERT INTO idempotency_keys (scope, key, fingerprint, order_id, created_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (scope, key) DO UPDATE SET fingerprint = excluded.fingerprint,
+                 order_id = excluded.order_id, created_at = excluded.created_at",
             )?
-            .execute(params![key, fingerprint, event.order_id.0, event.occurred_at.as_microsecond()])?;
+            .execute(params![scope, key, fingerprint, event.order_id.0, event.occurred_at.as_microsecond()])?;
     }
     Ok(Stored::New(Box::new(Entry {
         place: unsigned(place),
@@ -285,11 +291,15 @@ fn accept(
     })))
 }
 
-/// What the same key was used for before.
+/// What the same key was used for before, where it has not expired.
 fn earlier(transaction: &Transaction<'_>, idempotency: &Idempotency) -> Result<Option<Stored>, StoreFault> {
     let known: Option<([u8; 32], Uuid)> = transaction
-        .prepare_cached("SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = '' AND key = ?1")?
-        .query_row(params![idempotency.key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached(
+            "SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = ?1 AND key = ?2 AND created_at > ?3",
+        )?
+        .query_row(params![idempotency.scope, idempotency.key, idempotency.expired_up_to.as_microsecond()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     let Some((fingerprint, order_id)) = known else { return Ok(None) };
     if fingerprint != idempotency.fingerprint {

@@ -17,7 +17,7 @@ use common::{order::OrderId, outcome::Outcome, telemetry::metrics::Metrics};
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{Adopted, Backend, Batch, Done, Entry, Place, StoreFault, Stored};
@@ -25,7 +25,8 @@ use crate::intake::{NotAccepted, Placed, Receipt};
 
 /// How long marks and outcomes wait for an intake to ride along with.
 const LINGER: Duration = Duration::from_millis(20);
-/// Most orders in one transaction: a bound on how long the first of them waits for the last.
+/// So many orders fill a transaction, which bounds how long the first of them waits for the last. Those
+/// that were asked for together are never parted, and may exceed it.
 const MAX_ORDERS: usize = 512;
 /// Most outcomes in one transaction.
 const MAX_OUTCOMES: usize = 4_096;
@@ -40,10 +41,13 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// What the writer is asked for.
 enum Ask {
     Accept(Box<Placed>, oneshot::Sender<Answer>),
+    /// Orders that go into one transaction.
+    AcceptAll(Vec<(Placed, oneshot::Sender<Answer>)>),
     CommitMarks,
     Record(Vec<Outcome>, oneshot::Sender<()>),
 }
 
+/// What became of an order.
 type Answer = Result<Receipt, NotAccepted>;
 
 /// What one transaction brought, in one message: waking another thread costs more than the rest of
@@ -181,12 +185,31 @@ impl Writes {
         let (sender, answer) = oneshot::channel();
         // The queue is the bound: beyond it the caller is told at once.
         self.asks.try_send(Ask::Accept(Box::new(placed), sender)).map_err(|_| NotAccepted::Busy)?;
-        match timeout(ANSWER_WITHIN, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(NotAccepted::Store("the store has ended".to_owned())),
-            // It may still be stored: only a repetition under the same key tells.
-            Err(_) => Err(NotAccepted::Store("the disk did not answer in time".to_owned())),
+        answered(answer, Instant::now() + ANSWER_WITHIN).await
+    }
+
+    /// Asks for orders to be accepted, all in one transaction; the answers are in the order of the
+    /// orders. They take one place in the queue; it is the caller who bounds their number.
+    ///
+    /// Cancellation safe as [`Writes::accept`] is.
+    pub async fn accept_all(&self, placed: Vec<Placed>) -> Vec<Answer> {
+        let (asked, answers): (Vec<_>, Vec<_>) = placed
+            .into_iter()
+            .map(|placed| {
+                let (sender, answer) = oneshot::channel();
+                ((placed, sender), answer)
+            })
+            .unzip();
+        if self.asks.try_send(Ask::AcceptAll(asked)).is_err() {
+            return answers.iter().map(|_| Err(NotAccepted::Busy)).collect();
         }
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let mut all = Vec::with_capacity(answers.len());
+        // One transaction answers them all.
+        for answer in answers {
+            all.push(answered(answer, deadline).await);
+        }
+        all
     }
 
     /// Marks every event up to this place as published, with the next transaction or after
@@ -217,6 +240,15 @@ impl Writes {
     }
 }
 
+async fn answered(answer: oneshot::Receiver<Answer>, deadline: Instant) -> Answer {
+    match timeout_at(deadline, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(NotAccepted::Store("the store has ended".to_owned())),
+        // It may still be stored: only a repetition under the same key tells.
+        Err(_) => Err(NotAccepted::Store("the disk did not answer in time".to_owned())),
+    }
+}
+
 /// Everything that waits for the next transaction.
 #[derive(Default)]
 struct Gathering {
@@ -233,6 +265,13 @@ impl Gathering {
             Ask::Accept(placed, caller) => {
                 self.batch.orders.push(*placed);
                 self.callers.push(caller);
+                return;
+            }
+            Ask::AcceptAll(all) => {
+                for (placed, caller) in all {
+                    self.batch.orders.push(placed);
+                    self.callers.push(caller);
+                }
                 return;
             }
             Ask::CommitMarks => {}

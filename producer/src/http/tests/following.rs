@@ -7,7 +7,7 @@ async fn an_order_is_shown_where_its_answer_said() {
     let location = accepted.header("Location").unwrap();
     let shown = bench.get(location).await;
     assert_eq!(shown.status, 200);
-    assert_eq!(shown.header("Cache-Control"), Some("no-store"));
+    assert_eq!(shown.header("Cache-Control"), Some("no-cache"));
     let order = shown.json();
     assert_eq!(order["order_id"], accepted.json()["order_id"]);
     assert_eq!(order["correlation_id"], "first");

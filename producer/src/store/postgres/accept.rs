@@ -19,16 +19,21 @@ use crate::{
 };
 
 /// In the order of the keys, so that two producers with the same ones wait for each other in turn and
-/// not in a circle. Who comes second waits for the end of the first, and then finds the key taken.
+/// not in a circle. Who comes second waits for the end of the first, and then finds the key taken. The
+/// row of a key that has expired and was not swept yet is the new one's.
 const TAKE_KEYS: &str = "
-    INSERT INTO idempotency_keys (scope, key, fingerprint, order_id, created_at)
-    SELECT '', key, fingerprint, order_id, created_at
-    FROM unnest($1::text[], $2::bytea[], $3::uuid[], $4::bigint[]) AS new (key, fingerprint, order_id, created_at)
-    ON CONFLICT (scope, key) DO NOTHING";
+    INSERT INTO idempotency_keys AS known (scope, key, fingerprint, order_id, created_at)
+    SELECT scope, key, fingerprint, order_id, created_at
+    FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::bigint[])
+        AS new (scope, key, fingerprint, order_id, created_at)
+    ON CONFLICT (scope, key) DO UPDATE
+    SET fingerprint = excluded.fingerprint, order_id = excluded.order_id, created_at = excluded.created_at
+    WHERE known.created_at <= excluded.created_at - $6";
 
 const KEYS: &str = "
-    SELECT key, fingerprint, order_id, event FROM idempotency_keys LEFT JOIN orders USING (order_id)
-    WHERE scope = '' AND key = ANY($1::text[])";
+    SELECT scope, key, fingerprint, order_id, event
+    FROM unnest($1::text[], $2::text[]) AS asked (scope, key)
+    JOIN idempotency_keys USING (scope, key) LEFT JOIN orders USING (order_id)";
 
 const INSERT: &str = "
     WITH inserted AS (
@@ -51,6 +56,11 @@ pub(super) struct Orders<'a> {
     keys: Vec<(&'a Idempotency, &'a Placed)>,
 }
 
+/// What a key is known by.
+fn name(idempotency: &Idempotency) -> (&str, &str) {
+    (&idempotency.scope, &idempotency.key)
+}
+
 /// What a key was used for.
 pub(super) struct Used {
     fingerprint: Vec<u8>,
@@ -59,7 +69,7 @@ pub(super) struct Used {
 }
 
 /// What the keys of a batch were used for before.
-pub(super) type Earlier = HashMap<String, Used>;
+pub(super) type Earlier<'a> = HashMap<(&'a str, &'a str), Used>;
 
 impl<'a> Orders<'a> {
     pub(super) fn new(placed: &'a [Placed]) -> Result<Self, StoreFault> {
@@ -71,9 +81,13 @@ impl<'a> Orders<'a> {
         let mut keys: Vec<_> =
             placed.iter().filter_map(|placed| Some((placed.idempotency.as_ref()?, placed))).collect();
         // Stable: of twins, the first stays the first.
-        keys.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
-        keys.dedup_by(|(later, _), (first, _)| later.key == first.key);
+        keys.sort_by(|(a, _), (b, _)| name(a).cmp(&name(b)));
+        keys.dedup_by(|(later, _), (first, _)| name(later) == name(first));
         Ok(Self { placed, bodies, keys })
+    }
+
+    fn names(&self) -> (Vec<&'a str>, Vec<&'a str>) {
+        self.keys.iter().map(|(idempotency, _)| name(idempotency)).unzip()
     }
 
     /// Takes the keys that are free. Tells how many were.
@@ -81,51 +95,58 @@ impl<'a> Orders<'a> {
         if self.keys.is_empty() {
             return Ok(0);
         }
-        let keys: Vec<_> = self.keys.iter().map(|(idempotency, _)| idempotency.key.as_str()).collect();
+        let (scopes, keys) = self.names();
         let fingerprints: Vec<_> = self.keys.iter().map(|(idempotency, _)| &idempotency.fingerprint[..]).collect();
         let order_ids: Vec<_> = self.keys.iter().map(|(_, placed)| placed.event.order_id.0).collect();
         let times: Vec<_> = self.keys.iter().map(|(_, placed)| placed.event.occurred_at.as_microsecond()).collect();
-        session.execute(TAKE_KEYS, &[&keys, &fingerprints, &order_ids, &times]).await
+        // How long a key is known is a setting of the process, the same for all of them.
+        let lives = |(idempotency, placed): &(&Idempotency, &Placed)| {
+            placed.event.occurred_at.as_microsecond().saturating_sub(idempotency.expired_up_to.as_microsecond())
+        };
+        let ttl = self.keys.iter().map(lives).max().unwrap_or(i64::MAX);
+        session.execute(TAKE_KEYS, &[&scopes, &keys, &fingerprints, &order_ids, &times, &ttl]).await
     }
 
     /// What those keys were used for that were not free: nothing is asked where all were.
-    pub(super) async fn earlier(&self, session: &Session, taken: u64) -> Result<Earlier, Fault> {
+    pub(super) async fn earlier(&self, session: &Session, taken: u64) -> Result<Earlier<'a>, Fault> {
         if usize::try_from(taken).ok() == Some(self.keys.len()) {
             return Ok(Earlier::new());
         }
-        let keys: Vec<_> = self.keys.iter().map(|(idempotency, _)| idempotency.key.as_str()).collect();
-        let rows = session.query(KEYS, &[&keys]).await?;
+        let (scopes, keys) = self.names();
+        let rows = session.query(KEYS, &[&scopes, &keys]).await?;
         if rows.len() < keys.len() {
             // It was swept between the two statements.
             return Err(Fault::new(Remedy::Repeat, "an idempotency key came to the end of its time"));
         }
         let mut earlier = Earlier::with_capacity(rows.len());
         for row in rows {
-            let (key, fingerprint, order_id): (String, Vec<u8>, Uuid) =
-                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let (asked, fingerprint, order_id): ((&str, &str), Vec<u8>, Uuid) =
+                ((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?, row.try_get(3)?);
             let order_id = OrderId(order_id);
-            let ours = self.keys.binary_search_by(|(idempotency, _)| idempotency.key.cmp(&key));
-            if ours.is_ok_and(|index| self.keys[index].1.event.order_id == order_id) {
+            let ours = self.keys.binary_search_by(|(idempotency, _)| name(idempotency).cmp(&asked));
+            let Some((idempotency, placed)) = ours.ok().and_then(|index| self.keys.get(index)) else { continue };
+            if placed.event.order_id == order_id {
                 continue;
             }
-            let event: Option<&[u8]> = row.try_get(3)?;
+            let event: Option<&[u8]> = row.try_get(4)?;
             let missing = || StoreFault::Database(format!("order {order_id} of an idempotency key is missing"));
             let correlation_id = parse_event(event.ok_or_else(missing)?)?.correlation_id;
-            earlier.insert(key, Used { fingerprint, order_id, correlation_id });
+            earlier.insert(name(idempotency), Used { fingerprint, order_id, correlation_id });
         }
         Ok(earlier)
     }
 
     /// What becomes of each order, with places from the one after `before`. The events are those of the
     /// orders that are new.
-    pub(super) fn judge(&self, mut known: Earlier, before: i64) -> Vec<Stored> {
+    pub(super) fn judge(&self, mut known: Earlier<'a>, before: i64) -> Vec<Stored> {
         let mut place = before;
         let mut stored = Vec::with_capacity(self.placed.len());
-        let mut twins: HashMap<&str, &Placed> = HashMap::new();
+        let mut twins: HashMap<(&str, &str), &Placed> = HashMap::new();
         for (placed, body) in self.placed.iter().zip(&self.bodies) {
-            if let Some(Idempotency { key, fingerprint }) = &placed.idempotency {
-                if let Some(first) = twins.get(key.as_str()) {
-                    known.entry(key.clone()).or_insert_with(|| Used {
+            if let Some(idempotency) = &placed.idempotency {
+                let (key, fingerprint) = (name(idempotency), &idempotency.fingerprint);
+                if let Some(first) = twins.get(&key) {
+                    known.entry(key).or_insert_with(|| Used {
                         fingerprint: first
                             .idempotency
                             .as_ref()
@@ -134,7 +155,7 @@ impl<'a> Orders<'a> {
                         correlation_id: first.event.correlation_id.clone(),
                     });
                 }
-                if let Some(Used { fingerprint: used_for, order_id, correlation_id }) = known.get(key) {
+                if let Some(Used { fingerprint: used_for, order_id, correlation_id }) = known.get(&key) {
                     stored.push(if used_for == fingerprint {
                         let (order_id, correlation_id) = (*order_id, correlation_id.clone());
                         Stored::Replayed(Receipt { order_id, correlation_id, replayed: true })

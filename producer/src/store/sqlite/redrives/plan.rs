@@ -159,13 +159,15 @@ pub(super) fn create(connection: &mut Connection, wish: &Wish, terms: &Terms) ->
         item.execute(params![id, dead_letter])?;
     }
     drop(item);
-    if let Some(Idempotency { key, fingerprint }) = &terms.idempotency {
+    if let Some(Idempotency { scope, key, fingerprint, .. }) = &terms.idempotency {
         transaction
             .prepare_cached(
                 "INSERT INTO idempotency_keys (scope, key, fingerprint, order_id, created_at)
-                 VALUES ('redrives', ?1, ?2, ?3, ?4)",
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (scope, key) DO UPDATE SET fingerprint = excluded.fingerprint,
+                 order_id = excluded.order_id, created_at = excluded.created_at",
             )?
-            .execute(params![key, fingerprint, id, at])?;
+            .execute(params![scope, key, fingerprint, id, at])?;
     }
     let redrive = one(&transaction, id)?.ok_or_else(|| StoreFault::Database("a new redrive is missing".to_owned()))?;
     transaction.commit()?;
@@ -175,8 +177,12 @@ pub(super) fn create(connection: &mut Connection, wish: &Wish, terms: &Terms) ->
 /// What the same key has made before.
 fn earlier(transaction: &Transaction<'_>, idempotency: &Idempotency) -> Result<Option<Created>, StoreFault> {
     let known: Option<([u8; 32], Uuid)> = transaction
-        .prepare_cached("SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = 'redrives' AND key = ?1")?
-        .query_row(params![idempotency.key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached(
+            "SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = ?1 AND key = ?2 AND created_at > ?3",
+        )?
+        .query_row(params![idempotency.scope, idempotency.key, idempotency.expired_up_to.as_microsecond()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     let Some((fingerprint, id)) = known else { return Ok(None) };
     if fingerprint != idempotency.fingerprint {

@@ -1,0 +1,190 @@
+//! A batch: a body with many orders, each of which is read, or refused, by itself.
+
+use serde::de::{DeserializeSeed as _, MapAccess, SeqAccess};
+
+use super::{
+    faults::{Faults, Flaw, Place},
+    headers::check_key,
+    json::{Anything, Field, Name, Read, Shape, unknown_field},
+    new_order::{CustomerShape, ItemsShape, NewOrder, NoOrder, in_words},
+};
+
+/// Most orders of one batch.
+pub(super) const MAX_ORDERS: usize = 500;
+
+/// One order of a batch.
+#[derive(Debug)]
+pub(super) struct KeyedOrder {
+    pub(super) key: Option<String>,
+    pub(super) order: NewOrder,
+}
+
+/// The orders as they were sent, or what is wrong with each.
+pub(super) type NewBatch = Vec<Result<KeyedOrder, Faults>>;
+
+/// Reads a body. Faults of one order are its own; any other refuses the whole.
+pub(super) fn read(body: &[u8]) -> Result<NewBatch, NoOrder> {
+    let mut faults = Faults::default();
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = Read::<BatchShape>::new(Place::BODY, &mut faults).deserialize(&mut json);
+    match read.and_then(|batch| json.end().map(|()| batch)) {
+        Err(_) if faults.too_deep => Err(NoOrder::TooDeep),
+        Err(fault) => Err(NoOrder::Malformed(in_words(body, &fault))),
+        Ok(Some(batch)) if faults.listed.is_empty() => Ok(batch),
+        Ok(_) => Err(NoOrder::Invalid(faults)),
+    }
+}
+
+struct BatchShape;
+
+impl<'de> Shape<'de> for BatchShape {
+    type Out = NewBatch;
+    const WANTED: &'static str = "an object";
+
+    fn object<A: MapAccess<'de>>(
+        mut object: A,
+        at: &Place<'_>,
+        faults: &mut Faults,
+    ) -> Result<Option<NewBatch>, A::Error> {
+        let mut orders = Field::new("orders");
+        while let Some(name) = object.next_key_seed(Name(&["orders"]))? {
+            match name {
+                Ok(_) => orders.read::<OrdersShape, _>(&mut object, at, faults)?,
+                Err(name) => unknown_field(&mut object, at, &name, "orders", faults)?,
+            }
+        }
+        Ok(orders.required(at, faults))
+    }
+}
+
+struct OrdersShape;
+
+impl<'de> Shape<'de> for OrdersShape {
+    type Out = NewBatch;
+    const WANTED: &'static str = "an array";
+
+    fn array<A: SeqAccess<'de>>(
+        mut array: A,
+        at: &Place<'_>,
+        faults: &mut Faults,
+    ) -> Result<Option<NewBatch>, A::Error> {
+        let mut orders = Vec::new();
+        while orders.len() < MAX_ORDERS {
+            let mut own = Faults::default();
+            let read = array.next_element_seed(Read::<KeyedOrderShape>::new(at.item(orders.len()), &mut own));
+            faults.too_deep |= own.too_deep;
+            let Some(order) = read? else { break };
+            orders.push(order.filter(|_| own.listed.is_empty()).ok_or(own));
+        }
+        let mut count = orders.len();
+        if count == MAX_ORDERS {
+            while array.next_element_seed(Read::<Anything>::new(at.item(count), faults))?.is_some() {
+                count += 1;
+            }
+        }
+        if !(1..=MAX_ORDERS).contains(&count) {
+            faults.add(at, &Flaw::OrderCount { most: MAX_ORDERS, count });
+        }
+        Ok(Some(orders))
+    }
+}
+
+struct KeyedOrderShape;
+
+impl<'de> Shape<'de> for KeyedOrderShape {
+    type Out = KeyedOrder;
+    const WANTED: &'static str = "an object";
+
+    fn object<A: MapAccess<'de>>(
+        mut object: A,
+        at: &Place<'_>,
+        faults: &mut Faults,
+    ) -> Result<Option<KeyedOrder>, A::Error> {
+        let (mut key, mut customer_id, mut items) =
+            (Field::new("idempotency_key"), Field::new("customer_id"), Field::new("items"));
+        while let Some(name) = object.next_key_seed(Name(&["idempotency_key", "customer_id", "items"]))? {
+            match name {
+                Ok("idempotency_key") => key.read::<KeyShape, _>(&mut object, at, faults)?,
+                Ok("customer_id") => customer_id.read::<CustomerShape, _>(&mut object, at, faults)?,
+                Ok(_) => items.read::<ItemsShape, _>(&mut object, at, faults)?,
+                Err(name) => {
+                    unknown_field(&mut object, at, &name, "idempotency_key, customer_id and items", faults)?;
+                }
+            }
+        }
+        let (customer_id, items) = (customer_id.required(at, faults), items.required(at, faults));
+        let order = customer_id.zip(items).map(|(customer_id, items)| NewOrder { customer_id, items });
+        Ok(order.map(|order| KeyedOrder { key: key.optional(), order }))
+    }
+}
+
+struct KeyShape;
+
+impl Shape<'_> for KeyShape {
+    type Out = String;
+    const WANTED: &'static str = "a string";
+
+    fn text(text: &str) -> Result<String, Flaw> {
+        check_key(text.as_bytes().to_vec()).map_err(Flaw::Key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: &str = r#"{"customer_id":"c","items":[{"product_id":"p","qty":1}]}"#;
+
+    fn batch(orders: &[&str]) -> String {
+        format!(r#"{{"orders":[{}]}}"#, orders.join(","))
+    }
+
+    fn whole(body: &str) -> Vec<(String, String)> {
+        match read(body.as_bytes()) {
+            Err(NoOrder::Invalid(faults)) => {
+                faults.listed.into_iter().map(|fault| (fault.pointer.unwrap(), fault.detail)).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_bad_order_spoils_no_other_and_its_faults_name_its_place() {
+        let keyed = SOUND.replacen('{', r#"{"idempotency_key":"k-1","#, 1);
+        let bad = r#"{"items":[{"product_id":"","qty":0}],"idempotency_key":"a b"}"#;
+        let read = read(batch(&[SOUND, bad, "7", &keyed]).as_bytes()).unwrap();
+        assert_eq!(read[0].as_ref().unwrap().key, None);
+        assert_eq!(read[3].as_ref().unwrap().key.as_deref(), Some("k-1"));
+        let pointers =
+            |faults: &Faults| -> Vec<_> { faults.listed.iter().map(|fault| fault.pointer.clone().unwrap()).collect() };
+        assert_eq!(
+            pointers(read[1].as_ref().unwrap_err()),
+            [
+                "#/orders/1/items/0/product_id",
+                "#/orders/1/items/0/qty",
+                "#/orders/1/idempotency_key",
+                "#/orders/1/customer_id"
+            ]
+        );
+        assert_eq!(pointers(read[2].as_ref().unwrap_err()), ["#/orders/2"]);
+    }
+
+    #[test]
+    fn a_batch_has_1_to_500_orders() {
+        assert_eq!(read(batch(&[SOUND; 500]).as_bytes()).unwrap().len(), 500);
+        for (count, orders) in [(501, vec![SOUND; 501]), (600, vec!["7"; 600]), (0, vec![])] {
+            let told = format!("must have between 1 and 500 orders, has {count}");
+            assert_eq!(whole(&batch(&orders)), [("#/orders".to_owned(), told)]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_batch_is_refused_whole() {
+        assert_eq!(whole("{}"), [("#/orders".to_owned(), "is required".to_owned())]);
+        assert_eq!(whole("[]")[0].0, "#");
+        assert_eq!(whole(&batch(&[SOUND]).replacen('{', r#"{"x":1,"#, 1))[0].0, "#/x");
+        assert!(matches!(read(batch(&[SOUND, "{"]).as_bytes()), Err(NoOrder::Malformed(_))));
+        let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
+        assert!(matches!(read(batch(&[SOUND, &deep]).as_bytes()), Err(NoOrder::TooDeep)));
+    }
+}

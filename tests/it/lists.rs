@@ -1,0 +1,100 @@
+//! Lists of orders.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::{
+    order::Order,
+    system::{Role, System},
+};
+
+use crate::crowd;
+
+/// Every page of a list.
+async fn list(system: &System, query: &str) -> Result<Vec<Value>> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let response = system.producer()?.get(&format!("/v1/orders?{query}{cursor}")).await?;
+        let status = response.status();
+        let page: Value = serde_json::from_slice(&response.bytes().await?)?;
+        ensure!(status == 200, "{query}: {page}");
+        all.extend(page["items"].as_array().context("items")?.iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(all),
+        }
+    }
+}
+
+fn ids(orders: &[Value]) -> Vec<String> {
+    orders.iter().filter_map(|order| order["order_id"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn orders_are_found_by_their_status_their_destination_their_customer_and_their_time() -> Result<()> {
+    let system = System::builder().with_quick_retries().start().await?;
+    let good = crowd::place(&system, 6, &Order::healthy()).await?;
+    let partly = crowd::place(&system, 3, &Order::of("fulfillment-status-422")).await?;
+    let mut order = Order::of("status-422");
+    order.customer_id = "another & one".to_owned();
+    let dead = crowd::place(&system, 2, &order).await?;
+    crowd::settled(&system, &[good.clone(), partly.clone(), dead.clone()].concat()).await?;
+    system.inventory_api.set_rule("waits", "hang".parse()?);
+    let pending = system.place(&Order::of("waits")).await?.order_id;
+    let told = |order: &Value| order["deliveries"]["fulfillment"]["status"] == "delivered";
+    let shown = system.wait_for_order(&pending, "delivered to one", told).await?;
+
+    let set = |lists: &[&[String]]| lists.concat().into_iter().collect::<HashSet<_>>();
+    let pending = [pending];
+    for (query, wanted) in [
+        ("", set(&[&good, &partly, &dead, &pending])),
+        ("status=pending", set(&[&pending])),
+        ("status=delivered", set(&[&good])),
+        ("status=partially_delivered", set(&[&partly])),
+        ("status=dead_lettered", set(&[&dead])),
+        ("status=delivered&destination=fulfillment", set(&[&good, &pending])),
+        ("status=delivered&destination=inventory", set(&[&good, &partly])),
+        ("status=dead_lettered&destination=fulfillment", set(&[&partly, &dead])),
+        ("status=partially_delivered&destination=fulfillment", set(&[&partly])),
+        ("status=partially_delivered&destination=inventory", set(&[])),
+        ("status=pending&destination=fulfillment", set(&[])),
+        ("status=pending&destination=inventory", set(&[&pending])),
+        ("customer_id=another%20%26%20one", set(&[&dead])),
+        ("customer_id=customer-1&status=dead_lettered", set(&[])),
+        ("destination=nowhere", set(&[])),
+        ("to=2020-01-01T00:00:00Z", set(&[])),
+        ("from=2020-01-01T00:00:00Z&to=2120-01-01T00:00:00Z", set(&[&good, &partly, &dead, &pending])),
+    ] {
+        for limit in [2, 500] {
+            let found = list(&system, &format!("{query}&limit={limit}")).await?;
+            let found_ids = ids(&found);
+            assert!(found_ids.is_sorted_by(|a, b| a > b), "{query}: newest first, each once");
+            assert_eq!(found_ids.into_iter().collect::<HashSet<_>>(), wanted, "{query}");
+        }
+    }
+    let from = shown["created_at"].as_str().context("created_at")?;
+    let found = list(&system, &format!("from={from}")).await?;
+    assert_eq!(found, [shown], "an order is listed as it is shown");
+    Ok(())
+}
+
+#[tokio::test]
+async fn pages_neither_repeat_nor_skip_an_order_while_others_are_placed() -> Result<()> {
+    let system = System::builder().without(Role::Fulfillment).start().await?;
+    let before = crowd::place(&system, 30, &Order::healthy()).await?;
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let response = system.producer()?.get(&format!("/v1/orders?limit=4{cursor}")).await?;
+        let page: Value = serde_json::from_slice(&response.bytes().await?)?;
+        seen.extend(ids(page["items"].as_array().context("items")?));
+        crowd::place(&system, 3, &Order::healthy()).await?;
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let (count, seen): (usize, HashSet<_>) = (seen.len(), seen.into_iter().collect());
+    assert_eq!((count, seen), (30, before.into_iter().collect()));
+    Ok(())
+}
