@@ -120,6 +120,43 @@ impl System {
         Ok(answer.body)
     }
 
+    /// Waits until as many dead letters pass a filter (a query, such as `reason=rejected`), and returns them.
+    ///
+    /// # Errors
+    /// It is another number after 30 s; the text has what is listed.
+    pub async fn wait_for_dead_letters(&self, filter: &str, count: usize) -> Result<Vec<Value>> {
+        let path = format!("/v1/dead-letters?limit=500&{filter}");
+        let path = path.trim_end_matches('&');
+        let asked = async || match self.get(path).await {
+            Ok(list) => match list["items"].as_array() {
+                Some(items) if items.len() == count => ControlFlow::Break(items.clone()),
+                _ => ControlFlow::Continue(list.to_string()),
+            },
+            Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
+        };
+        waiting::until(&format!("{count} dead letters with {filter:?}"), PATIENCE, asked).await
+    }
+
+    /// A dead letter with everything.
+    ///
+    /// # Errors
+    /// The answer is not 200.
+    pub async fn dead_letter(&self, id: &Value) -> Result<Value> {
+        self.get(&format!("/v1/dead-letters/{}", id.as_str().context("an id")?)).await
+    }
+
+    /// What the producer answers at this path.
+    ///
+    /// # Errors
+    /// The answer is not 200.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        let answer = Answer::read(self.producer()?.get(path).await?).await?;
+        if answer.status != 200 {
+            bail!("GET {path}: {} {}", answer.status, answer.body);
+        }
+        Ok(answer.body)
+    }
+
     /// Waits until the order's status is no more `pending`, and returns the order.
     ///
     /// # Errors

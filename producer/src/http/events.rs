@@ -269,6 +269,7 @@ mod tests {
             status: common::outcome::OutcomeStatus::DeadLettered,
             reason: Some(common::outcome::Reason::Rejected),
             attempts,
+            dead_letter: None,
             settled_at: order.created_at,
         };
         let recorded = Recorded { outcome, redriving: false };

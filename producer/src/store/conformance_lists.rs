@@ -52,6 +52,7 @@ pub(crate) fn ended(order: &OrderCreated, destination: &str, delivered: bool) ->
         status: if delivered { OutcomeStatus::Delivered } else { OutcomeStatus::DeadLettered },
         reason: (!delivered).then_some(Reason::Rejected),
         attempts: vec![Attempt { at: now(), duration_ms: 3, status_code: Some(422), error: None }],
+        dead_letter: None,
         settled_at: now(),
     }
 }

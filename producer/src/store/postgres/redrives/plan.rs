@@ -47,8 +47,11 @@ const INSERT: &str = "
 const ITEMS: &str =
     "INSERT INTO redrive_items (redrive_id, dead_letter, state) SELECT $1, id, 'queued' FROM unnest($2::uuid[]) AS id";
 const KEY: &str = "
-    INSERT INTO idempotency_keys (scope, key, fingerprint, order_id, created_at) VALUES ('redrives', $1, $2, $3, $4)";
-const EARLIER: &str = "SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = 'redrives' AND key = $1";
+    INSERT INTO idempotency_keys (scope, key, fingerprint, order_id, created_at) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (scope, key) DO UPDATE
+    SET fingerprint = excluded.fingerprint, order_id = excluded.order_id, created_at = excluded.created_at";
+const EARLIER: &str =
+    "SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = $1 AND key = $2 AND created_at > $3";
 
 /// Everything that a job would send, oldest first, and what it would not.
 #[derive(Default)]
@@ -155,8 +158,8 @@ pub(super) async fn create(session: &Session, wish: &Wish, terms: &Terms) -> Res
         )
         .await?;
     session.execute(ITEMS, &[&id, &chosen.ids]).await?;
-    if let Some(Idempotency { key, fingerprint }) = &terms.idempotency {
-        session.execute(KEY, &[key, &fingerprint.as_slice(), &id, &at]).await?;
+    if let Some(Idempotency { scope, key, fingerprint, .. }) = &terms.idempotency {
+        session.execute(KEY, &[scope, key, &fingerprint.as_slice(), &id, &at]).await?;
     }
     match one(session, id).await? {
         Some(redrive) => Ok(Created::New(Box::new(redrive))),
@@ -166,7 +169,9 @@ pub(super) async fn create(session: &Session, wish: &Wish, terms: &Terms) -> Res
 
 /// What the same key has made before.
 async fn earlier(session: &Session, idempotency: &Idempotency) -> Result<Option<Created>, Fault> {
-    let Some(row) = session.query_first(EARLIER, &[&idempotency.key]).await? else { return Ok(None) };
+    let Idempotency { scope, key, expired_up_to, .. } = idempotency;
+    let known = session.query_first(EARLIER, &[scope, key, &expired_up_to.as_microsecond()]).await?;
+    let Some(row) = known else { return Ok(None) };
     let (fingerprint, id): (&[u8], Uuid) = (row.try_get(0)?, row.try_get(1)?);
     if fingerprint != idempotency.fingerprint {
         return Ok(Some(Created::KeyReused));
