@@ -1,6 +1,6 @@
 //! Dead letters that are sent again.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
