@@ -151,8 +151,8 @@ impl<'a> Outcomes<'a> {
                 }
             }
             columns.run(session, UPDATE).await?;
-            let ended: Vec<_> = truths.into_iter().filter(|(_, pending)| !pending).map(|(truth, _)| truth).collect();
-            dead_letters::correct(session, &ended).await?;
+            let told: Vec<_> = truths.into_iter().filter(|(_, pending)| !pending).map(|(truth, _)| truth).collect();
+            dead_letters::correct(session, &told).await?;
         }
         Ok(ended)
     }
