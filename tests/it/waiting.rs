@@ -80,7 +80,7 @@ async fn who_has_waited_long_enough_learns_what_is_known_and_may_go_on_waiting()
     let answer = system.post(&body, &[("prefer", "wait=3600")]).await?;
     assert_eq!((answer.status, answer.header("preference-applied")), (202, Some("wait=2")));
     assert_eq!(answer.body["status"], "pending");
-    system.inventory_api.set_rule("waits", "ok".parse()?);
+    system.inventory_api.set_rule("waits", "status-200".parse()?);
     let url = format!("{}{}", system.producer()?.url().await?, answer.header("location").context("location")?);
     let http = tests::http::client()?;
     let get = async |headers: &[(&str, &str)]| {
