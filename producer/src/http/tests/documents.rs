@@ -35,6 +35,7 @@ async fn the_document_lists_every_path_with_its_methods_and_statuses() {
             "get /v1/dead-letters/{id}: 200 400 404 500 503",
             "get /v1/dead-letters: 200 400 500 503",
             "get /v1/dead-letters:groups: 200 400 500 503",
+            "get /v1/doctor: 200",
             "get /v1/events: 200 400 500 503",
             "get /v1/orders/{order_id}/events: 200 204 400 404 500 503",
             "get /v1/orders/{order_id}: 200 304 400 404 500 503",
