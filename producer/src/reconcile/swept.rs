@@ -35,6 +35,7 @@ impl Seen {
 
 /// A delivery that is pending though nothing in the system will end it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = OverdueDelivery)]
 pub struct Finding {
     /// The order; null where a dead letter that was sent again names none.
     #[schema(value_type = Option<uuid::Uuid>)]
