@@ -71,7 +71,6 @@ pub struct Runner {
 impl Runner {
     /// A runner that sends to the queues of these destinations.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "wiring, called once; each is a different part")]
     pub fn new(
         broker: Broker,
         destinations: Vec<String>,

@@ -208,7 +208,7 @@ pub struct NewRedrive {
     /// Send also what has a key that its destination may have forgotten.
     #[schema(required = false, nullable = false, default = false)]
     pub force: Option<bool>,
-    /// An OrderCreated event in place of the dead letter's own body, for exactly one dead letter: of the
+    /// An `OrderCreated` event in place of the dead letter's own body, for exactly one dead letter: of the
     /// same order, as an object or as a string that holds one. The dead letter itself stays as it was.
     #[schema(required = false, nullable = false, value_type = Option<Object>)]
     pub body: Option<serde_json::Value>,
