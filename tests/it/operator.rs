@@ -18,7 +18,7 @@ pub(crate) type Answer = (u16, Value);
 
 pub(crate) async fn post(system: &System, path: &str, body: &Value) -> Result<Answer> {
     let url = format!("{}{path}", system.producer()?.url().await?);
-    let request = reqwest::Client::new().post(url).header("content-type", "application/json").body(body.to_string());
+    let request = tests::http::client()?.post(url).header("content-type", "application/json").body(body.to_string());
     read(request.timeout(PATIENCE).send().await?).await
 }
 

@@ -53,7 +53,8 @@ async fn what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not() -
     let overdue = seen["overdue"].as_array().context("no list")?;
     let mut found: Vec<_> = overdue.iter().filter_map(|item| item["order_id"].as_str()).collect();
     let mut wanted: Vec<_> = order_ids.iter().map(String::as_str).collect();
-    (found.sort_unstable(), wanted.sort_unstable());
+    found.sort_unstable();
+    wanted.sort_unstable();
     assert_eq!(found, wanted);
     assert!(overdue.iter().all(|item| item["destination"] == "inventory" && item["seen"] == "published"), "{seen}");
     let labels = [("destination", "inventory")];
