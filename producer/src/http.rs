@@ -176,23 +176,8 @@ pub struct Parts<A, S> {
 /// Every route of the API. Whatever is no route is answered with a problem too.
 ///
 /// `operations` are the routes that every process has; here they share the answers for what is unknown.
-<<<<<<< ours
 pub fn router<A: Accept, S: Show>(parts: Parts<A, S>, metrics: &Metrics, operations: Router) -> Router {
     let Parts { intake, orders, desk, watch, redriving, swept, destinations, clients, shutdown } = parts;
-=======
-#[expect(clippy::too_many_arguments, reason = "wiring, called once; each is a different part")]
-pub fn router<A: Accept, S: Show>(
-    intake: A,
-    orders: S,
-    desk: Arc<dyn Desk>,
-    watch: Watch,
-    redriving: Redriving,
-    swept: Swept,
-    destinations: Vec<String>,
-    metrics: &Metrics,
-    operations: Router,
-) -> Router {
->>>>>>> theirs
     let api = Arc::new(Api {
         intake,
         orders,

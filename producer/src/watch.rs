@@ -84,7 +84,6 @@ impl Watch {
 
 impl Watcher {
     /// The next change. Ask for it, then look at the order, then await it: so nothing is missed.
-    #[must_use]
     pub fn changed(&self) -> tokio::sync::futures::OwnedNotified {
         Arc::clone(&self.changed).notified_owned()
     }

@@ -98,7 +98,9 @@ impl<'q> Query<'q> {
 mod tests {
     use super::*;
 
-    fn read(uri: &str) -> Result<(Option<String>, Option<u32>, Option<Timestamp>, Option<bool>), Problem> {
+    type All = (Option<String>, Option<u32>, Option<Timestamp>, Option<bool>);
+
+    fn read(uri: &str) -> Result<All, Problem> {
         let uri: Uri = uri.parse().unwrap();
         let mut query = Query::of(&uri);
         let read = (query.text("error", 8), query.number("limit", 1..=500), query.time("from"), query.flag("archived"));

@@ -1,6 +1,6 @@
 //! An API that answers as it is told: for what the real one cannot be made to do at a given moment.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use tokio::{
@@ -63,8 +63,8 @@ impl Scripted {
             // One after the other, which is how they come; each on a connection of its own.
             while let Ok((mut stream, _)) = listener.accept().await {
                 let Ok(request) = read(&mut stream).await else { continue };
-                let number = requests.lock().unwrap().len();
-                requests.lock().unwrap().push(request.clone());
+                let number = requests.lock().unwrap_or_else(PoisonError::into_inner).len();
+                requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
                 let text = match script(number, &request) {
                     Answer::Nothing => continue,
                     Answer::Full(status, kind, body) => format!(
@@ -90,7 +90,7 @@ impl Scripted {
 
     /// Every request so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.seen.lock().unwrap().clone()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
