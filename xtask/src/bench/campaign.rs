@@ -5,19 +5,26 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
-use ::tests::{binaries, broker::Broker, ports::Port, process::Process};
+use ::tests::{
+    binaries,
+    broker::Broker,
+    ports::Port,
+    postgres::{self, Postgres},
+    process::Process,
+};
 use anyhow::{Context as _, Result, bail};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use super::{
     broker_messages::BrokerMessages,
     conditions::{self, Conditions},
-    cpu::{self, Cpu},
+    cpu::{self, Cpu, Servers},
     load::{Load, Target, Until},
-    options::Options,
+    options::{Options, Store},
     raw_broker::{Job, RawLine, Settings as RawSettings},
     report::{Backlog, Closed, Open, Raw, Report, Round},
     syncs::{self, Syncs},
@@ -44,7 +51,7 @@ const TRACED_ORDERS: u64 = 5_000;
 pub(super) async fn run(options: &Options) -> Result<ExitCode> {
     let load_before = conditions::load_average();
     let bench = Bench::prepare(options.clone()).await?;
-    let conditions = Conditions::now(load_before, &bench.broker, &bench.directory).await?;
+    let conditions = Conditions::now(load_before, &bench.servers, &bench.directory).await?;
     say(&format!("load average before: {}", conditions.load_before));
     let mut report = Report {
         conditions,
@@ -85,7 +92,7 @@ struct Bench {
     target: PathBuf,
     /// Where the binaries are.
     binaries: PathBuf,
-    broker: Broker,
+    servers: Servers,
     /// Databases; removed at the end.
     directory: PathBuf,
 }
@@ -100,7 +107,13 @@ impl Bench {
         let directory = target.join("bench").join(format!("data-{}", std::process::id()));
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let broker = Broker::find_or_start(&target.join("broker")).await?;
-        Ok(Self { options, target, binaries, broker, directory })
+        let database = match options.store {
+            Store::Sqlite => None,
+            Store::Postgres => {
+                Some(Postgres::find_or_start(&target.join("bench").join("postgres"), postgres::Syncs::On).await?)
+            }
+        };
+        Ok(Self { options, target, binaries, servers: Servers { broker, database }, directory })
     }
 
     fn raw_settings(&self) -> RawSettings {
@@ -115,15 +128,20 @@ impl Bench {
         self.binaries.join("xtask")
     }
 
-    fn setup(&self, exchange: &str, load: &Load) -> Setup {
-        Setup {
+    async fn setup(&self, exchange: &str, load: &Load) -> Result<Setup> {
+        let database = match &self.servers.database {
+            Some(server) => Some(Arc::new(server.fresh_database().await?)),
+            None => None,
+        };
+        Ok(Setup {
             binaries: self.binaries.clone(),
             directory: self.directory.clone(),
             // A broker that is not ours may hold the same names already.
             exchange: format!("bench-{}-{exchange}", std::process::id()),
-            amqp_url: self.broker.amqp_url().to_owned(),
+            amqp_url: self.servers.broker.amqp_url().to_owned(),
             apis: load.apis().clone(),
-        }
+            database,
+        })
     }
 
     async fn target(&self, producer: &Process) -> Result<Target> {
@@ -143,7 +161,7 @@ impl Bench {
             return Ok(round);
         }
         let mut load = self.load().await?;
-        let setup = self.setup(&format!("round-{number}"), &load);
+        let setup = self.setup(&format!("round-{number}"), &load).await?;
         let first = setup.start(&How::Plain).await?;
         round.first_start = first.ready;
         first.end().await?;
@@ -152,7 +170,7 @@ impl Bench {
         let pids = system.processes().map(|process| format!("{} {}", process.name(), process.pid()));
         say(&format!("round {number}: processes {}", pids.join(", ")));
         tokio::time::sleep(IDLE).await;
-        round.idle = cpu::memory(&system.processes(), &self.broker, &load)?;
+        round.idle = cpu::memory(&system.processes(), &self.servers, &load)?;
         let mut placed = self.warm_up(&mut load, &system).await?;
         if parts.closed {
             let closed = self.closed(&mut load, &system, &mut placed).await?;
@@ -174,7 +192,7 @@ impl Bench {
             }
         }
         tokio::time::sleep(IDLE).await;
-        round.idle_after = cpu::memory(&system.processes(), &self.broker, &load)?;
+        round.idle_after = cpu::memory(&system.processes(), &self.servers, &load)?;
         round.verdict = Some(load.audit().await?);
         self.end(system, &setup).await?;
         Ok(round)
@@ -183,8 +201,8 @@ impl Bench {
     async fn raw_line(&self, number: usize) -> Result<Raw> {
         let settings = self.raw_settings();
         let exchange = format!("bench-{}-raw-{number}", std::process::id());
-        let job = Job { amqp_url: self.broker.amqp_url().to_owned(), exchange: exchange.clone(), settings };
-        let before = self.broker.usage();
+        let job = Job { amqp_url: self.servers.broker.amqp_url().to_owned(), exchange: exchange.clone(), settings };
+        let before = self.servers.broker.usage();
         let mut command = Command::new(self.xtask());
         command.args(["bench", "raw-broker"]).process_group(0).kill_on_drop(true);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start it")?;
@@ -193,12 +211,12 @@ impl Bench {
         drop(stdin);
         let output = child.wait_with_output().await?;
         let line: RawLine = serde_json::from_slice(&output.stdout).context("the raw broker line failed")?;
-        let broker_cpu_per_1000 = before.zip(self.broker.usage()).map(|(before, after)| {
+        let broker_cpu_per_1000 = before.zip(self.servers.broker.usage()).map(|(before, after)| {
             #[expect(clippy::cast_precision_loss, reason = "numbers of messages are far below 2^52")]
             let messages = (settings.messages + settings.warm_up) as f64;
             after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1_000.0 / messages
         });
-        system::remove(self.broker.amqp_url(), &exchange).await?;
+        system::remove(self.servers.broker.amqp_url(), &exchange).await?;
         Ok(Raw { line, broker_cpu_per_1000 })
     }
 
@@ -213,17 +231,17 @@ impl Bench {
     async fn closed(&self, load: &mut Load, system: &System, before: &mut u64) -> Result<Closed> {
         let orders = self.options.orders;
         let target = self.target(&system.producer).await?;
-        let messages_before = BrokerMessages::now(&self.broker).await;
+        let messages_before = BrokerMessages::now(&self.servers.broker).await;
         let commits_before = Commits::of(&system.producer).await?;
-        let cpu_before = Cpu::now(&system.processes(), &self.broker, load)?;
+        let cpu_before = Cpu::now(&system.processes(), &self.servers, load)?;
         let placed = load.closed(target, orders, self.options.in_flight, Until::Told).await?;
         *before += orders;
         // What is still to be recorded belongs to these orders.
         system::settled(&system.producer, *before).await?;
-        let cpu = Cpu::now(&system.processes(), &self.broker, load)?.since(&cpu_before, orders, &BINARIES);
+        let cpu = Cpu::now(&system.processes(), &self.servers, load)?.since(&cpu_before, orders, &BINARIES);
         let commits = Commits::of(&system.producer).await?.since(&commits_before);
-        let memory = cpu::memory(&system.processes(), &self.broker, load)?;
-        let messages = messages_before.zip(BrokerMessages::now(&self.broker).await);
+        let memory = cpu::memory(&system.processes(), &self.servers, load)?;
+        let messages = messages_before.zip(BrokerMessages::now(&self.servers.broker).await);
         Ok(Closed {
             per_second: per_second(orders, placed.seconds),
             placed,
@@ -239,11 +257,11 @@ impl Bench {
         let orders = u64::from(rate) * self.options.seconds;
         let target = self.target(&system.producer).await?;
         let commits_before = Commits::of(&system.producer).await?;
-        let cpu_before = Cpu::now(&system.processes(), &self.broker, load)?;
+        let cpu_before = Cpu::now(&system.processes(), &self.servers, load)?;
         let placed = load.open(target, orders, rate).await?;
         *before += orders;
         system::settled(&system.producer, *before).await?;
-        let cpu = Cpu::now(&system.processes(), &self.broker, load)?.since(&cpu_before, orders, &BINARIES);
+        let cpu = Cpu::now(&system.processes(), &self.servers, load)?.since(&cpu_before, orders, &BINARIES);
         let commits = Commits::of(&system.producer).await?.since(&commits_before);
         Ok(Open { rate, placed, cpu_per_1000: cpu, commits_per_order: commits.count / as_f64(orders) })
     }
@@ -251,14 +269,14 @@ impl Bench {
     /// Orders that were accepted while there was no broker: they wait in the table, and are published after a restart.
     async fn outbox_backlog(&self) -> Result<Backlog> {
         let mut load = self.load().await?;
-        let setup = self.setup("outbox", &load);
+        let setup = self.setup("outbox", &load).await?;
         let nobody = Port::choose()?;
         let nowhere = How::WithBroker(format!("amqp://guest:guest@127.0.0.1:{}/%2f", nobody.number()));
         let (producer, _) = setup.start_producer(&nowhere).await?;
         let accepted = self.accept(&mut load, &producer).await?;
         system::end(&producer).await?;
         load.drain().await?;
-        let cpu_before = Cpu::now(&[], &self.broker, &load)?;
+        let cpu_before = Cpu::now(&[], &self.servers, &load)?;
         let (producer, workers) = (setup.launch_producer()?, setup.launch_workers()?);
         self.drained("outbox", accepted, load, &setup, &cpu_before, producer, workers).await
     }
@@ -266,12 +284,12 @@ impl Bench {
     /// Orders that were published while there were no workers: they wait in the queues.
     async fn queue_backlog(&self) -> Result<Backlog> {
         let mut load = self.load().await?;
-        let setup = self.setup("queues", &load);
+        let setup = self.setup("queues", &load).await?;
         let (producer, _) = setup.start_producer(&How::Plain).await?;
         let accepted = self.accept(&mut load, &producer).await?;
         system::published(&producer).await?;
         load.drain().await?;
-        let cpu_before = Cpu::now(&[&producer], &self.broker, &load)?;
+        let cpu_before = Cpu::now(&[&producer], &self.servers, &load)?;
         let workers = setup.launch_workers()?;
         self.drained("queues", accepted, load, &setup, &cpu_before, producer, workers).await
     }
@@ -297,9 +315,9 @@ impl Bench {
         let system = System { producer, workers, ready: None };
         let drained = load.drained().await?;
         system::settled(&system.producer, self.options.backlog).await?;
-        let cpu = Cpu::now(&system.processes(), &self.broker, &load)?;
+        let cpu = Cpu::now(&system.processes(), &self.servers, &load)?;
         let cpu_per_1000 = cpu.since(cpu_before, self.options.backlog, &BINARIES);
-        let memory = cpu::memory(&system.processes(), &self.broker, &load)?;
+        let memory = cpu::memory(&system.processes(), &self.servers, &load)?;
         let verdict = load.audit().await?;
         self.end(system, setup).await?;
         let per_second = per_second(drained.orders, drained.seconds);
@@ -324,7 +342,7 @@ impl Bench {
     async fn syncs(&self) -> Result<Syncs> {
         let file = self.directory.join("strace");
         let mut load = self.load().await?;
-        let setup = self.setup("syncs", &load);
+        let setup = self.setup("syncs", &load).await?;
         let tracer = syncs::tracer(&file).await;
         let how = tracer.clone().map_or(How::Plain, How::Under);
         let system = setup.start(&how).await?;

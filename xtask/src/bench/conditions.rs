@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use ::tests::broker::Broker;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
+
+use super::cpu::Servers;
 
 /// Machine, versions and what else was going on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,7 +22,8 @@ pub(super) struct Conditions {
     pub(super) rabbitmq: String,
     pub(super) rust: String,
     pub(super) lapin: String,
-    pub(super) sqlite_directory: String,
+    /// The file system of SQLite files, or the version of the database server.
+    pub(super) database: String,
 }
 
 /// The load average now.
@@ -32,7 +34,7 @@ pub(super) fn load_average() -> String {
 
 impl Conditions {
     /// Those of now.
-    pub(super) async fn now(load_before: String, broker: &Broker, data: &std::path::Path) -> Result<Self> {
+    pub(super) async fn now(load_before: String, servers: &Servers, data: &std::path::Path) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let processor = read("/proc/cpuinfo");
         let model = processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -45,10 +47,17 @@ impl Conditions {
             processor: model.map(|(_, model)| model.to_owned()).unwrap_or_default(),
             kernel: read("/proc/sys/kernel/osrelease").trim_end().to_owned(),
             load_before,
-            rabbitmq: broker.ctl(&["version"]).await.unwrap_or_else(|_| "not ours, not known".to_owned()),
+            rabbitmq: servers.broker.ctl(&["version"]).await.unwrap_or_else(|_| "not ours, not known".to_owned()),
             rust: said("rustc", &["--version"]).await,
             lapin: version(&lock, "lapin").unwrap_or_default().to_owned(),
-            sqlite_directory: said("stat", &["-f", "-c", "%T", &data.to_string_lossy()]).await,
+            database: match &servers.database {
+                None => format!("SQLite on {}", said("stat", &["-f", "-c", "%T", &data.to_string_lossy()]).await),
+                Some(server) => {
+                    let version = server.fresh_database().await?.connect().await?;
+                    let version: String = version.query_one("SHOW server_version", &[]).await?.get(0);
+                    format!("PostgreSQL {version}, each commit flushed")
+                }
+            },
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ::tests::{broker::Broker, process::Process};
+use ::tests::{broker::Broker, postgres::Postgres, process::Process};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -10,12 +10,30 @@ use super::load::Load;
 
 /// Names the Erlang VM of the private node.
 pub(super) const BROKER: &str = "RabbitMQ";
+/// Names all processes of the database server.
+pub(super) const DATABASE: &str = "Postgres";
 /// Names the thread of the fake APIs.
 pub(super) const APIS: &str = "fake APIs";
 /// Names the rest of the load process.
 pub(super) const GENERATOR: &str = "generator";
 /// Names the load process.
 pub(super) const LOAD: &str = "generator and fake APIs";
+
+/// The servers that a system needs.
+#[derive(Debug)]
+pub(super) struct Servers {
+    pub(super) broker: Broker,
+    /// Where orders are kept in no file.
+    pub(super) database: Option<Postgres>,
+}
+
+impl Servers {
+    /// What each of those that are ours has used so far.
+    fn usage(&self) -> impl Iterator<Item = (&'static str, ::tests::usage::Usage)> {
+        let database = self.database.as_ref().and_then(Postgres::usage).map(|usage| (DATABASE, usage));
+        self.broker.usage().map(|usage| (BROKER, usage)).into_iter().chain(database)
+    }
+}
 
 /// CPU time used so far, by name.
 #[derive(Clone, Debug, Default)]
@@ -43,13 +61,13 @@ pub(super) struct Memory {
 
 impl Cpu {
     /// What these have used so far.
-    pub(super) fn now(ours: &[&Process], broker: &Broker, load: &Load) -> Result<Self> {
+    pub(super) fn now(ours: &[&Process], servers: &Servers, load: &Load) -> Result<Self> {
         let mut by_name = BTreeMap::new();
         for process in ours {
             by_name.insert(process.name().to_owned(), process.usage()?.cpu);
         }
-        if let Some(usage) = broker.usage() {
-            by_name.insert(BROKER.to_owned(), usage.cpu);
+        for (name, usage) in servers.usage() {
+            by_name.insert(name.to_owned(), usage.cpu);
         }
         let (generator, apis) = load.cpu()?;
         by_name.insert(GENERATOR.to_owned(), generator);
@@ -75,13 +93,13 @@ impl Cpu {
 }
 
 /// Memory by process.
-pub(super) fn memory(ours: &[&Process], broker: &Broker, load: &Load) -> Result<BTreeMap<String, Memory>> {
+pub(super) fn memory(ours: &[&Process], servers: &Servers, load: &Load) -> Result<BTreeMap<String, Memory>> {
     let mut by_name = BTreeMap::new();
     for process in ours {
         by_name.insert(process.name().to_owned(), Memory::from(process.usage()?));
     }
-    if let Some(usage) = broker.usage() {
-        by_name.insert(BROKER.to_owned(), Memory::from(usage));
+    for (name, usage) in servers.usage() {
+        by_name.insert(name.to_owned(), Memory::from(usage));
     }
     by_name.insert(LOAD.to_owned(), Memory::from(::tests::usage::of(load.pid()?)?));
     Ok(by_name)

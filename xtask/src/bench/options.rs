@@ -30,6 +30,8 @@ pub(super) struct Options {
     pub(super) backlog: u64,
     /// Whether each order carries an `Idempotency-Key`.
     pub(super) keys: bool,
+    /// Where the orders are kept.
+    pub(super) store: Store,
     /// What is measured.
     pub(super) parts: Parts,
     /// Where the binaries are that are measured; built from this workspace if not said.
@@ -40,6 +42,16 @@ pub(super) struct Options {
     /// Where the tables go.
     #[serde(skip)]
     pub(super) markdown: Option<PathBuf>,
+}
+
+/// Where the orders are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Store {
+    /// In a file.
+    Sqlite,
+    /// In a private Postgres, which flushes each commit to the disk.
+    Postgres,
 }
 
 /// Adds the arguments.
@@ -64,6 +76,13 @@ pub(super) fn arguments(command: Command) -> Command {
                 .long("keys")
                 .action(ArgAction::SetTrue)
                 .help("Send an Idempotency-Key with each order, as a careful client does"),
+        )
+        .arg(
+            Arg::new("store")
+                .long("store")
+                .value_parser(["sqlite", "postgres"])
+                .default_value("sqlite")
+                .help("Where the orders are kept: a file, or a private Postgres"),
         )
         .arg(
             Arg::new("part")
@@ -104,6 +123,10 @@ impl Options {
             seconds: number(matches, "seconds", quick.then_some(2))?,
             backlog: number(matches, "backlog", quick.then_some(5_000))?,
             keys: matches.get_flag("keys"),
+            store: match matches.get_one::<String>("store").map(String::as_str) {
+                Some("postgres") => Store::Postgres,
+                _ => Store::Sqlite,
+            },
             parts: parts.map_or_else(|| Ok(Parts::ALL), Parts::parse)?,
             binaries: file("binaries"),
             json: file("json"),
@@ -143,6 +166,12 @@ mod tests {
         assert_eq!(read(&[]).unwrap().rounds, 3);
         let quick = read(&["--quick", "--rounds", "3"]).unwrap();
         assert_eq!((quick.rounds, quick.orders), (3, 2_000));
+    }
+
+    #[test]
+    fn orders_are_kept_in_a_file_unless_postgres_is_asked_for() {
+        assert_eq!(read(&[]).unwrap().store, Store::Sqlite);
+        assert_eq!(read(&["--store", "postgres"]).unwrap().store, Store::Postgres);
     }
 
     #[test]

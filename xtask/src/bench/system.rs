@@ -3,10 +3,12 @@
 use std::{
     ffi::OsString,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use ::tests::{
+    postgres::Database,
     process::{Process, Program},
     queues::Queues,
 };
@@ -34,6 +36,8 @@ pub(super) struct Setup {
     pub(super) exchange: String,
     pub(super) amqp_url: String,
     pub(super) apis: [String; 2],
+    /// A database on a server; otherwise a file in the directory.
+    pub(super) database: Option<Arc<Database>>,
 }
 
 /// How a producer is started.
@@ -73,8 +77,11 @@ impl Setup {
             },
             How::Plain | How::WithBroker(_) => Program::new(binary),
         };
-        let database = self.directory.join(format!("{}.db", self.exchange));
-        let program = self.settings(program).env("DATABASE_URL", format!("sqlite://{}", database.display()));
+        let database_url = match &self.database {
+            Some(database) => database.url().to_owned(),
+            None => format!("sqlite://{}", self.directory.join(format!("{}.db", self.exchange)).display()),
+        };
+        let program = self.settings(program).env("DATABASE_URL", database_url);
         Ok(match how {
             How::WithBroker(amqp_url) => program.env("AMQP_URL", amqp_url),
             How::Plain | How::Under(_) => program,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
 use super::{
-    cpu::{APIS, BROKER, CpuPer1000, GENERATOR, LOAD, Memory},
+    cpu::{APIS, BROKER, CpuPer1000, DATABASE, GENERATOR, LOAD, Memory},
     load::Quantiles,
     report::{Open, Report, Round},
     system::{BINARIES, Ready},
@@ -42,7 +42,7 @@ fn conditions(report: &Report) -> Option<Table> {
         ("machine", format!("{} cores, {}, Linux {}", conditions.cores, conditions.processor, conditions.kernel)),
         ("load average before", conditions.load_before.clone()),
         ("versions", format!("RabbitMQ {}, {}, lapin {}", conditions.rabbitmq, conditions.rust, conditions.lapin)),
-        ("database", format!("SQLite on {}", conditions.sqlite_directory)),
+        ("database", conditions.database.clone()),
         (
             "orders",
             format!(
@@ -148,7 +148,7 @@ fn cpu(report: &Report) -> Option<Table> {
         row(name, &|cpu| cpu.by_process.get(name).copied());
     }
     row("own (these three)", &|cpu| Some(cpu.own));
-    for name in [BROKER, APIS, GENERATOR] {
+    for name in [BROKER, DATABASE, APIS, GENERATOR] {
         row(name, &|cpu| cpu.by_process.get(name).copied());
     }
     if let Some(raw) = first.and_then(|round| round.raw) {
@@ -165,7 +165,7 @@ fn cpu(report: &Report) -> Option<Table> {
 
 fn memory(report: &Report) -> Option<Table> {
     let mut table = numbers(&["", "idle RSS", "idle PSS", "idle PSS after load", "peak RSS"]);
-    for name in BINARIES.into_iter().chain([BROKER, LOAD]) {
+    for name in BINARIES.into_iter().chain([BROKER, DATABASE, LOAD]) {
         let of = |place: fn(&Round) -> Option<&BTreeMap<String, Memory>>, size: fn(&Memory) -> Option<f64>| {
             spread(&over(report, |round| size(place(round)?.get(name)?)), 1)
         };
