@@ -99,7 +99,7 @@ async fn an_unreadable_event_that_names_its_order_shows_in_the_order() -> Result
 
 #[tokio::test]
 async fn strangers_with_large_headers_end_in_the_dead_letter_queue_untouched_and_cost_no_second_call() -> Result<()> {
-    let system = System::builder().env(Role::Inventory, "REQUEST_TIMEOUT", "2m").start().await?;
+    let system = System::builder().env(Role::Inventory, "REQUEST_TIMEOUT", "2m").without_collector().start().await?;
     let running = system.place(&Order::of("inventory-slow-3s")).await?;
     system.inventory_api.wait_for_calls(&running.order_id, 1).await?;
     let queues = system.queues().await?;

@@ -32,7 +32,11 @@ pub async fn until<T>(
         match tokio::time::timeout(left, check()).await {
             Ok(ControlFlow::Break(found)) => return Ok(found),
             Ok(ControlFlow::Continue(instead)) => seen = instead,
-            Err(_) => bail!("waited {deadline:?} in vain for {what}; last seen: {seen}"),
+            Err(_) => {}
+        }
+        // Not only by the timeout: a check that never waits is never cut off.
+        if Instant::now() >= end {
+            bail!("waited {deadline:?} in vain for {what}; last seen: {seen}");
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -52,5 +56,18 @@ pub async fn within<T>(
     match tokio::time::timeout(deadline, event).await {
         Ok(value) => Ok(value),
         Err(_) => bail!("waited {deadline:?} in vain for {what}; last seen: {}", seen()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_check_that_never_waits_is_given_up_all_the_same() {
+        let never = async || ControlFlow::<(), _>::Continue("it".to_owned());
+        let waited = until("nothing", Duration::from_millis(5), never);
+        let fault = waited.await.unwrap_err().to_string();
+        assert!(fault.contains("nothing") && fault.contains("last seen: it"), "{fault}");
     }
 }
