@@ -10,6 +10,8 @@ use crate::store::Mark;
 
 /// Most looks that are remembered.
 const SAMPLES: usize = 10_000;
+/// So many are remembered however old they are: looks may be rarer than the bound.
+const FEWEST: usize = 16;
 
 /// One look.
 #[derive(Clone, Debug)]
@@ -39,9 +41,8 @@ impl Queues {
     pub(super) fn seen(&mut self, sample: Sample) {
         // A queue that is busy is not seen empty at each look: older ones serve as well.
         let oldest = self.after.saturating_mul(4);
-        while self.samples.len() >= SAMPLES
-            || self.samples.front().is_some_and(|front| sample.at.duration_since(front.at) > oldest)
-        {
+        let old = |front: &Sample| sample.at.duration_since(front.at) > oldest;
+        while self.samples.len() >= SAMPLES || (self.samples.len() >= FEWEST && self.samples.front().is_some_and(old)) {
             self.samples.pop_front();
         }
         self.samples.push_back(sample);
@@ -85,6 +86,13 @@ mod tests {
         assert_eq!(empty(&[(0, 0, 1), (5, 0, 1)]), None);
         assert_eq!(empty(&[(0, 0, 1), (5, 0, 1), (10, 0, 1)]), Some(0));
         assert_eq!(empty(&[(0, 0, 1), (5, 0, 1), (16, 0, 1)]), Some(5));
+    }
+
+    #[test]
+    fn looks_that_are_much_rarer_than_the_bound_are_compared_all_the_same() {
+        assert_eq!(empty(&[(0, 0, 1), (60, 0, 1)]), Some(0));
+        assert_eq!(empty(&[(0, 0, 1), (60, 0, 1), (120, 0, 1), (180, 0, 1)]), Some(120));
+        assert_eq!(empty(&[(0, 0, 1), (60, 7, 1), (120, 7, 1)]), Some(0));
     }
 
     #[test]
