@@ -147,10 +147,8 @@ impl Runner {
         let orders: Vec<_> = taken.iter().filter_map(|sending| sending.order_id).collect();
         self.watch.changed(&orders);
     }
-}
 
-impl Session for Runner {
-    async fn run(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
+    async fn work(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
         // Without work there is no connection either.
         while !shutdown.is_cancelled() && self.idle(component, shutdown).await {
             let publisher = tokio::select! {
@@ -160,10 +158,18 @@ impl Session for Runner {
             };
             self.session(publisher, component, shutdown).await?;
         }
+        Ok(())
+    }
+}
+
+impl Session for Runner {
+    async fn run(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
+        let ended = self.work(component, shutdown).await;
+        // Also where the broker is not reached from here: another producer may reach it.
         if let Err(fault) = self.desk.release(RIGHT, self.id).await {
             tracing::debug!(%fault, "another producer waits until the lease is over");
         }
-        Ok(())
+        ended
     }
 }
 
