@@ -17,8 +17,8 @@ const KEYS: &str = "
         ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
     )";
 
-/// The oldest orders, and whether each goes: old enough, and delivered everywhere. What goes with an
-/// order goes in the same statement; its idempotency key has expired, for retention is never shorter
+/// The oldest orders, and whether each goes: old enough, delivered everywhere, and in no redrive that has
+/// not ended: it would wait for ever for a dead letter that is gone. What goes with an order goes in the same statement; its idempotency key has expired, for retention is never shorter
 /// than its life.
 const ORDERS: &str = "
     WITH seen AS MATERIALIZED (
@@ -27,7 +27,9 @@ const ORDERS: &str = "
             AND (SELECT true FROM deliveries AS d
                 WHERE d.order_id = it.order_id AND d.status <> 'delivered' LIMIT 1) IS NULL
             AND (SELECT true FROM dead_letters AS l
-                WHERE l.order_id = it.order_id AND l.state IN ('dead', 'redriving') LIMIT 1) IS NULL AS goes
+                WHERE l.order_id = it.order_id AND l.state IN ('dead', 'redriving') LIMIT 1) IS NULL
+            AND (SELECT true FROM dead_letters AS l JOIN redrive_items AS i ON i.dead_letter = l.id
+                WHERE l.order_id = it.order_id AND i.state IN ('queued', 'sending', 'sent') LIMIT 1) IS NULL AS goes
         FROM orders AS it WHERE order_id > $1 AND order_id < $3 ORDER BY order_id LIMIT $4
     ), letters AS (
         DELETE FROM dead_letters WHERE order_id = ANY(ARRAY(SELECT order_id FROM seen WHERE goes))

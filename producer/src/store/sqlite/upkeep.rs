@@ -57,13 +57,16 @@ fn ids_before(accepted_before: Timestamp) -> Uuid {
 const KEYS: &str = "DELETE FROM idempotency_keys WHERE (scope, key) IN
      (SELECT scope, key FROM idempotency_keys WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)";
 
-/// The oldest orders, and whether each goes: old enough, and delivered everywhere.
+/// The oldest orders, and whether each goes: old enough, delivered everywhere, and in no redrive that has
+/// not ended: it would wait for ever for a dead letter that is gone.
 const ORDERS: &str = "
     SELECT order_id, created_at < ?2
            AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.order_id = it.order_id)
            AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.order_id = it.order_id AND d.status <> 'delivered')
            AND NOT EXISTS (SELECT 1 FROM dead_letters AS l
                            WHERE l.order_id = it.order_id AND l.state IN ('dead', 'redriving'))
+           AND NOT EXISTS (SELECT 1 FROM dead_letters AS l JOIN redrive_items AS i ON i.dead_letter = l.id
+                           WHERE l.order_id = it.order_id AND i.state IN ('queued', 'sending', 'sent'))
     FROM orders AS it WHERE order_id > ?1 AND order_id < ?3 ORDER BY order_id LIMIT ?4";
 
 /// What goes with an order. Its idempotency key has expired: retention is never shorter than its life.
