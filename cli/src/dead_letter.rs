@@ -21,9 +21,6 @@ pub(crate) enum Command {
     List {
         #[command(flatten)]
         filter: Filter,
-        /// Those that were put aside, instead of the others
-        #[arg(long)]
-        archived: bool,
         #[command(flatten)]
         extent: Extent,
     },
@@ -31,9 +28,6 @@ pub(crate) enum Command {
     Groups {
         #[command(flatten)]
         filter: Filter,
-        /// Those that were put aside, instead of the others
-        #[arg(long)]
-        archived: bool,
         #[command(flatten)]
         extent: Extent,
     },
@@ -82,8 +76,8 @@ struct Group {
 /// [`Failure`].
 pub(crate) async fn run(command: Command, client: &Client, screen: Screen) -> Result<Ending, Failure> {
     match command {
-        Command::List { filter, archived, extent } => list(&query(&filter, archived), extent, client, screen).await,
-        Command::Groups { filter, archived, extent } => groups(&query(&filter, archived), extent, client, screen).await,
+        Command::List { filter, extent } => list(&filter.query(), extent, client, screen).await,
+        Command::Groups { filter, extent } => groups(&filter.query(), extent, client, screen).await,
         Command::Show { ids } => {
             for (index, id) in ids.iter().enumerate() {
                 let answer = client.ask(&Request::get(["v1", "dead-letters", id])).await?;
@@ -101,14 +95,6 @@ pub(crate) async fn run(command: Command, client: &Client, screen: Screen) -> Re
         Command::Archive(aside) => put_aside(&aside, "archive", "archived", client, screen).await,
         Command::Unarchive(aside) => put_aside(&aside, "unarchive", "taken back", client, screen).await,
     }
-}
-
-fn query(filter: &Filter, archived: bool) -> Vec<(&'static str, String)> {
-    let mut query = filter.query();
-    if archived {
-        query.push(("archived", "true".to_owned()));
-    }
-    query
 }
 
 async fn list(query: &[(&str, String)], extent: Extent, client: &Client, screen: Screen) -> Result<Ending, Failure> {
@@ -158,7 +144,7 @@ async fn groups(query: &[(&str, String)], extent: Extent, client: &Client, scree
         Ok(table.rows(screen, &rows)?)
     });
     let more = pages.await?;
-    said(screen, listed, more, "dead letter");
+    said(screen, listed, more, "group");
     Ok(Ending::Done)
 }
 

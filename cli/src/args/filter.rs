@@ -32,6 +32,9 @@ pub(crate) struct Filter {
     /// Failed before this time
     #[arg(long, value_name = "TIME", value_parser = instant)]
     to: Option<Timestamp>,
+    /// Those that were put aside, instead of the others
+    #[arg(long)]
+    archived: bool,
 }
 
 impl Filter {
@@ -62,6 +65,7 @@ impl Filter {
             ("order_id", text(&self.order_id)),
             ("from", time(self.from)),
             ("to", time(self.to)),
+            ("archived", self.archived.then_some(Value::Bool(true))),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
