@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::{
     binaries::{self, Profile},
+    fake_api::Behaviour,
     order::Order,
     ports::Port,
     system::{Role, System},
@@ -141,6 +142,45 @@ async fn dead_letters_are_listed_counted_shown_put_aside_and_taken_back() -> Res
     // Page by page, what the API lists is what is shown.
     let table = tandem(&url, &["dead", "list", "--limit", "2"]).await?;
     assert!(table.out.lines().count() == 3 && table.err.contains("there are more"), "{table:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn from_dead_to_delivered_in_two_commands_and_nothing_is_sent_that_was_not_shown() -> Result<()> {
+    let system = System::start().await?;
+    let url = system.producer()?.url().await?;
+    system.inventory_api.set_rule("out-of-stock", Behaviour::Status(422));
+    let mut order_ids = Vec::new();
+    for _ in 0..3 {
+        let placed = system.place(&Order::of("out-of-stock")).await?;
+        order_ids.push(placed.order_id);
+    }
+    let filter = ["--destination", "inventory", "--status-code", "422"];
+    let plan = [&["redrive", "plan"], &filter[..]].concat();
+    let planned = async || match tandem(&url, &plan).await {
+        Ok(planned) if planned.out.starts_with("3 dead letters would be sent") => std::ops::ControlFlow::Break(()),
+        other => std::ops::ControlFlow::Continue(format!("{other:?}")),
+    };
+    waiting::until("three dead letters to be planned", PATIENCE, planned).await?;
+
+    // Still out of stock: dead again.
+    let start = [&["redrive", "start", "--yes", "--watch", "--rate", "50"], &filter[..]].concat();
+    let again = tandem(&url, &start).await?;
+    assert_eq!(again.code, Some(3), "{again:?}");
+    waiting::until("three dead letters to be planned", PATIENCE, planned).await?;
+    // In stock.
+    system.inventory_api.set_rule("out-of-stock", Behaviour::Fail(0));
+    let sent = tandem(&url, &start).await?;
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    assert!(sent.err.contains("3 dead letters would be sent again"), "{sent:?}");
+    for order_id in &order_ids {
+        assert_eq!(system.order(order_id).await?["status"], "delivered");
+        let calls = system.inventory_api.calls_about(order_id);
+        assert!(calls.iter().all(|call| call.idempotency_key == calls[0].idempotency_key), "one key for ever");
+    }
+    assert_eq!(tandem(&url, &["redrive", "list", "--output", "json"]).await?.items()?.len(), 2);
+    let none = tandem(&url, &["dead", "list"]).await?;
+    assert_eq!((none.code, none.err.as_str()), (Some(0), "no dead letters\n"), "{none:?}");
     Ok(())
 }
 

@@ -15,7 +15,21 @@ use tests::{
     system::{Role, System},
 };
 
-use crate::{crowd, scrape};
+use crate::{
+    crowd, scrape,
+    stores::{Store, over_both_stores},
+};
+
+over_both_stores!(
+    a_refused_order_and_an_exhausted_one_are_listed_with_every_attempt,
+    what_a_stranger_sends_is_kept_whole_whatever_it_is,
+    an_unreadable_event_that_names_its_order_ends_the_delivery_with_nobody_to_report_it,
+    a_message_beyond_the_delivery_limit_ends_its_order,
+    an_order_that_a_consumer_rejected_without_a_word_is_told_as_unreported,
+    a_producer_killed_between_commit_and_acknowledgement_lists_a_dead_letter_once,
+    an_unreadable_report_is_a_dead_letter_of_outcomes,
+    without_the_collector_dead_letters_stay_in_the_broker_until_it_is_on_again,
+);
 
 /// Nothing is ready in the dead-letter queue, and, since its consumer has left, nothing unsettled either.
 async fn nothing_is_left(system: &mut System, destination: &str) -> Result<()> {
@@ -25,9 +39,8 @@ async fn nothing_is_left(system: &mut System, destination: &str) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_refused_order_and_an_exhausted_one_are_listed_with_every_attempt() -> Result<()> {
-    let mut system = System::builder().with_quick_retries().start().await?;
+async fn a_refused_order_and_an_exhausted_one_are_listed_with_every_attempt(store: &Store) -> Result<()> {
+    let mut system = store.builder().with_quick_retries().start().await?;
     let refused = system.place(&Order::of("inventory-status-422")).await?;
     let exhausted = system.place(&Order::of("fulfillment-status-503")).await?;
     let letters = system.wait_for_dead_letters("", 2).await?;
@@ -59,9 +72,8 @@ async fn a_refused_order_and_an_exhausted_one_are_listed_with_every_attempt() ->
     Ok(())
 }
 
-#[tokio::test]
-async fn what_a_stranger_sends_is_kept_whole_whatever_it_is() -> Result<()> {
-    let mut system = System::start().await?;
+async fn what_a_stranger_sends_is_kept_whole_whatever_it_is(store: &Store) -> Result<()> {
+    let mut system = store.builder().start().await?;
     let large: Vec<u8> = (0..5_000_000_u32).map(|number| number.to_le_bytes()[0] ^ 0xA5).collect();
     let mut headers = FieldTable::default();
     headers.insert("bytes".into(), AMQPValue::ByteArray(ByteArray::from(vec![0xff, 0])));
@@ -100,9 +112,10 @@ async fn what_a_stranger_sends_is_kept_whole_whatever_it_is() -> Result<()> {
     nothing_is_left(&mut system, "inventory").await
 }
 
-#[tokio::test]
-async fn an_unreadable_event_that_names_its_order_ends_the_delivery_with_nobody_to_report_it() -> Result<()> {
-    let system = System::builder().without_workers().start().await?;
+async fn an_unreadable_event_that_names_its_order_ends_the_delivery_with_nobody_to_report_it(
+    store: &Store,
+) -> Result<()> {
+    let system = store.builder().without_workers().start().await?;
     let placed = system.place(&Order::healthy()).await?;
     let event = json!({"event_type": "OrderCreated", "event_id": uuid::Uuid::now_v7(), "order_id": placed.order_id,
         "correlation_id": "c", "items": "none"});
@@ -118,9 +131,8 @@ async fn an_unreadable_event_that_names_its_order_ends_the_delivery_with_nobody_
     Ok(())
 }
 
-#[tokio::test]
-async fn a_message_beyond_the_delivery_limit_ends_its_order() -> Result<()> {
-    let system = System::builder().without_workers().start().await?;
+async fn a_message_beyond_the_delivery_limit_ends_its_order(store: &Store) -> Result<()> {
+    let system = store.builder().without_workers().start().await?;
     let placed = system.place(&Order::healthy()).await?;
     let queue = system.names.inventory();
     let channel = system.queues().await?.channel().await?;
@@ -142,9 +154,8 @@ async fn a_message_beyond_the_delivery_limit_ends_its_order() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn an_order_that_a_consumer_rejected_without_a_word_is_told_as_unreported() -> Result<()> {
-    let system = System::builder().without_workers().start().await?;
+async fn an_order_that_a_consumer_rejected_without_a_word_is_told_as_unreported(store: &Store) -> Result<()> {
+    let system = store.builder().without_workers().start().await?;
     let placed = system.place(&Order::healthy()).await?;
     let queue = system.names.inventory();
     let channel = system.queues().await?.channel().await?;
@@ -172,12 +183,11 @@ async fn an_order_that_a_consumer_rejected_without_a_word_is_told_as_unreported(
     Ok(())
 }
 
-#[tokio::test]
-async fn a_producer_killed_between_commit_and_acknowledgement_lists_a_dead_letter_once() -> Result<()> {
+async fn a_producer_killed_between_commit_and_acknowledgement_lists_a_dead_letter_once(store: &Store) -> Result<()> {
     let url = broker::shared().await?.amqp_url();
     let proxy = FaultProxy::start(&broker::address(url)?)?;
     let through = broker::through(url, proxy.address())?;
-    let mut system = System::builder().amqp_url(Role::Producer, &through).without(Role::Inventory).start().await?;
+    let mut system = store.builder().amqp_url(Role::Producer, &through).without(Role::Inventory).start().await?;
     let placed = system.place(&Order::of("inventory-status-422")).await?;
     let (queue, dead) = (system.names.inventory(), system.names.dead_letters("inventory"));
     system.queues().await?.wait_for_depth(&queue, "the event", |depth| depth.ready == 1).await?;
@@ -202,9 +212,8 @@ async fn a_producer_killed_between_commit_and_acknowledgement_lists_a_dead_lette
     Ok(())
 }
 
-#[tokio::test]
-async fn an_unreadable_report_is_a_dead_letter_of_outcomes() -> Result<()> {
-    let mut system = System::start().await?;
+async fn an_unreadable_report_is_a_dead_letter_of_outcomes(store: &Store) -> Result<()> {
+    let mut system = store.builder().start().await?;
     let queue = system.names.outcomes();
     system.queues().await?.publish("", &queue, b"no report", BasicProperties::default()).await?;
     let letters = system.wait_for_dead_letters("destination=outcomes", 1).await?;
@@ -215,9 +224,8 @@ async fn an_unreadable_report_is_a_dead_letter_of_outcomes() -> Result<()> {
     nothing_is_left(&mut system, "outcomes").await
 }
 
-#[tokio::test]
-async fn without_the_collector_dead_letters_stay_in_the_broker_until_it_is_on_again() -> Result<()> {
-    let mut system = System::builder().without_collector().start().await?;
+async fn without_the_collector_dead_letters_stay_in_the_broker_until_it_is_on_again(store: &Store) -> Result<()> {
+    let mut system = store.builder().without_collector().start().await?;
     let placed = system.place(&Order::of("inventory-status-422")).await?;
     assert_eq!(system.wait_settled(&placed.order_id).await?["status"], "partially_delivered");
     let queue = system.names.dead_letters("inventory");

@@ -12,6 +12,7 @@ mod operator;
 mod own_node;
 mod probe;
 mod scrape;
+mod stores;
 
 // In the order of the flow, then what can go wrong, then the repository itself.
 mod journey;

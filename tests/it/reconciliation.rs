@@ -14,13 +14,21 @@ use crate::{
     crowd,
     operator::{get, wait_for},
     scrape,
+    stores::{Store, over_both_stores},
 };
+
+over_both_stores!(
+    what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not,
+    what_a_queue_emptied_by_hand_has_lost_is_published_again_and_delivered_once,
+    a_dead_letter_that_was_sent_again_and_got_lost_is_named_and_sent_again,
+);
 
 const PATH: &str = "/v1/reconciliation";
 const OVERDUE: &str = "overdue: the delivery is pending and nothing in the system will end it";
 
-fn quick(mode: &str) -> SystemBuilder {
-    System::builder()
+fn quick(store: &Store, mode: &str) -> SystemBuilder {
+    store
+        .builder()
         .without(Role::Inventory)
         .env(Role::Producer, "RECONCILE", mode)
         .env(Role::Producer, "RECONCILE_INTERVAL", "300ms")
@@ -37,9 +45,8 @@ async fn swept_after(system: &System, milliseconds: i64) -> Result<Value> {
     wait_for(system, PATH, "checked later", PATIENCE, later).await
 }
 
-#[tokio::test]
-async fn what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not() -> Result<()> {
-    let mut system = quick("report").start().await?;
+async fn what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not(store: &Store) -> Result<()> {
+    let mut system = quick(store, "report").start().await?;
     let order_ids = crowd::place(&system, 10, &Order::healthy()).await?;
     let queue = system.names.inventory();
     let queues = system.queues().await?;
@@ -71,9 +78,8 @@ async fn what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not() -
     Ok(())
 }
 
-#[tokio::test]
-async fn what_a_queue_emptied_by_hand_has_lost_is_published_again_and_delivered_once() -> Result<()> {
-    let mut system = quick("republish").start().await?;
+async fn what_a_queue_emptied_by_hand_has_lost_is_published_again_and_delivered_once(store: &Store) -> Result<()> {
+    let mut system = quick(store, "republish").start().await?;
     let order_ids = crowd::place(&system, 10, &Order::healthy()).await?;
     let queue = system.names.inventory();
     let all = |depth: Depth| depth.ready == 10;
@@ -89,9 +95,8 @@ async fn what_a_queue_emptied_by_hand_has_lost_is_published_again_and_delivered_
     Ok(())
 }
 
-#[tokio::test]
-async fn a_dead_letter_that_was_sent_again_and_got_lost_is_named_and_sent_again() -> Result<()> {
-    let mut system = quick("republish").env(Role::Producer, "RECONCILE_AFTER", "3s").start().await?;
+async fn a_dead_letter_that_was_sent_again_and_got_lost_is_named_and_sent_again(store: &Store) -> Result<()> {
+    let mut system = quick(store, "republish").env(Role::Producer, "RECONCILE_AFTER", "3s").start().await?;
     system.start_ready(Role::Inventory).await?;
     let order_ids = crate::operator::refused(&system, 3, "SKU-1", 422).await?;
     crate::operator::wait_for_matched(&system, &json!({}), 3).await?;

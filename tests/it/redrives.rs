@@ -1,11 +1,12 @@
 //! Dead letters that are sent again.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::{
     fake_api::Behaviour,
+    postgres::fresh_database,
     system::{Role, System},
     waiting::PATIENCE,
 };
@@ -13,14 +14,27 @@ use tests::{
 use crate::{
     crowd,
     operator::{begin, get, mend, plan, post, refused, wait_for, wait_for_matched},
+    stores::{Store, over_both_stores},
 };
+
+over_both_stores!(
+    what_a_dry_run_counts_is_what_is_sent_and_what_arrives_under_the_same_keys_at_one_destination,
+    thousands_are_delivered_once_under_their_keys_though_the_producer_is_killed_twice,
+    a_redrive_whose_dead_letters_fail_again_stops_by_itself_and_keeps_their_lineage,
+    a_redrive_can_be_paused_resumed_and_cancelled,
+    a_dead_letter_can_be_edited_and_gets_another_key_only_if_that_is_asked,
+    a_dead_letter_whose_key_may_be_forgotten_is_refused_unless_forced,
+    while_it_is_sent_again_a_delivery_is_pending_with_its_earlier_attempts,
+);
 
 /// Thousands of dead letters on a busy machine.
 const LONG: Duration = Duration::from_secs(180);
+const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
-#[tokio::test]
-async fn what_a_dry_run_counts_is_what_is_sent_and_what_arrives_under_the_same_keys_at_one_destination() -> Result<()> {
-    let system = System::start().await?;
+async fn what_a_dry_run_counts_is_what_is_sent_and_what_arrives_under_the_same_keys_at_one_destination(
+    store: &Store,
+) -> Result<()> {
+    let system = store.builder().start().await?;
     let meant = refused(&system, 20, "SKU-meant", 422).await?;
     let others = refused(&system, 5, "SKU-other", 410).await?;
     let filter = json!({"destination": "inventory", "status_code": 422});
@@ -53,10 +67,11 @@ async fn what_a_dry_run_counts_is_what_is_sent_and_what_arrives_under_the_same_k
     wait_for_matched(&system, &filter, 3).await.map(drop)
 }
 
-#[tokio::test]
-async fn thousands_are_delivered_once_under_their_keys_though_the_producer_is_killed_twice() -> Result<()> {
+async fn thousands_are_delivered_once_under_their_keys_though_the_producer_is_killed_twice(
+    store: &Store,
+) -> Result<()> {
     const COUNT: usize = 2_000;
-    let mut system = System::start().await?;
+    let mut system = store.builder().start().await?;
     let order_ids = refused(&system, COUNT, "SKU-1", 422).await?;
     wait_for_matched(&system, &json!({}), COUNT as u64).await?;
     mend(&system, "SKU-1");
@@ -73,9 +88,8 @@ async fn thousands_are_delivered_once_under_their_keys_though_the_producer_is_ki
     wait_for_matched(&system, &json!({}), 0).await.map(drop)
 }
 
-#[tokio::test]
-async fn a_redrive_whose_dead_letters_fail_again_stops_by_itself_and_keeps_their_lineage() -> Result<()> {
-    let system = System::start().await?;
+async fn a_redrive_whose_dead_letters_fail_again_stops_by_itself_and_keeps_their_lineage(store: &Store) -> Result<()> {
+    let system = store.builder().start().await?;
     let order_ids = refused(&system, 60, "SKU-1", 422).await?;
     wait_for_matched(&system, &json!({}), 60).await?;
     let path = begin(&system, &json!({"filter": {}, "rate": 100, "concurrency": 5})).await?;
@@ -101,9 +115,8 @@ async fn a_redrive_whose_dead_letters_fail_again_stops_by_itself_and_keeps_their
     crowd::delivered_once(&system, &order_ids).await
 }
 
-#[tokio::test]
-async fn a_redrive_can_be_paused_resumed_and_cancelled() -> Result<()> {
-    let system = System::start().await?;
+async fn a_redrive_can_be_paused_resumed_and_cancelled(store: &Store) -> Result<()> {
+    let system = store.builder().start().await?;
     let order_ids = refused(&system, 30, "SKU-1", 422).await?;
     wait_for_matched(&system, &json!({}), 30).await?;
     mend(&system, "SKU-1");
@@ -135,9 +148,8 @@ async fn a_redrive_can_be_paused_resumed_and_cancelled() -> Result<()> {
     crowd::delivered_once(&system, &order_ids).await
 }
 
-#[tokio::test]
-async fn a_dead_letter_can_be_edited_and_gets_another_key_only_if_that_is_asked() -> Result<()> {
-    let system = System::start().await?;
+async fn a_dead_letter_can_be_edited_and_gets_another_key_only_if_that_is_asked(store: &Store) -> Result<()> {
+    let system = store.builder().start().await?;
     let order_id = refused(&system, 1, "SKU-bad", 422).await?.remove(0);
     let of_order = json!({"order_id": order_id});
     let order = system.order(&order_id).await?;
@@ -180,9 +192,8 @@ async fn a_dead_letter_can_be_edited_and_gets_another_key_only_if_that_is_asked(
     Ok(())
 }
 
-#[tokio::test]
-async fn a_dead_letter_whose_key_may_be_forgotten_is_refused_unless_forced() -> Result<()> {
-    let system = System::builder().env(Role::Producer, "INVENTORY_KEY_TTL", "1ms").start().await?;
+async fn a_dead_letter_whose_key_may_be_forgotten_is_refused_unless_forced(store: &Store) -> Result<()> {
+    let system = store.builder().env(Role::Producer, "INVENTORY_KEY_TTL", "1ms").start().await?;
     let order_ids = refused(&system, 3, "SKU-1", 422).await?;
     mend(&system, "SKU-1");
     let expired = json!([{"reason": "key_expired", "count": 3}]);
@@ -205,9 +216,8 @@ async fn a_dead_letter_whose_key_may_be_forgotten_is_refused_unless_forced() -> 
     crowd::delivered_once(&system, &order_ids).await
 }
 
-#[tokio::test]
-async fn while_it_is_sent_again_a_delivery_is_pending_with_its_earlier_attempts() -> Result<()> {
-    let mut system = System::start().await?;
+async fn while_it_is_sent_again_a_delivery_is_pending_with_its_earlier_attempts(store: &Store) -> Result<()> {
+    let mut system = store.builder().start().await?;
     let order_id = refused(&system, 1, "SKU-1", 422).await?.remove(0);
     wait_for_matched(&system, &json!({}), 1).await?;
     system.inventory_api.set_rule("SKU-1", Behaviour::Fail(1));
@@ -219,6 +229,12 @@ async fn while_it_is_sent_again_a_delivery_is_pending_with_its_earlier_attempts(
     let delivery = &order["deliveries"]["inventory"];
     assert_eq!(delivery["status"], "pending", "{order}");
     assert_eq!(delivery["attempts"].as_array().map(Vec::len), Some(1), "{order}");
+    for query in ["status=pending", "status=pending&destination=inventory"] {
+        let (status, pending) = get(&system, &format!("/v1/orders?{query}")).await?;
+        assert_eq!((status, &pending["items"][0]["order_id"]), (200, &json!(order_id)), "{query}: {pending}");
+    }
+    let (_, delivered) = get(&system, "/v1/orders?status=pending&destination=fulfillment").await?;
+    assert_eq!(delivered["items"], json!([]), "only the one delivery is pending");
     let (status, redrives) = get(&system, "/v1/redrives").await?;
     assert_eq!((status, redrives["items"].as_array().map(Vec::len)), (200, Some(1)), "{redrives}");
     worker.cont()?;
@@ -226,4 +242,29 @@ async fn while_it_is_sent_again_a_delivery_is_pending_with_its_earlier_attempts(
     let order = system.wait_settled(&order_id).await?;
     assert_eq!(order["status"], "delivered", "{order}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_redrive_whose_producer_is_killed_is_finished_by_the_other_under_the_same_keys() -> Result<()> {
+    const COUNT: usize = 300;
+    let database = fresh_database().await?;
+    let mut system = System::builder().postgres(&database).producers(TWO).start().await?;
+    let order_ids = refused(&system, COUNT, "SKU-1", 422).await?;
+    wait_for_matched(&system, &json!({}), COUNT as u64).await?;
+    mend(&system, "SKU-1");
+    let path = begin(&system, &json!({"filter": {}, "rate": 30})).await?;
+    let job = wait_for(&system, &path, "under way", LONG, |job| job["sent"].as_u64() >= Some(60)).await?;
+    ensure!(job["status"] == "running", "it ended before its producer could be killed: {job}");
+    // Whichever of them runs it.
+    let mut runner = system.take(Role::Producer)?;
+    if runner.metrics().await?.sum("tandem_redrive_sent_total", &[]) == 0.0 {
+        let other = system.take(Role::Producer)?;
+        system.put(Role::Producer, std::mem::replace(&mut runner, other));
+    }
+    runner.kill9().await?;
+    let done = wait_for(&system, &path, "completed", LONG, |job| job["status"] == "completed").await?;
+    assert_eq!((&done["delivered"], &done["remaining"]), (&json!(COUNT), &json!(0)), "{done}");
+    let of_other = system.producer()?.metrics().await?.sum("tandem_redrive_sent_total", &[]);
+    assert!(of_other > 0.0, "the rest was sent by the other");
+    crowd::delivered_once(&system, &order_ids).await
 }

@@ -240,6 +240,11 @@ impl System {
         Ok(self.processes.remove(at).1)
     }
 
+    /// Puts a process into the system that was taken out of it.
+    pub fn put(&mut self, role: Role, process: Process) {
+        self.processes.push((role, process));
+    }
+
     /// Kills the first process in this role with SIGKILL, and returns what is left of it: its log.
     ///
     /// # Errors
