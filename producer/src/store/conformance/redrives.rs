@@ -154,6 +154,23 @@ pub(in super::super) async fn a_redrive_obeys_and_a_forgotten_key_is_refused_unl
     assert_eq!(desk.plan_redrive(wish).await.unwrap().matched, 1);
 }
 
+/// What a job has queued is not removed with its order, though it was delivered meanwhile: the job would
+/// wait for it for ever.
+pub(in super::super) async fn an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it(
+    backend: &mut impl Backend,
+    desk: &Arc<dyn Desk>,
+) {
+    let (order, _) = dead(backend, desk, 1).await.remove(0);
+    let redrive = create(desk, everything()).await;
+    end(backend, &order, OutcomeStatus::Delivered, None).await;
+    let later = now() + jiff::SignedDuration::from_secs(60);
+    assert_eq!(desk.sweep_orders(later, None, 9).await.unwrap().removed, 0);
+    assert_eq!(desk.take_redrive(redrive.id, 9).await.unwrap().len(), 0);
+    let progress = job(desk, redrive.id).await.progress;
+    assert_eq!((progress.delivered, progress.queued), (1, 0));
+    assert_eq!(desk.sweep_orders(later, None, 9).await.unwrap().removed, 1);
+}
+
 /// What is pending is found by where it was seen last.
 pub(in super::super) async fn what_is_pending_is_found_by_where_it_was_seen(
     backend: &mut impl Backend,
