@@ -61,7 +61,11 @@ mod new_redrive;
 
 mod edited_body;
 
+mod create_redrive;
+
 mod redrives;
+
+mod control_redrive;
 
 mod reconciliation;
 
@@ -86,7 +90,7 @@ use axum::{
 use common::{order::OrderId, telemetry::metrics::Metrics};
 use tokio_util::sync::CancellationToken;
 
-pub use self::redrives::Redriving;
+pub use self::create_redrive::Redriving;
 use self::{
     body::BodyReader,
     call::Call,
@@ -205,11 +209,11 @@ pub fn router<A: Accept, S: Show>(parts: Parts<A, S>, metrics: &Metrics, operati
         .route("/v1/dead-letters/{id}", get(show_dead_letter::show_dead_letter::<A, S>))
         .route("/v1/dead-letters/{id}/archive", post(archive_dead_letter::archive_dead_letter::<A, S>))
         .route("/v1/dead-letters/{id}/unarchive", post(archive_dead_letter::unarchive_dead_letter::<A, S>))
-        .route("/v1/redrives", post(redrives::create::<A, S>).get(redrives::list::<A, S>))
+        .route("/v1/redrives", post(create_redrive::create::<A, S>).get(redrives::list::<A, S>))
         .route("/v1/redrives/{redrive_id}", get(redrives::show::<A, S>))
-        .route("/v1/redrives/{redrive_id}/pause", post(redrives::pause::<A, S>))
-        .route("/v1/redrives/{redrive_id}/resume", post(redrives::resume::<A, S>))
-        .route("/v1/redrives/{redrive_id}/cancel", post(redrives::cancel::<A, S>))
+        .route("/v1/redrives/{redrive_id}/pause", post(control_redrive::pause::<A, S>))
+        .route("/v1/redrives/{redrive_id}/resume", post(control_redrive::resume::<A, S>))
+        .route("/v1/redrives/{redrive_id}/cancel", post(control_redrive::cancel::<A, S>))
         .route("/v1/reconciliation", get(reconciliation::reconciliation::<A, S>))
         .route("/problems/{name}", get(docs::problem_page::<A, S>))
         .route("/openapi.json", get(docs::openapi_json::<A, S>))
