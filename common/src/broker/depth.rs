@@ -1,10 +1,11 @@
 //! Looking at queues without taking anything: how many messages wait, and for how many consumers.
 
-use lapin::{Connection, ErrorKind, options::QueueDeclareOptions, types::FieldTable};
+use lapin::{Channel, Connection, ErrorKind, options::QueueDeclareOptions, types::FieldTable};
 
 use super::{
     Broker, BrokerFault,
     connection::{Role, close, opened, step},
+    fault::NOT_FOUND,
 };
 
 /// What stands in a queue.
@@ -38,10 +39,9 @@ async fn depth(connection: &Connection, queue: &str) -> Result<Depth, BrokerFaul
     const DOING: &str = "looking at a queue";
     // A channel each: the broker closes one over a queue that does not exist.
     let channel = step("opening a channel", connection.create_channel()).await?;
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let looked = step(DOING, async {
-        match channel.queue_declare(queue.into(), passive, FieldTable::default()).await {
-            Ok(found) => Ok(Some(Depth { ready: found.message_count(), consumers: found.consumer_count() })),
+        match look(&channel, queue).await {
+            Ok(depth) => Ok(Some(depth)),
             Err(fault) if is_absent(&fault) => Ok(None),
             Err(fault) => Err(fault),
         }
@@ -51,8 +51,12 @@ async fn depth(connection: &Connection, queue: &str) -> Result<Depth, BrokerFaul
     Ok(depth)
 }
 
-/// AMQP 0-9-1 reply code `not-found`.
-const NOT_FOUND: u16 = 404;
+/// A passive declare: it changes nothing. The broker closes the channel over a queue that does not exist.
+pub(super) async fn look(channel: &Channel, queue: &str) -> lapin::Result<Depth> {
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let found = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
+    Ok(Depth { ready: found.message_count(), consumers: found.consumer_count() })
+}
 
 fn is_absent(fault: &lapin::Error) -> bool {
     matches!(fault.kind(), ErrorKind::ProtocolError(amqp) if amqp.get_id() == NOT_FOUND)

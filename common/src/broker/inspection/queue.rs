@@ -11,7 +11,10 @@ use super::{
     answer::{Answer, NO_LEADER, ask, faulty},
 };
 use crate::{
-    broker::topology::{self, DELIVERY_LIMIT, Names, dead_letter_queue},
+    broker::{
+        depth::{Depth, look},
+        topology::{self, DELIVERY_LIMIT, Names, dead_letter_queue},
+    },
     doctor::{Check, Finding},
 };
 
@@ -33,13 +36,6 @@ pub(super) enum Use {
     Reports,
     /// Dead letters, which the collector takes, if there is one.
     DeadLetters(Collector),
-}
-
-/// Messages ready, and consumers.
-#[derive(Clone, Copy, Debug)]
-struct Depth {
-    ready: u32,
-    consumers: u32,
 }
 
 /// The queues of a process, each with its dead letters behind it.
@@ -92,11 +88,7 @@ impl Queue {
     }
 
     async fn depth(&self, connection: &Connection) -> Result<Depth, Answer> {
-        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let seen = ask(connection, async |channel| {
-            channel.queue_declare(self.name.as_str().into(), passive, FieldTable::default()).await
-        });
-        seen.await.map(|queue| Depth { ready: queue.message_count(), consumers: queue.consumer_count() })
+        ask(connection, async |channel| look(channel, &self.name).await).await
     }
 
     /// With the properties it must have: the broker compares them with those it has.
