@@ -122,6 +122,7 @@ async fn an_unreadable_event_that_names_its_order_ends_the_delivery_with_nobody_
     // As if a worker had died between the nack and everything else.
     let queue = system.names.dead_letters("inventory");
     let body = event.to_string();
+    system.queues().await?.wait_for_consumers(&queue, 1).await?;
     system.queues().await?.publish("", &queue, body.as_bytes(), BasicProperties::default()).await?;
     let letters = system.wait_for_dead_letters("", 1).await?;
     assert_eq!((&letters[0]["reason"], &letters[0]["order_id"]), (&json!("unreadable"), &json!(placed.order_id)));
@@ -135,7 +136,10 @@ async fn a_message_beyond_the_delivery_limit_ends_its_order(store: &Store) -> Re
     let system = store.builder().without_workers().start().await?;
     let placed = system.place(&Order::healthy()).await?;
     let queue = system.names.inventory();
-    let channel = system.queues().await?.channel().await?;
+    // A producer takes orders before it has declared anything.
+    let queues = system.queues().await?;
+    queues.wait_for_depth(&queue, "the event", |depth| depth.ready == 1).await?;
+    let channel = queues.channel().await?;
     channel.basic_qos(1, BasicQosOptions::default()).await?;
     let consume =
         channel.basic_consume(queue.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
@@ -158,7 +162,10 @@ async fn an_order_that_a_consumer_rejected_without_a_word_is_told_as_unreported(
     let system = store.builder().without_workers().start().await?;
     let placed = system.place(&Order::healthy()).await?;
     let queue = system.names.inventory();
-    let channel = system.queues().await?.channel().await?;
+    // A producer takes orders before it has declared anything.
+    let queues = system.queues().await?;
+    queues.wait_for_depth(&queue, "the event", |depth| depth.ready == 1).await?;
+    let channel = queues.channel().await?;
     let consume =
         channel.basic_consume(queue.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
     let delivery = consume.await?.next().await.context("a delivery")??;
