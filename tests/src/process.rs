@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::{
     http,
@@ -40,6 +41,8 @@ pub struct Process {
     leashed: Leashed,
     log: Log,
     http: reqwest::Client,
+    /// Read once: of a long log only the end is kept.
+    http_addr: OnceCell<SocketAddr>,
 }
 
 /// What `/readyz` said.
@@ -104,7 +107,7 @@ impl Program {
         }
         let (leashed, output) = command.spawn()?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Process { name, leashed, log: Log::capture(output)?, http: http::client()? })
+        Ok(Process { name, leashed, log: Log::capture(output)?, http: http::client()?, http_addr: OnceCell::new() })
     }
 }
 
@@ -132,9 +135,12 @@ impl Process {
     /// # Errors
     /// It ended, or said nothing for 30 s.
     pub async fn http_addr(&self) -> Result<SocketAddr> {
-        let line = self.wait_for_log("listening", |line| line.says("listening")).await?;
-        let address = line.field("http_addr").context("the line `listening` has no http_addr")?;
-        address.parse().with_context(|| format!("http_addr {address} is no address"))
+        let read = async || {
+            let line = self.wait_for_log("listening", |line| line.says("listening")).await?;
+            let address = line.field("http_addr").context("the line `listening` has no http_addr")?;
+            address.parse().with_context(|| format!("http_addr {address} is no address"))
+        };
+        self.http_addr.get_or_try_init(read).await.copied()
     }
 
     /// Its base URL, without a slash at the end; waits for its `listening` line.
