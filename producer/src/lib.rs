@@ -1,9 +1,11 @@
 //! The producer: an order in, an event out, the truth about it in between.
 //!
 //! In the order of the flow: [`http`] parses or refuses, [`intake`] accepts, the [`store`] commits,
-//! the [`outbox`] hands over, the [`relay`] publishes, the [`ledger`] records what became of it,
-//! [`status`] shows it, and [`watch`] tells those who wait for it; [`upkeep`] removes it when it is old
-//! and done. [`examination`] is what the doctor looks at. [`app`] wires them by [`config`].
+//! the [`outbox`] hands over, the [`relay`] publishes, the [`ledger`] records what became of it. Where it
+//! could not be delivered, the [`collector`] stores the dead letter and a [`redrive`] sends it again;
+//! where it was lost on the way, [`reconcile`] finds it. [`status`] shows it, and [`watch`] tells those
+//! who wait for it; [`upkeep`] removes it when it is old and done. [`examination`] is what the doctor
+//! looks at. [`app`] wires them by [`config`].
 
 pub mod http;
 

@@ -8,8 +8,12 @@
 use std::{fmt, marker::PhantomData};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
-use super::faults::{Faults, Flaw, MAX_DEPTH, Place, shorten};
+use super::{
+    faults::{Faults, Flaw, MAX_DEPTH, Place, shorten},
+    problem::{MALFORMED_JSON, NESTED_TOO_DEEPLY, Problem},
+};
 
 /// What is wanted at a place. Each kind of JSON value that a shape does not name is a wrong type.
 pub(super) trait Shape<'de> {
@@ -133,6 +137,40 @@ impl<'de, S: Shape<'de>> Visitor<'de> for Read<'_, '_, S> {
     fn visit_map<A: MapAccess<'de>>(mut self, object: A) -> Result<Self::Value, A::Error> {
         self.enter()?;
         S::object(object, &self.at, self.faults)
+    }
+}
+
+/// A body as a tree, for what is asked too rarely to be read in one pass. It is read over first, so that
+/// its depth is bounded as that of every body.
+///
+/// # Errors
+/// It is no JSON, or nested too deeply.
+pub(super) fn tree(body: &[u8]) -> Result<Value, Problem> {
+    let mut faults = Faults::default();
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = Read::<Anything>::new(Place::BODY, &mut faults).deserialize(&mut json);
+    let sound = read.and_then(|_| json.end()).and_then(|()| serde_json::from_slice(body));
+    sound.map_err(|fault| if faults.too_deep { too_deep() } else { malformed(in_words(body, &fault)) })
+}
+
+/// It is no JSON; the words say what and where.
+pub(super) fn malformed(words: String) -> Problem {
+    Problem::new(&MALFORMED_JSON, words)
+}
+
+/// Arrays and objects lie deeper than [`MAX_DEPTH`].
+pub(super) fn too_deep() -> Problem {
+    Problem::new(&NESTED_TOO_DEEPLY, format!("the body is nested deeper than {MAX_DEPTH} levels"))
+}
+
+/// The parser's words. They hold nothing of the body, for its own faults are all about syntax.
+pub(super) fn in_words(body: &[u8], fault: &serde_json::Error) -> String {
+    if body.trim_ascii().is_empty() {
+        "the body is empty".to_owned()
+    } else if body.starts_with(b"\xef\xbb\xbf") {
+        "JSON must not begin with a byte order mark, at line 1 column 1".to_owned()
+    } else {
+        fault.to_string()
     }
 }
 

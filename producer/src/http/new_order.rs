@@ -63,17 +63,6 @@ impl NewOrder {
     }
 }
 
-/// The parser's words. They hold nothing of the body, for its own faults are all about syntax.
-pub(super) fn in_words(body: &[u8], fault: &serde_json::Error) -> String {
-    if body.trim_ascii().is_empty() {
-        "the body is empty".to_owned()
-    } else if body.starts_with(b"\xef\xbb\xbf") {
-        "JSON must not begin with a byte order mark, at line 1 column 1".to_owned()
-    } else {
-        fault.to_string()
-    }
-}
-
 struct OrderShape;
 
 impl<'de> Shape<'de> for OrderShape {
