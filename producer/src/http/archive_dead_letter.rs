@@ -15,12 +15,13 @@ use super::{
     Accept, Api, Show, body,
     call::{Call, json_answer},
     faults::{Faults, Flaw, Place},
-    headers,
+    headers, json,
     list_dead_letters::unanswered,
     openapi,
     problem::{
         BODY_TOO_LARGE, BUSY, DEAD_LETTER_NOT_WAITING, INTERNAL, INVALID_HEADER, INVALID_NOTE, Kind, MALFORMED_JSON,
-        Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE, UNKNOWN_DEAD_LETTER, UNREADABLE_BODY, UNSUPPORTED_MEDIA_TYPE,
+        NESTED_TOO_DEEPLY, Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE, UNKNOWN_DEAD_LETTER, UNREADABLE_BODY,
+        UNSUPPORTED_MEDIA_TYPE,
     },
     schema::{DeadLetterItem, Note},
     show_dead_letter::{id, unknown},
@@ -28,10 +29,11 @@ use super::{
 use crate::store::{Archiving, State as LetterState, StoreFault};
 
 /// Every way to refuse to archive.
-pub(super) static PROBLEMS: [&Kind; 12] = [
+pub(super) static PROBLEMS: [&Kind; 13] = [
     &INVALID_HEADER,
     &UNREADABLE_BODY,
     &MALFORMED_JSON,
+    &NESTED_TOO_DEEPLY,
     &UNKNOWN_DEAD_LETTER,
     &REQUEST_TIMEOUT,
     &DEAD_LETTER_NOT_WAITING,
@@ -163,7 +165,8 @@ fn done(
 
 /// The note in a body.
 fn note(body: &[u8]) -> Result<Option<String>, Problem> {
-    let json: Value = serde_json::from_slice(body).map_err(|fault| Problem::new(&MALFORMED_JSON, fault.to_string()))?;
+    let invalid = |faults| Problem::faulty(&INVALID_NOTE, "note", faults);
+    let json = json::tree(body).map_err(|unread| unread.problem(invalid))?;
     let (mut faults, mut note) = (Faults::default(), None);
     match json {
         Value::Object(fields) => {
@@ -188,5 +191,5 @@ fn note(body: &[u8]) -> Result<Option<String>, Problem> {
         }
         _ => faults.add(&Place::BODY, &Flaw::Rule("must be an object".to_owned())),
     }
-    if faults.listed.is_empty() { Ok(note) } else { Err(Problem::faulty(&INVALID_NOTE, "note", faults)) }
+    if faults.listed.is_empty() { Ok(note) } else { Err(invalid(faults)) }
 }

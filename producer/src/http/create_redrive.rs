@@ -17,11 +17,12 @@ use super::{
     call::{Call, json_answer},
     edited_body::edited_body,
     headers::{self, IDEMPOTENCY_REPLAYED},
-    new_redrive::{NewRedrive, NoRedrive},
+    new_redrive::NewRedrive,
     openapi,
     problem::{
         BODY_TOO_LARGE, BUSY, IDEMPOTENCY_KEY_REUSED, INTERNAL, INVALID_HEADER, INVALID_REDRIVE, Kind, MALFORMED_JSON,
-        NOTHING_TO_REDRIVE, Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE, UNREADABLE_BODY, UNSUPPORTED_MEDIA_TYPE,
+        NESTED_TOO_DEEPLY, NOTHING_TO_REDRIVE, Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE, UNREADABLE_BODY,
+        UNSUPPORTED_MEDIA_TYPE,
     },
     redrives::{RedriveView, failed},
     schema,
@@ -41,10 +42,11 @@ pub struct Redriving {
 }
 
 /// Every way to refuse a new one.
-pub(super) static CREATE_PROBLEMS: [&Kind; 12] = [
+pub(super) static CREATE_PROBLEMS: [&Kind; 13] = [
     &INVALID_HEADER,
     &UNREADABLE_BODY,
     &MALFORMED_JSON,
+    &NESTED_TOO_DEEPLY,
     &REQUEST_TIMEOUT,
     &BODY_TOO_LARGE,
     &UNSUPPORTED_MEDIA_TYPE,
@@ -76,7 +78,7 @@ impl From<Plan> for PlanView {
 
 /// Send dead letters again
 ///
-/// A job that sends each dead letter to the queue of its one destination, under the key it had. What it
+/// Sends each dead letter to the queue of its one destination, under the key it had. What it
 /// sends is fixed at this moment: what fails later is not in it. With `dry_run` nothing is sent, and the
 /// answer tells exactly what would be. Archived dead letters are taken only where the filter asks for
 /// them or an id names them. A dead letter whose key may have been forgotten by its destination is
@@ -132,10 +134,8 @@ async fn created<A: Accept, S: Show>(
         }
     };
     let body = api.bodies.read(&head.headers, body).await?;
-    let asked = NewRedrive::read(&body).map_err(|reason| match reason {
-        NoRedrive::Malformed(words) => Problem::new(&MALFORMED_JSON, words),
-        NoRedrive::Invalid(faults) => Problem::faulty(&INVALID_REDRIVE, "redrive", faults),
-    })?;
+    let invalid = |faults| Problem::faulty(&INVALID_REDRIVE, "redrive", faults);
+    let asked = NewRedrive::read(&body).map_err(|unread| unread.problem(invalid))?;
     let failed = |fault| failed(fault, correlation_id);
     let idempotency = key.map(|key| api.keys.of_redrive(key, asked.fingerprint()));
     let edited = match (&asked.body, &asked.selection) {

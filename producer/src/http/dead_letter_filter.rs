@@ -1,4 +1,4 @@
-//! The filter of dead letters, out of a query.
+//! The filter of dead letters, out of a query; its rules hold for a redrive too.
 
 use common::{destination::is_name, order::OrderId, outcome::Reason};
 use uuid::Uuid;
@@ -7,24 +7,13 @@ use super::query::Query;
 use crate::store::{Filter, OUTCOMES};
 
 /// Longest part of an error that is looked for, in characters.
-const MAX_ERROR_CHARS: usize = 200;
+pub(super) const MAX_ERROR_CHARS: usize = 200;
 
 /// Takes every parameter of the filter. Faults are noted with the query.
 pub(super) fn of(query: &mut Query<'_>) -> Filter {
     let filter = Filter {
-        destination: query.parsed("destination", |text| {
-            if is_name(text) || text == OUTCOMES {
-                Ok(text.to_owned())
-            } else {
-                Err("must be the name of a destination, or outcomes".to_owned())
-            }
-        }),
-        reason: query.parsed("reason", |text| {
-            Reason::ALL
-                .into_iter()
-                .find(|reason| reason.as_str() == text)
-                .ok_or_else(|| format!("must be one of {}", Reason::ALL.map(Reason::as_str).join(", ")))
-        }),
+        destination: query.parsed("destination", destination),
+        reason: query.parsed("reason", reason),
         status_code: query.number("status_code", 100..=999),
         error: query.text("error", MAX_ERROR_CHARS),
         order_id: query
@@ -33,14 +22,36 @@ pub(super) fn of(query: &mut Query<'_>) -> Filter {
         to: query.time("to"),
         archived: query.flag("archived").unwrap_or_default(),
     };
-    // Not every database can be asked for it.
-    if filter.error.as_ref().is_some_and(|part| part.contains('\0')) {
-        query.fault("error", "must not contain U+0000".to_owned());
-    }
-    if filter.from.zip(filter.to).is_some_and(|(from, to)| from >= to) {
-        query.fault("to", "must be later than from".to_owned());
+    if is_empty_span(&filter) {
+        query.fault("to", EMPTY_SPAN.to_owned());
     }
     filter
+}
+
+/// Whose queue it died in.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(super) fn destination(text: &str) -> Result<String, String> {
+    let known = is_name(text) || text == OUTCOMES;
+    if known { Ok(text.to_owned()) } else { Err("must be the name of a destination, or outcomes".to_owned()) }
+}
+
+/// Why it died.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(super) fn reason(text: &str) -> Result<Reason, String> {
+    let known = Reason::ALL.into_iter().find(|reason| reason.as_str() == text);
+    known.ok_or_else(|| format!("must be one of {}", Reason::ALL.map(Reason::as_str).join(", ")))
+}
+
+/// What is wrong with an end that is not after its beginning.
+pub(super) const EMPTY_SPAN: &str = "must be later than from";
+
+/// Whether nothing can lie between the times of a filter.
+pub(super) fn is_empty_span(filter: &Filter) -> bool {
+    filter.from.zip(filter.to).is_some_and(|(from, to)| from >= to)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{
     faults::{Faults, Flaw, Place},
+    json,
     problem::{INVALID_REDRIVE, Problem},
 };
 use crate::store::Opened;
@@ -20,7 +21,9 @@ pub(super) fn edited_body(body: &Value, original: &Opened, new_key: bool) -> Res
         Problem::faulty(&INVALID_REDRIVE, "redrive", faults)
     };
     let mut event = match body {
-        Value::String(text) => serde_json::from_str(text).map_err(|_| refused(&at, "must hold JSON"))?,
+        Value::String(text) => {
+            json::tree(text.as_bytes()).map_err(|_| refused(&at, "must hold JSON, nested no deeper than a request"))?
+        }
         other => other.clone(),
     };
     let Some(object) = event.as_object_mut() else { return Err(refused(&at, "must be an object")) };

@@ -140,31 +140,52 @@ impl<'de, S: Shape<'de>> Visitor<'de> for Read<'_, '_, S> {
     }
 }
 
-/// A body as a tree, for what is asked too rarely to be read in one pass. It is read over first, so that
-/// its depth is bounded as that of every body.
-///
-/// # Errors
-/// It is no JSON, or nested too deeply.
-pub(super) fn tree(body: &[u8]) -> Result<Value, Problem> {
+/// Why a body is not what is wanted.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It is no JSON; the words say what and where, by line and column.
+    Malformed(String),
+    /// Arrays and objects deeper than [`MAX_DEPTH`].
+    TooDeep,
+    /// It is JSON, and not what is wanted.
+    Invalid(Faults),
+}
+
+impl Unread {
+    /// As it is answered; `invalid` names what was wanted.
+    pub(super) fn problem(self, invalid: impl FnOnce(Faults) -> Problem) -> Problem {
+        match self {
+            Self::Malformed(words) => Problem::new(&MALFORMED_JSON, words),
+            Self::TooDeep => {
+                Problem::new(&NESTED_TOO_DEEPLY, format!("the body is nested deeper than {MAX_DEPTH} levels"))
+            }
+            Self::Invalid(faults) => invalid(faults),
+        }
+    }
+}
+
+/// Reads a whole body.
+pub(super) fn read<'de, S: Shape<'de>>(body: &'de [u8]) -> Result<S::Out, Unread> {
     let mut faults = Faults::default();
     let mut json = serde_json::Deserializer::from_slice(body);
-    let read = Read::<Anything>::new(Place::BODY, &mut faults).deserialize(&mut json);
-    let sound = read.and_then(|_| json.end()).and_then(|()| serde_json::from_slice(body));
-    sound.map_err(|fault| if faults.too_deep { too_deep() } else { malformed(in_words(body, &fault)) })
+    let read = Read::<S>::new(Place::BODY, &mut faults).deserialize(&mut json);
+    match read.and_then(|read| json.end().map(|()| read)) {
+        Err(_) if faults.too_deep => Err(Unread::TooDeep),
+        Err(fault) => Err(Unread::Malformed(in_words(body, &fault))),
+        Ok(Some(read)) if faults.listed.is_empty() => Ok(read),
+        Ok(_) => Err(Unread::Invalid(faults)),
+    }
 }
 
-/// It is no JSON; the words say what and where.
-pub(super) fn malformed(words: String) -> Problem {
-    Problem::new(&MALFORMED_JSON, words)
-}
-
-/// Arrays and objects lie deeper than [`MAX_DEPTH`].
-pub(super) fn too_deep() -> Problem {
-    Problem::new(&NESTED_TOO_DEEPLY, format!("the body is nested deeper than {MAX_DEPTH} levels"))
+/// Reads a whole body as a tree, for what is asked too rarely to be read in one pass. It is read over
+/// first, so that its depth is bounded as that of every body.
+pub(super) fn tree(body: &[u8]) -> Result<Value, Unread> {
+    read::<Anything>(body)?;
+    serde_json::from_slice(body).map_err(|fault| Unread::Malformed(in_words(body, &fault)))
 }
 
 /// The parser's words. They hold nothing of the body, for its own faults are all about syntax.
-pub(super) fn in_words(body: &[u8], fault: &serde_json::Error) -> String {
+fn in_words(body: &[u8], fault: &serde_json::Error) -> String {
     if body.trim_ascii().is_empty() {
         "the body is empty".to_owned()
     } else if body.starts_with(b"\xef\xbb\xbf") {

@@ -1,12 +1,12 @@
 //! A batch: a body with many orders, each of which is read, or refused, by itself.
 
-use serde::de::{DeserializeSeed as _, MapAccess, SeqAccess};
+use serde::de::{MapAccess, SeqAccess};
 
 use super::{
     faults::{Faults, Flaw, Place},
     headers::check_key,
-    json::{Anything, Field, Name, Read, Shape, unknown_field},
-    new_order::{CustomerShape, ItemsShape, NewOrder, NoOrder, in_words},
+    json::{self, Anything, Field, Name, Read, Shape, Unread, unknown_field},
+    new_order::{CustomerShape, ItemsShape, NewOrder},
 };
 
 /// Most orders of one batch.
@@ -23,16 +23,8 @@ pub(super) struct KeyedOrder {
 pub(super) type NewBatch = Vec<Result<KeyedOrder, Faults>>;
 
 /// Reads a body. Faults of one order are its own; any other refuses the whole.
-pub(super) fn read(body: &[u8]) -> Result<NewBatch, NoOrder> {
-    let mut faults = Faults::default();
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let read = Read::<BatchShape>::new(Place::BODY, &mut faults).deserialize(&mut json);
-    match read.and_then(|batch| json.end().map(|()| batch)) {
-        Err(_) if faults.too_deep => Err(NoOrder::TooDeep),
-        Err(fault) => Err(NoOrder::Malformed(in_words(body, &fault))),
-        Ok(Some(batch)) if faults.listed.is_empty() => Ok(batch),
-        Ok(_) => Err(NoOrder::Invalid(faults)),
-    }
+pub(super) fn read(body: &[u8]) -> Result<NewBatch, Unread> {
+    json::read::<BatchShape>(body)
 }
 
 struct BatchShape;
@@ -141,7 +133,7 @@ mod tests {
 
     fn whole(body: &str) -> Vec<(String, String)> {
         match read(body.as_bytes()) {
-            Err(NoOrder::Invalid(faults)) => {
+            Err(Unread::Invalid(faults)) => {
                 faults.listed.into_iter().map(|fault| (fault.pointer.unwrap(), fault.detail)).collect()
             }
             other => panic!("{other:?}"),
@@ -183,8 +175,8 @@ mod tests {
         assert_eq!(whole("{}"), [("#/orders".to_owned(), "is required".to_owned())]);
         assert_eq!(whole("[]")[0].0, "#");
         assert_eq!(whole(&batch(&[SOUND]).replacen('{', r#"{"x":1,"#, 1))[0].0, "#/x");
-        assert!(matches!(read(batch(&[SOUND, "{"]).as_bytes()), Err(NoOrder::Malformed(_))));
+        assert!(matches!(read(batch(&[SOUND, "{"]).as_bytes()), Err(Unread::Malformed(_))));
         let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
-        assert!(matches!(read(batch(&[SOUND, &deep]).as_bytes()), Err(NoOrder::TooDeep)));
+        assert!(matches!(read(batch(&[SOUND, &deep]).as_bytes()), Err(Unread::TooDeep)));
     }
 }

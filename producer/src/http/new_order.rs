@@ -3,12 +3,12 @@
 use std::marker::PhantomData;
 
 use common::order::{CustomerId, Invalid, Item, Items, MAX_ITEMS, MAX_QTY, ProductId, Qty};
-use serde::de::{DeserializeSeed as _, MapAccess, SeqAccess};
+use serde::de::{MapAccess, SeqAccess};
 use sha2::{Digest as _, Sha256};
 
 use super::{
     faults::{Faults, Flaw, Place},
-    json::{Field, Name, Read, Shape, unknown_field},
+    json::{self, Field, Name, Read, Shape, Unread, unknown_field},
 };
 
 /// An order as it was sent.
@@ -18,29 +18,10 @@ pub(super) struct NewOrder {
     pub(super) items: Items,
 }
 
-/// Why a body is no order.
-#[derive(Debug)]
-pub(super) enum NoOrder {
-    /// It is no JSON; the words say what and where, by line and column.
-    Malformed(String),
-    /// Arrays and objects deeper than [`super::faults::MAX_DEPTH`].
-    TooDeep,
-    /// It is JSON, and no order.
-    Invalid(Faults),
-}
-
 impl NewOrder {
     /// Reads a body.
-    pub(super) fn read(body: &[u8]) -> Result<Self, NoOrder> {
-        let mut faults = Faults::default();
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let read = Read::<OrderShape>::new(Place::BODY, &mut faults).deserialize(&mut json);
-        match read.and_then(|order| json.end().map(|()| order)) {
-            Err(_) if faults.too_deep => Err(NoOrder::TooDeep),
-            Err(fault) => Err(NoOrder::Malformed(in_words(body, &fault))),
-            Ok(Some(order)) if faults.listed.is_empty() => Ok(order),
-            Ok(_) => Err(NoOrder::Invalid(faults)),
-        }
+    pub(super) fn read(body: &[u8]) -> Result<Self, Unread> {
+        json::read::<OrderShape>(body)
     }
 
     /// What makes a repetition recognisable: SHA-256 over what the order says, so that white space,

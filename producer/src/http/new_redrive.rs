@@ -2,18 +2,21 @@
 
 use std::fmt::Display;
 
-use common::{destination::is_name, order::OrderId, outcome::Reason};
+use common::order::OrderId;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::faults::{Faults, Flaw, Place};
-use crate::store::{Filter, OUTCOMES, Selection};
+use super::{
+    dead_letter_filter::{self, EMPTY_SPAN, MAX_ERROR_CHARS, is_empty_span},
+    faults::{Faults, Flaw, Place},
+    json::{self, Unread},
+    query::sound_text,
+};
+use crate::store::{Filter, Selection};
 
 /// Most ids of one redrive.
 pub(super) const MAX_IDS: usize = 5_000;
-/// Longest part of an error that is looked for, in characters.
-const MAX_ERROR_CHARS: usize = 200;
 /// Most dead letters a second.
 pub(super) const MAX_RATE: f64 = 5_000.0;
 /// Most that are sent and have not ended.
@@ -32,26 +35,17 @@ pub(super) struct NewRedrive {
     pub(super) new_key: bool,
 }
 
-/// Why a body is no such wish.
-#[derive(Debug)]
-pub(super) enum NoRedrive {
-    /// It is no JSON; the words say what and where.
-    Malformed(String),
-    /// It is JSON, and no wish for a redrive.
-    Invalid(Faults),
-}
-
 const KNOWN: &str = "filter, ids, dry_run, rate, concurrency, stop_after_failed_share, force, body and new_key";
 const KNOWN_FILTER: &str = "destination, reason, status_code, error, order_id, from, to and archived";
 
 impl NewRedrive {
     /// Reads a body.
-    pub(super) fn read(body: &[u8]) -> Result<Self, NoRedrive> {
-        let json: Value = serde_json::from_slice(body).map_err(|fault| NoRedrive::Malformed(fault.to_string()))?;
+    pub(super) fn read(body: &[u8]) -> Result<Self, Unread> {
+        let json = json::tree(body)?;
         let mut faults = Faults::default();
         match read(&json, &mut faults) {
             Some(wish) if faults.listed.is_empty() => Ok(wish),
-            _ => Err(NoRedrive::Invalid(faults)),
+            _ => Err(Unread::Invalid(faults)),
         }
     }
 
@@ -178,14 +172,8 @@ impl Fields<'_, '_, '_> {
 #[expect(clippy::unnecessary_wraps, reason = "as the fields want it: whatever is wrong is noted")]
 fn filter(object: &Map<String, Value>, at: &Place<'_>, faults: &mut Faults) -> Option<Option<Filter>> {
     let mut fields = Fields { object, at: *at, faults, taken: Vec::new() };
-    let destination = fields.text("destination", |text| {
-        let known = is_name(text) || text == OUTCOMES;
-        if known { Ok(text.to_owned()) } else { Err("must be the name of a destination, or outcomes".to_owned()) }
-    });
-    let reason = fields.text("reason", |text| {
-        let known = Reason::ALL.into_iter().find(|reason| reason.as_str() == text);
-        known.ok_or_else(|| format!("must be one of {}", Reason::ALL.map(Reason::as_str).join(", ")))
-    });
+    let destination = fields.text("destination", dead_letter_filter::destination);
+    let reason = fields.text("reason", dead_letter_filter::reason);
     let status_code = fields.get("status_code", "a whole number", |value, at, faults| {
         let code = u16::try_from(value.as_u64()?).ok().filter(|code| (100..=999).contains(code));
         if code.is_none() {
@@ -193,17 +181,18 @@ fn filter(object: &Map<String, Value>, at: &Place<'_>, faults: &mut Faults) -> O
         }
         Some(code)
     });
-    let error = fields.text("error", |text| {
-        let fits = (1..=MAX_ERROR_CHARS).contains(&text.chars().count());
-        if fits { Ok(text.to_owned()) } else { Err(format!("must have between 1 and {MAX_ERROR_CHARS} characters")) }
-    });
+    let error = fields.text("error", |text| sound_text(text, MAX_ERROR_CHARS));
     let order_id = fields.text("order_id", |text| id(text).map(OrderId));
     let mut time =
         |name| fields.text(name, |text| parsed(text, "must be a time such as 2026-01-02T03:04:05Z (RFC 3339)"));
     let (from, to) = (time("from"), time("to"));
     let archived = fields.get("archived", "a boolean", |value, _, _| value.as_bool().map(Some)).unwrap_or_default();
     fields.finish(KNOWN_FILTER);
-    Some(Some(Filter { destination, reason, status_code, error, order_id, from, to, archived }))
+    let filter = Filter { destination, reason, status_code, error, order_id, from, to, archived };
+    if is_empty_span(&filter) {
+        faults.add(&at.field("to"), &Flaw::Rule(EMPTY_SPAN.to_owned()));
+    }
+    Some(Some(filter))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as the fields want it: whatever is wrong is noted")]
@@ -255,7 +244,7 @@ mod tests {
 
     fn faults(body: Value) -> Vec<String> {
         match NewRedrive::read(body.to_string().as_bytes()) {
-            Err(NoRedrive::Invalid(faults)) => {
+            Err(Unread::Invalid(faults)) => {
                 faults.listed.iter().map(|fault| fault.pointer.clone().unwrap_or_default()).collect()
             }
             other => panic!("{body}: {other:?}"),
@@ -291,8 +280,22 @@ mod tests {
             (json!({"ids": [id], "new_key": true}), vec!["#/new_key"]),
             (json!({"ids": [id], "body": 7, "dry": true}), vec!["#/body", "#/dry"]),
             (json!({"filter": {"from": "now"}, "force": "yes"}), vec!["#/filter/from", "#/force"]),
+            (json!({"filter": {"error": "a\u{0}"}}), vec!["#/filter/error"]),
+            (json!({"filter": {"from": "2026-01-02T03:04:05Z", "to": "2026-01-02T03:04:05Z"}}), vec!["#/filter/to"]),
         ] {
             assert_eq!(faults(body.clone()), places, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_no_deeper_than_any_other() {
+        let nested = |depth: usize| format!(r#"{{"ids":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(matches!(NewRedrive::read(nested(63).as_bytes()), Err(Unread::Invalid(_))));
+        for depth in [64, 1_000, 100_000] {
+            assert!(matches!(NewRedrive::read(nested(depth).as_bytes()), Err(Unread::TooDeep)), "{depth}");
+        }
+        for broken in ["", "{", "{} {}"] {
+            assert!(matches!(NewRedrive::read(broken.as_bytes()), Err(Unread::Malformed(_))), "{broken}");
         }
     }
 }

@@ -16,7 +16,6 @@ use super::{
     call::{Call, json_answer},
     headers::{self, IDEMPOTENCY_KEY},
     new_batch::{self, KeyedOrder},
-    new_order::NoOrder,
     openapi,
     place_order::refused,
     problem::{
@@ -119,11 +118,7 @@ async fn answer<A: Accept, S: Show>(
     }
     // The turn is kept until the answer is made: it bounds the orders in memory as well as the bytes.
     let (body, _turn) = api.batches.read_in_turn(&head.headers, body).await?;
-    let batch = new_batch::read(&body).map_err(|reason| match reason {
-        NoOrder::Malformed(words) => Problem::new(&MALFORMED_JSON, words),
-        NoOrder::TooDeep => Problem::new(&NESTED_TOO_DEEPLY, "the body is nested deeper than 64 levels"),
-        NoOrder::Invalid(faults) => Problem::invalid_batch(faults),
-    })?;
+    let batch = new_batch::read(&body).map_err(|unread| unread.problem(Problem::invalid_batch))?;
     drop(body);
 
     let (mut wanted, mut placed) = (Vec::with_capacity(batch.len()), Vec::new());

@@ -13,7 +13,7 @@ use super::{
     Accept, Api, Show, body,
     call::{Call, json_answer},
     headers::{self, IDEMPOTENCY_REPLAYED},
-    new_order::{NewOrder, NoOrder},
+    new_order::NewOrder,
     openapi,
     prefer::{self, X_PREFERENCE_APPLIED},
     problem::{
@@ -187,11 +187,7 @@ async fn read<A: Accept, S: Show>(
     };
     let body = api.bodies.read(&head.headers, body).await?;
 
-    let order = NewOrder::read(&body).map_err(|reason| match reason {
-        NoOrder::Malformed(words) => Problem::new(&MALFORMED_JSON, words),
-        NoOrder::TooDeep => Problem::new(&NESTED_TOO_DEEPLY, "the body is nested deeper than 64 levels"),
-        NoOrder::Invalid(faults) => Problem::invalid(faults),
-    })?;
+    let order = NewOrder::read(&body).map_err(|unread| unread.problem(Problem::invalid))?;
     api.keys.placed(order, key, correlation_id, &head.headers)
 }
 

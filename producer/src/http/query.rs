@@ -41,16 +41,7 @@ impl<'q> Query<'q> {
 
     /// A text of at most so many characters.
     pub(super) fn text(&mut self, name: &'static str, max_chars: usize) -> Option<String> {
-        self.parsed(name, |text| {
-            let chars = text.chars().count();
-            if text.is_empty() {
-                Err("must not be empty".to_owned())
-            } else if chars > max_chars {
-                Err(format!("must have at most {max_chars} characters"))
-            } else {
-                Ok(text.to_owned())
-            }
-        })
+        self.parsed(name, |text| sound_text(text, max_chars))
     }
 
     /// A whole number within a range.
@@ -94,6 +85,23 @@ impl<'q> Query<'q> {
     }
 }
 
+/// A text to look for, of at most so many characters.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(super) fn sound_text(text: &str, max_chars: usize) -> Result<String, String> {
+    if text.is_empty() {
+        Err("must not be empty".to_owned())
+    } else if text.chars().count() > max_chars {
+        Err(format!("must have at most {max_chars} characters"))
+    } else if text.contains('\0') {
+        // Not every database can be asked for it.
+        Err("must not contain U+0000".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +135,7 @@ mod tests {
             "archived=1",
             "error=",
             "error=123456789",
+            "error=a%00",
             "other=1",
             "limit=1&limit=2",
             "Limit=1",

@@ -5,7 +5,7 @@ use crate::http::{faults::MAX_DEPTH, schema};
 
 fn faults(body: impl AsRef<[u8]>) -> Vec<(String, String)> {
     match NewOrder::read(body.as_ref()) {
-        Err(NoOrder::Invalid(faults)) => {
+        Err(Unread::Invalid(faults)) => {
             faults.listed.into_iter().map(|fault| (fault.pointer.unwrap_or_default(), fault.detail)).collect()
         }
         other => panic!("{other:?}"),
@@ -14,7 +14,7 @@ fn faults(body: impl AsRef<[u8]>) -> Vec<(String, String)> {
 
 fn malformed(body: impl AsRef<[u8]>) -> String {
     match NewOrder::read(body.as_ref()) {
-        Err(NoOrder::Malformed(words)) => words,
+        Err(Unread::Malformed(words)) => words,
         other => panic!("{other:?}"),
     }
 }
@@ -165,7 +165,7 @@ fn a_field_given_twice_is_refused_in_whatever_way_it_is_written() {
 fn faults_are_listed_up_to_20_and_counted_beyond() {
     let body = json!({"customer_id": "c", "items": vec![0; 1_000]}).to_string();
     match NewOrder::read(body.as_bytes()) {
-        Err(NoOrder::Invalid(faults)) => assert_eq!((faults.listed.len(), faults.omitted), (20, 980)),
+        Err(Unread::Invalid(faults)) => assert_eq!((faults.listed.len(), faults.omitted), (20, 980)),
         other => panic!("{other:?}"),
     }
 }
@@ -213,7 +213,7 @@ fn nesting_has_a_limit_wherever_it_is() {
     }
     for depth in [MAX_DEPTH + 1, 127, 128, 129, 10_000, 100_000] {
         for body in [nested(depth), unknown(depth), objects(depth), "[".repeat(depth)] {
-            assert!(matches!(NewOrder::read(body.as_bytes()), Err(NoOrder::TooDeep)), "{depth}");
+            assert!(matches!(NewOrder::read(body.as_bytes()), Err(Unread::TooDeep)), "{depth}");
         }
     }
 }
@@ -302,9 +302,9 @@ fn check_by_other_means(body: &[u8]) {
             let items = order.items.as_slice().iter().map(|item| (item.product_id.as_str(), item.qty.get()));
             assert!(items.eq(other.items.iter().map(|item| (item.product_id.as_str(), item.qty))), "{shown}");
         }
-        Err(NoOrder::Malformed(_)) => assert!(!is_json, "said to be no JSON, and is: {shown}"),
-        Err(NoOrder::TooDeep) => assert!(body.len() > MAX_DEPTH, "{shown}"),
-        Err(NoOrder::Invalid(faults)) => {
+        Err(Unread::Malformed(_)) => assert!(!is_json, "said to be no JSON, and is: {shown}"),
+        Err(Unread::TooDeep) => assert!(body.len() > MAX_DEPTH, "{shown}"),
+        Err(Unread::Invalid(faults)) => {
             assert!(is_json && other.is_none(), "refused, and should not be: {shown}");
             assert!(!faults.listed.is_empty(), "{shown}");
             let tree: Value = serde_json::from_slice(body).unwrap();
