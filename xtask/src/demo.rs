@@ -71,7 +71,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let account = Account::draw_up(&stage.system, &told, &bulk).await?;
     screen.heading("Where every order is");
     account.show_orders(screen);
-    screen.heading("What each API was told, and what waits in its dead-letter queue");
+    screen.heading("What each API was told, and which are dead letters");
     account.show_destinations(screen);
     let legend = "  Repeats carry the key of the first call: an API that honours it acts once.";
     screen.line(screen.paint(Paint::Dim, legend));
@@ -103,12 +103,13 @@ fn look_next(screen: Screen) {
     for (path, what) in [
         ("README.md", "what it promises, how to run and configure it"),
         ("ARCHITECTURE.md", "one order, step by step, through the code"),
+        ("docs/cli.md", "dead letters sent again, and the doctor: tandem"),
         ("docs/adding-a-destination.md", "a third API, in one small crate"),
     ] {
         if workspace().is_ok_and(|root| root.join(path).is_file()) {
             screen.line(format_args!("  {path:30}{what}"));
         }
     }
-    screen.line(format_args!("  {:30}the same, left running, with a curl to try", "cargo xtask demo --keep"));
+    screen.line(format_args!("  {:30}the same, left running, with commands to try", "cargo xtask demo --keep"));
     screen.line(format_args!("  {:30}what the promise rests on", "cargo xtask test"));
 }

@@ -64,12 +64,18 @@ impl Stage {
         place("RabbitMQ", &format!("{amqp_url}, exchange {}", system.names.exchange()));
         place("database", &system.database().display().to_string());
         screen.heading("To try");
+        let tandem = built("tandem")?;
         screen.line(format_args!(
-            "  curl -i {producer}/v1/orders -H 'content-type: application/json' \\\n    \
+            "  curl -i {producer}/v1/orders -H 'prefer: wait=10' \\\n    \
+             -H 'content-type: application/json' \\\n    \
              -d '{{\"customer_id\": \"c-1\", \"items\": [{{\"product_id\": \"tea\", \"qty\": 2}}]}}'\n\n  \
-             curl {producer}/v1/orders/ORDER_ID"
+             curl -N {producer}/v1/events\n\n  \
+             export TANDEM_URL={producer}\n  \
+             {tandem} dead groups\n  \
+             {tandem} redrive start --destination inventory --status-code 422"
         ));
-        let more = "  A product_id such as fulfillment-fail-2 or inventory-status-422 makes an API answer so;\n  \
+        let more = "  The refused order is refused again, for this API goes by the product and not by the day.\n  \
+                    A product_id such as fulfillment-fail-2 or inventory-status-422 makes an API answer so;\n  \
                     cargo run -p tests --bin fake-api -- --help lists them all.";
         screen.line(format_args!("\n{}", screen.paint(Paint::Dim, more)));
         Ok(())
@@ -84,6 +90,14 @@ async fn build() -> Result<((), String)> {
         bail!("the build failed ({status})");
     }
     Ok(((), "the workspace's binaries".to_owned()))
+}
+
+/// Where a binary of this build is, from here.
+fn built(name: &str) -> Result<String> {
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let path = binaries::target_directory()?.join(profile).join(name);
+    let here = std::env::current_dir()?;
+    Ok(path.strip_prefix(here).unwrap_or(&path).display().to_string())
 }
 
 /// Whether a broker needs no installation.
