@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::{
+    create_redrive::PlanView,
     faults::{Fault, Faults, Flaw, Place},
     group_dead_letters::DeadLetterGroup,
     headers::CORRELATION_ID,
@@ -20,7 +21,7 @@ use super::super::{
     place_batch::{BatchResult, ItemResult},
     problem::{self, Kind, Problem},
     reconciliation::ReconciliationView,
-    redrives::{PlanView, RedriveView},
+    redrives::RedriveView,
     schema::Accepted,
     show_dead_letter::DeadLetterView,
     streams::{self, EventData},
