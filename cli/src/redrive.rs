@@ -250,6 +250,7 @@ mod tests {
         assert_eq!(request(line).unwrap(), wanted);
         assert_eq!(request("redrive 1 --id 2").unwrap(), json!({"ids": ["1", "2"]}));
         assert_eq!(request("redrive --all").unwrap(), json!({"filter": {}}));
+        assert_eq!(request("redrive --archived").unwrap(), json!({"filter": {"archived": true}}));
     }
 
     #[test]
