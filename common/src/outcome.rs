@@ -1,11 +1,12 @@
 //! The outcome of a delivery: how it ended, and the report that says so.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
+    destination::is_name,
     event::{EventId, Identity, now},
     order::{CorrelationId, OrderId},
 };
@@ -100,6 +101,7 @@ pub struct Outcome {
     /// The request it belongs to.
     pub correlation_id: CorrelationId,
     /// The destination's name.
+    #[serde(deserialize_with = "name")]
     pub destination: String,
     /// The end.
     pub status: OutcomeStatus,
@@ -137,6 +139,13 @@ impl Outcome {
     }
 }
 
+/// What is no name reaches no database: it would be a fault of the whole transaction, and of all that
+/// shares it.
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_name(&text) { Ok(text) } else { Err(de::Error::custom("destination is no destination's name")) }
+}
+
 /// What travels on the outcomes queue: outcomes gathered into one message, because a message each
 /// would double the broker's work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +167,20 @@ mod tests {
     fn each_reason_has_one_word_everywhere() -> Result<(), serde_json::Error> {
         for reason in Reason::ALL {
             assert_eq!(serde_json::to_string(&reason)?, format!("\"{}\"", reason.as_str()));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn only_a_name_names_a_destination() -> Result<(), serde_json::Error> {
+        let identity =
+            Identity { event_id: EventId::fresh(), order_id: OrderId::new(), correlation_id: CorrelationId::fresh() };
+        let outcome = Outcome::unreadable(identity, "north-1", None);
+        let mut json = serde_json::to_value(&outcome)?;
+        assert_eq!(serde_json::from_value::<Outcome>(json.clone())?, outcome);
+        for bad in ["", "a\0", "a,b", "A", &"a".repeat(65), "outcomes"] {
+            json["destination"] = bad.into();
+            assert!(serde_json::from_value::<Outcome>(json.clone()).is_err(), "{bad:?}");
         }
         Ok(())
     }

@@ -95,15 +95,15 @@ impl Outbox {
         if entries.is_empty() {
             return;
         }
+        let mut queue = self.lock();
         self.backlog.fetch_add(entries.len() as u64, Ordering::Relaxed);
         let mut last = self.committed();
-        let mut queue = self.lock();
         for entry in entries {
             let after = std::mem::replace(&mut last, entry.place);
             queue.push(after, entry);
         }
-        drop(queue);
         self.committed.store(last, Ordering::Release);
+        drop(queue);
         self.wake.notify_one();
     }
 
@@ -112,8 +112,10 @@ impl Outbox {
         if events == 0 {
             return;
         }
+        let queue = self.lock();
         self.backlog.fetch_add(events, Ordering::Relaxed);
         self.committed.fetch_max(last, Ordering::AcqRel);
+        drop(queue);
         self.wake.notify_one();
     }
 
@@ -122,6 +124,15 @@ impl Outbox {
         let count = count as u64;
         // Saturating: a row published twice is only once in the backlog.
         let _ = self.backlog.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(count)));
+    }
+
+    /// Notes that everything up to `up_to` was published. Where nothing was committed beyond it, nothing
+    /// waits, whatever was counted: what another producer has taken over is counted there.
+    pub fn all_published(&self, up_to: Place) {
+        let _queue = self.lock();
+        if self.committed() <= up_to {
+            self.backlog.store(0, Ordering::Relaxed);
+        }
     }
 
     /// The next event after `taken`, in the order of commits and without a gap, if it is in memory.
@@ -250,6 +261,18 @@ mod tests {
         assert_eq!((next(&outbox, 0), next(&outbox, 1)), (Some(1), Some(2)));
         assert!(next(&outbox, 2).is_none() && outbox.in_table(2));
         assert_eq!(next(&outbox, 5), Some(6));
+    }
+
+    #[test]
+    fn what_another_producer_has_taken_over_takes_no_room_for_ever() {
+        let outbox = Outbox::new(Backlog { events: 10, last: 10, ..Backlog::default() }, 10);
+        outbox.all_published(9);
+        assert!(!outbox.has_room());
+        outbox.all_published(10);
+        assert_eq!(outbox.backlog(), 0);
+        outbox.hand_over(entries([11]));
+        outbox.all_published(10);
+        assert_eq!(outbox.backlog(), 1);
     }
 
     #[test]

@@ -248,6 +248,7 @@ impl Relay {
         }
         self.metrics.published.inc_by(confirmed.len() as u64);
         self.outbox.published(confirmed.len());
+        self.see_whether_all_is_published();
         // The mark rides along with the next transaction, which under load comes within a millisecond.
         self.writes.published(self.published_up_to());
         self.mark_at.get_or_insert_with(|| Instant::now() + MARK_WITHIN);
@@ -259,6 +260,12 @@ impl Relay {
         let waiting = self.waiting.front().map(|entry| entry.place);
         let first = [in_flight, waiting].into_iter().flatten().min();
         first.map_or(self.taken, |first| first - 1)
+    }
+
+    fn see_whether_all_is_published(&self) {
+        if self.in_flight.is_empty() && self.waiting.is_empty() {
+            self.outbox.all_published(self.taken);
+        }
     }
 
     fn refuse(&mut self, refused: &[Place]) {
@@ -286,6 +293,7 @@ impl Relay {
                 self.waiting.extend(entries.into_iter().filter(|entry| entry.place > after));
                 // An empty page says that everything up to the moment of asking is published.
                 self.taken = self.taken.max(last.unwrap_or(up_to));
+                self.see_whether_all_is_published();
             }
             Err(fault) => {
                 if self.read_fault.as_ref() != Some(&fault) {

@@ -167,13 +167,34 @@ async fn added_fields_are_tolerated_and_missing_properties_too() -> Result<()> {
 
 #[tokio::test]
 async fn an_unreadable_report_is_dead_lettered_and_the_ledger_goes_on() -> Result<()> {
-    let system = System::builder().without_collector().start().await?;
+    an_unreadable_report(System::builder()).await
+}
+
+#[tokio::test]
+async fn an_unreadable_report_is_dead_lettered_and_the_ledger_in_postgres_goes_on() -> Result<()> {
+    let database = fresh_database().await?;
+    an_unreadable_report(System::builder().postgres(&database)).await
+}
+
+async fn an_unreadable_report(system: SystemBuilder) -> Result<()> {
+    let system = system.without_collector().start().await?;
     let queues = system.queues().await?;
-    queues.publish("", &system.names.outcomes(), b"no report", BasicProperties::default()).await?;
-    assert_eq!(queues.next(&system.names.dead_letters("outcomes")).await?.body, b"no report");
+    // Of the right shape, but what it names is no destination: no database could store all of them.
+    let report = |destination: &str| {
+        let (event_id, order_id) = (Uuid::now_v7(), Uuid::now_v7());
+        json!({"outcomes": [{
+            "event_id": event_id, "order_id": order_id, "correlation_id": "c", "destination": destination,
+            "status": "delivered", "attempts": [], "settled_at": "2026-01-02T03:04:05Z"
+        }]})
+        .to_string()
+    };
+    for body in ["no report".to_owned(), report("a\0b"), report(&"long".repeat(2_000)), report("a,b")] {
+        queues.publish("", &system.names.outcomes(), body.as_bytes(), BasicProperties::default()).await?;
+        assert_eq!(queues.next(&system.names.dead_letters("outcomes")).await?.body, body.as_bytes());
+    }
     let placed = system.place(&Order::healthy()).await?;
     crowd::delivered_once(&system, &[placed.order_id]).await?;
     let metrics = system.metrics(Role::Producer).await?;
-    assert_eq!(metrics.sum("tandem_ledger_unreadable_total", &[]), 1.0);
+    assert_eq!(metrics.sum("tandem_ledger_unreadable_total", &[]), 4.0);
     Ok(())
 }

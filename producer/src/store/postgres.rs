@@ -197,6 +197,7 @@ impl Backend for Postgres {
             Ok(done) => done,
             Err(_) => {
                 self.link.lose();
+                self.leave_in_doubt(batch);
                 Err(Fault::overdue().into())
             }
         }
@@ -313,6 +314,9 @@ impl Postgres {
                 Err(Failed { fault, in_doubt }) => {
                     let remedy = fault.remedy;
                     self.recover(&fault).await;
+                    if in_doubt {
+                        self.leave_in_doubt(batch);
+                    }
                     if in_doubt || remedy == Remedy::None || tries == TRIES {
                         return Err(fault.into());
                     }
@@ -359,6 +363,19 @@ impl Postgres {
         self.news.others_live(others);
         self.news.tell(batch.outcomes.iter().map(|outcome| outcome.order_id));
         Ok(Done { stored, settled })
+    }
+
+    /// Orders of which nobody knows whether they were committed must be published if they were, and nobody
+    /// hands them over. They are left to their line: when its lease is over, and the server has done with
+    /// their transaction, whoever lives takes over what is there.
+    fn leave_in_doubt(&self, batch: &Batch) {
+        if !batch.orders.is_empty() {
+            tracing::warn!(
+                orders = batch.orders.len(),
+                "the database did not say whether it committed them; if it did, they are published after the lease"
+            );
+            self.line.lose();
+        }
     }
 
     async fn try_tick(&mut self) -> Result<Adopted, Fault> {

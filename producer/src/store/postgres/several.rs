@@ -1,12 +1,23 @@
 //! What several producers on one database must do, as far as the store is concerned.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use common::{
     event::OrderCreated,
     outcome::{Outcome, OutcomeStatus},
 };
 use futures_util::future::join;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use super::{super::conformance, *};
 use crate::{
@@ -207,4 +218,76 @@ async fn who_waits_at_one_producer_hears_of_what_another_records() {
     ended.cancel();
     let ends = timeout(::tests::waiting::PATIENCE, join(here_runs, there_runs)).await.expect("the end of both");
     assert!(ends.0.is_ok() && ends.1.is_ok(), "{ends:?}");
+}
+
+/// A way to the server that breaks right after the next commit, before its answer has come back.
+async fn breaking_after_a_commit(upstream: String) -> (SocketAddr, Arc<AtomicBool>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (address, armed) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+    tokio::spawn({
+        let armed = Arc::clone(&armed);
+        async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&upstream).await.unwrap();
+                tokio::spawn(until_a_commit(client, server, Arc::clone(&armed)));
+            }
+        }
+    });
+    (address, armed)
+}
+
+async fn until_a_commit(mut client: TcpStream, mut server: TcpStream, armed: Arc<AtomicBool>) -> std::io::Result<()> {
+    let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let sent = &up[..read?];
+                if sent.is_empty() {
+                    return Ok(());
+                }
+                server.write_all(sent).await?;
+                if sent.windows(6).any(|text| text == b"COMMIT") && armed.swap(false, Relaxed) {
+                    // The answer says that it is done, and is lost.
+                    server.read(&mut down).await?;
+                    return Ok(());
+                }
+            }
+            read = server.read(&mut down) => {
+                let told = &down[..read?];
+                if told.is_empty() {
+                    return Ok(());
+                }
+                client.write_all(told).await?;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_committed_though_nobody_heard_of_it_is_published_all_the_same() {
+    let scratch = PostgresScratch::new().await;
+    let url = scratch.database.url();
+    let (address, armed) = breaking_after_a_commit(::tests::broker::address(url).unwrap()).await;
+    let address = PostgresAddress::parse(&::tests::broker::through(url, address).unwrap()).unwrap();
+    let producer = Shared::open(address, &TaskTracker::new()).await.unwrap();
+    let mut producer = producer.writer(&["north".to_owned(), "south".to_owned()]);
+    let first = places(&accept(&mut producer, orders(2)).await);
+    let line = producer.owner.get().unwrap();
+
+    armed.store(true, Relaxed);
+    let unheard = Batch { orders: orders(3), published_up_to: Some(first[0]), ..Batch::default() };
+    assert!(matches!(producer.commit(&unheard).await, Err(StoreFault::Database(_))));
+    assert_eq!((armed.load(Relaxed), count(&scratch, "orders").await), (false, 5), "they are stored");
+    // The relay hears of what comes next, and would go past what it never heard of.
+    let next = places(&accept(&mut producer, orders(1)).await);
+    let published_up_to = Some(next[0]);
+    producer.commit(&Batch { published_up_to, ..Batch::default() }).await.unwrap();
+
+    let client = scratch.database.connect().await.unwrap();
+    let ended = "UPDATE lines SET leased_until = now() - interval '1 second' WHERE owner = $1";
+    assert_eq!(client.execute(ended, &[&line]).await.unwrap(), 1);
+    assert_eq!(producer.tick().await.unwrap().events, 4, "all but what was published before");
+    let waiting: Vec<_> =
+        producer.outbox(next[0], 100).await.unwrap().into_iter().map(|entry| entry.order_id).collect();
+    assert!(unheard.orders.iter().all(|placed| waiting.contains(&placed.event.order_id)), "{waiting:?}");
 }
