@@ -7,6 +7,7 @@
 
 mod accept;
 mod address;
+mod commit;
 mod dead_letters;
 mod desk;
 mod fault;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use common::{order::OrderId, trace_context::TraceParent};
 use jiff::Timestamp;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use address::PostgresAddress;
@@ -65,8 +66,6 @@ const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 const OUTBOX_BYTES: i64 = 4 * 1_024 * 1_024;
 
 const BEGIN: &str = "BEGIN";
-/// Losing a mark publishes once more; no caller waits for one.
-const BEGIN_MARKS: &str = "BEGIN; SET LOCAL synchronous_commit = off";
 
 const ORDER: &str = "SELECT event, destinations FROM orders WHERE order_id = $1";
 const OUTCOMES: &str = "SELECT outcome, status = 'pending' FROM deliveries WHERE order_id = $1";
@@ -111,6 +110,8 @@ pub struct Postgres {
     /// Who is told of the orders that are accepted now.
     destinations: Vec<String>,
     news: News,
+    /// When the lease was renewed last.
+    renewed_at: Option<Instant>,
 }
 
 /// What the parts of one producer share.
@@ -121,33 +122,18 @@ pub(super) struct Shared {
     news: News,
 }
 
-/// How far a transaction had got when it failed.
-struct Failed {
-    fault: Fault,
-    /// Whether it may have been committed all the same: only the caller's repetition under its key tells.
-    in_doubt: bool,
-}
-
-impl From<Fault> for Failed {
-    fn from(fault: Fault) -> Self {
-        Self { fault, in_doubt: false }
-    }
-}
-
-impl From<StoreFault> for Failed {
-    fn from(fault: StoreFault) -> Self {
-        Fault::from(fault).into()
-    }
-}
-
 impl Shared {
     /// Reaches the database and brings it up to date. Connections become tasks of `tasks`.
     ///
     /// # Errors
     /// It cannot be reached, or a newer version wrote it.
     pub(super) async fn open(address: PostgresAddress, tasks: &TaskTracker) -> Result<Self, StoreFault> {
+        let place = address.place();
         let server = Server::new(address, tasks.clone())?;
-        let session = server.open(MIGRATION, None).await?;
+        let session = server.open(MIGRATION, None).await.map_err(|fault| {
+            let text = fault.text();
+            StoreFault::Database(format!("DATABASE_URL: the database {place} cannot be used: {text}"))
+        })?;
         migrate::migrate(&session).await?;
         Ok(Self { server, owner: Owner::default(), news: News::default() })
     }
@@ -179,6 +165,7 @@ impl Shared {
             owner: self.owner.clone(),
             destinations: destinations.to_vec(),
             news: self.news.clone(),
+            renewed_at: None,
         }
     }
 }
@@ -299,85 +286,6 @@ impl Backend for Postgres {
 }
 
 impl Postgres {
-    /// Tries as often as it helps.
-    async fn commit_in_time(
-        &mut self,
-        batch: &Batch,
-        orders: &Orders<'_>,
-        outcomes: &Outcomes<'_>,
-    ) -> Result<Done, StoreFault> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.try_commit(batch, orders, outcomes).await {
-                Ok(done) => return Ok(done),
-                Err(Failed { fault, in_doubt }) => {
-                    let remedy = fault.remedy;
-                    self.recover(&fault).await;
-                    if in_doubt {
-                        self.leave_in_doubt(batch);
-                    }
-                    if in_doubt || remedy == Remedy::None || tries == TRIES {
-                        return Err(fault.into());
-                    }
-                }
-            }
-        }
-    }
-
-    /// One transaction. What can go over the wire together does.
-    async fn try_commit(
-        &mut self,
-        batch: &Batch,
-        orders: &Orders<'_>,
-        outcomes: &Outcomes<'_>,
-    ) -> Result<Done, Failed> {
-        let session = self.link.session().await?;
-        let owner = self.line.owner(session).await?;
-        let before = self.line.take(batch.orders.len());
-        let last = self.line.last();
-        let published_up_to = batch.published_up_to.map_or(0, signed);
-        let marks = batch.orders.is_empty() && batch.outcomes.is_empty();
-        let advance: session::Parameters<'_> = &[&owner, &last, &published_up_to, &line::LEASE];
-        let ((), line, taken, inserted) = tokio::try_join!(
-            biased;
-            session.batch(if marks { BEGIN_MARKS } else { BEGIN }),
-            session.query_first(line::ADVANCE, advance),
-            orders.take_keys(session),
-            outcomes.insert(session),
-        )?;
-        let Some(line) = line else {
-            self.line.lose();
-            return Err(Fault::new(Remedy::Repeat, "another producer took this one's line over").into());
-        };
-        let others: bool = line.try_get(0).map_err(Fault::from)?;
-        let (earlier, ended) =
-            tokio::try_join!(biased; orders.earlier(session, taken), outcomes.merge(session, inserted))?;
-        let stored = orders.judge(earlier, before);
-        let ((), settled) = tokio::try_join!(
-            biased;
-            orders.insert(session, &stored, &self.destinations, owner, before),
-            record::close(session, &ended),
-        )?;
-        session.commit().await.map_err(|fault| Failed { in_doubt: fault.remedy == Remedy::Reconnect, fault })?;
-        self.news.others_live(others);
-        self.news.tell(batch.outcomes.iter().map(|outcome| outcome.order_id));
-        Ok(Done { stored, settled })
-    }
-
-    /// Orders of which nobody knows whether they were committed must be published if they were, and nobody
-    /// hands them over. They are left to their line: when its lease is over, and the server has done with
-    /// their transaction, whoever lives takes over what is there.
-    fn leave_in_doubt(&self, batch: &Batch) {
-        if !batch.orders.is_empty() {
-            tracing::warn!(
-                orders = batch.orders.len(),
-                "the database did not say whether it committed them; if it did, they are published after the lease"
-            );
-            self.line.lose();
-        }
-    }
-
     async fn try_tick(&mut self) -> Result<Adopted, Fault> {
         let session = self.link.session().await?;
         let owner = self.line.owner(session).await?;
@@ -388,9 +296,10 @@ impl Postgres {
             self.line.lose();
             return Err(Fault::new(Remedy::Repeat, "another producer took this one's line over"));
         };
-        self.news.others_live(line.try_get(0)?);
+        let others = line.try_get(0)?;
         let taken_over = self.line.take_over(session, owner).await?;
         session.commit().await?;
+        self.renewed(others);
         if taken_over.rows > 0 {
             tracing::info!(events = taken_over.rows, "took over the outbox of a producer that has ended");
         }

@@ -1,33 +1,29 @@
 //! SQLite, the embedded default: write-ahead log, `synchronous=FULL`, so that a commit survives a
 //! power cut as far as the disk honours flushes.
 
+mod accept;
 mod dead_letters;
 mod desk;
+mod line;
 mod order_lists;
 mod reconciliation;
+mod record;
 mod redrives;
 mod upkeep;
 
 use std::{path::Path, time::Duration};
 
-use common::{
-    event::OrderCreated,
-    order::OrderId,
-    outcome::{Outcome, OutcomeStatus},
-    trace_context::TraceParent,
-};
+use common::{event::OrderCreated, order::OrderId, trace_context::TraceParent};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
-use uuid::Uuid;
 
 pub use desk::SqliteDesk;
 
+use self::{accept::accept, line::Numbers, record::record};
 use super::{
-    Backend, Backlog, Batch, Done, Entry, Known, Place, Recorded, StoreFault, Stored,
-    form::{parse_event, parse_outcome, signed, to_json, unsigned},
-    merge,
+    Backend, Backlog, Batch, Done, Entry, Known, Place, Recorded, StoreFault,
+    form::{parse_event, parse_outcome, signed, unsigned},
 };
-use crate::intake::{Idempotency, Placed, Receipt};
 
 /// The schema, as steps from one version to the next. A step that was released is never changed.
 const MIGRATIONS: [&str; 1] = [include_str!("sqlite/0001_orders.sql")];
@@ -195,202 +191,6 @@ impl Backend for Sqlite {
             oldest_at: oldest_at.and_then(|micros| Timestamp::from_microsecond(micros).ok()),
         })
     }
-}
-
-/// The numbers that one transaction gives out.
-struct Numbers {
-    place: i64,
-    change: i64,
-}
-
-impl Numbers {
-    /// Sets aside as many as the batch can need, and notes how far the outbox is published.
-    fn take(transaction: &Transaction<'_>, batch: &Batch) -> Result<Self, StoreFault> {
-        Self::reserve(transaction, batch.orders.len(), batch.outcomes.len(), batch.published_up_to.map_or(0, signed))
-    }
-
-    fn reserve(
-        transaction: &Transaction<'_>,
-        places: usize,
-        changes: usize,
-        published_up_to: i64,
-    ) -> Result<Self, StoreFault> {
-        let [places, changes] = [places, changes].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-        let (last_place, last_change): (i64, i64) = transaction
-            .prepare_cached(
-                "UPDATE line SET last_place = last_place + ?1, last_change = last_change + ?2,
-                 published_up_to = max(published_up_to, ?3) RETURNING last_place, last_change",
-            )?
-            .query_row(params![places, changes, published_up_to], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Self { place: last_place - places, change: last_change - changes })
-    }
-
-    fn next_place(&mut self) -> i64 {
-        self.place += 1;
-        self.place
-    }
-
-    fn next_change(&mut self) -> i64 {
-        self.change += 1;
-        self.change
-    }
-}
-
-/// Order, outbox and idempotency key, in the caller's transaction.
-fn accept(
-    transaction: &Transaction<'_>,
-    placed: &Placed,
-    destinations: &str,
-    numbers: &mut Numbers,
-) -> Result<Stored, StoreFault> {
-    if let Some(idempotency) = &placed.idempotency
-        && let Some(earlier) = earlier(transaction, idempotency)?
-    {
-        return Ok(earlier);
-    }
-    let event = &placed.event;
-    let body = event.encode().map_err(|fault| StoreFault::Database(format!("cannot encode an event: {fault}")))?;
-    transaction
-        .prepare_cached(
-            "INSERT INTO orders (order_id, customer_id, created_at, event, traceparent, destinations)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            event.order_id.0,
-            event.customer_id.as_str(),
-            event.occurred_at.as_microsecond(),
-            body,
-            placed.trace.to_string(),
-            destinations
-        ])?;
-    let place = numbers.next_place();
-    transaction.prepare_cached("INSERT INTO pending (order_id, open, place) VALUES (?1, ?2, ?3)")?.execute(params![
-        event.order_id.0,
-        destinations,
-        place
-    ])?;
-    if let Some(Idempotency { scope, key, fingerprint, .. }) = &placed.idempotency {
-        // The row of an expired key that was not swept yet is the new one's.
-        transaction
-            .prepare_cached(
-                "INSERT INTO idempotency_keys (scope, key, fingerprint, order_id, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (scope, key) DO UPDATE SET fingerprint = excluded.fingerprint,
-                 order_id = excluded.order_id, created_at = excluded.created_at",
-            )?
-            .execute(params![scope, key, fingerprint, event.order_id.0, event.occurred_at.as_microsecond()])?;
-    }
-    Ok(Stored::New(Box::new(Entry {
-        place: unsigned(place),
-        event_id: event.event_id,
-        order_id: event.order_id,
-        correlation_id: event.correlation_id.as_str().to_owned(),
-        trace: placed.trace,
-        accepted_at: event.occurred_at,
-        body: body.into(),
-    })))
-}
-
-/// What the same key was used for before, where it has not expired.
-fn earlier(transaction: &Transaction<'_>, idempotency: &Idempotency) -> Result<Option<Stored>, StoreFault> {
-    let known: Option<([u8; 32], Uuid)> = transaction
-        .prepare_cached(
-            "SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = ?1 AND key = ?2 AND created_at > ?3",
-        )?
-        .query_row(params![idempotency.scope, idempotency.key, idempotency.expired_up_to.as_microsecond()], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    let Some((fingerprint, order_id)) = known else { return Ok(None) };
-    if fingerprint != idempotency.fingerprint {
-        return Ok(Some(Stored::KeyReused));
-    }
-    let order_id = OrderId(order_id);
-    let (event, _) = stored_order(transaction, order_id)?
-        .ok_or_else(|| StoreFault::Database(format!("order {order_id} of an idempotency key is missing")))?;
-    Ok(Some(Stored::Replayed(Receipt { order_id, correlation_id: event.correlation_id, replayed: true })))
-}
-
-/// One ledger row for each delivery, written once in the usual case. Tells whether its order has no
-/// pending delivery any more, and had one before.
-fn record(transaction: &Transaction<'_>, outcome: &Outcome, numbers: &mut Numbers) -> Result<bool, StoreFault> {
-    let change = numbers.next_change();
-    let inserted = transaction
-        .prepare_cached(
-            "INSERT INTO deliveries (order_id, destination, status, change, outcome) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (order_id, destination) DO NOTHING",
-        )?
-        .execute(params![
-            outcome.order_id.0,
-            outcome.destination,
-            outcome.status.as_str(),
-            change,
-            to_json(outcome)?
-        ])?;
-    let ended = inserted == 1 || record_again(transaction, outcome, change)?;
-    if let Some(dead_letter) = outcome.dead_letter {
-        redrives::ended(transaction, dead_letter, outcome.status)?;
-    }
-    if ended { close(transaction, outcome) } else { Ok(false) }
-}
-
-/// A further report of a delivery of which one is known. Tells whether the delivery was pending and
-/// has ended with it: while its dead letter is being sent again, it ends with the outcome of that, or
-/// with whatever delivers it.
-fn record_again(transaction: &Transaction<'_>, outcome: &Outcome, change: i64) -> Result<bool, StoreFault> {
-    let (known, pending, redriven): (String, bool, Option<Uuid>) = transaction
-        .prepare_cached(
-            "SELECT outcome, status = 'pending', dead_letter FROM deliveries WHERE order_id = ?1 AND destination = ?2",
-        )?
-        .query_row(params![outcome.order_id.0, outcome.destination], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
-    let truth = match parse_outcome(&known) {
-        Ok(known) => merge(known, outcome.clone()),
-        Err(fault) => {
-            // Failing here would fail every order that shares this transaction, for ever.
-            tracing::error!(order_id = %outcome.order_id, correlation_id = %outcome.correlation_id, %fault, "replaced");
-            outcome.clone()
-        }
-    };
-    let delivered = outcome.status == OutcomeStatus::Delivered;
-    let runs_on = pending && !delivered && outcome.dead_letter != redriven;
-    let status = if runs_on { "pending" } else { truth.status.as_str() };
-    transaction
-        .prepare_cached(
-            "UPDATE deliveries SET status = ?3, dead_letter = ?4, change = ?5, outcome = ?6
-             WHERE order_id = ?1 AND destination = ?2",
-        )?
-        .execute(params![
-            truth.order_id.0,
-            truth.destination,
-            status,
-            redriven.filter(|_| runs_on),
-            change,
-            to_json(&truth)?
-        ])?;
-    if !runs_on {
-        dead_letters::correct(transaction, &truth)?;
-    }
-    Ok(pending && !runs_on)
-}
-
-/// Takes a delivery that has ended from those that are pending. Tells whether it was the last.
-fn close(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<bool, StoreFault> {
-    let open: Option<String> = transaction
-        .prepare_cached("SELECT open FROM pending WHERE order_id = ?1")?
-        .query_row(params![outcome.order_id.0], |row| row.get(0))
-        .optional()?;
-    let Some(open) = open else { return Ok(false) };
-    let rest: Vec<_> = open.split(',').filter(|name| *name != outcome.destination).collect();
-    if rest.is_empty() {
-        transaction.prepare_cached("DELETE FROM pending WHERE order_id = ?1")?.execute(params![outcome.order_id.0])?;
-    } else {
-        transaction
-            .prepare_cached("UPDATE pending SET open = ?2 WHERE order_id = ?1")?
-            .execute(params![outcome.order_id.0, rest.join(",")])?;
-    }
-    Ok(rest.is_empty())
 }
 
 /// The names in a list of destinations.

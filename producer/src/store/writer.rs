@@ -4,22 +4,22 @@
 //! next group gathers by itself. Marks and outcomes ride along with whatever is committed next, and
 //! are committed by themselves only when nothing came for [`LINGER`].
 
+mod marks;
+mod metrics;
+
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     thread::{self, JoinHandle},
     time::{Duration, Instant as StdInstant},
 };
 
-use common::{order::OrderId, outcome::Outcome, telemetry::metrics::Metrics};
-use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
+use common::{order::OrderId, outcome::Outcome};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout_at},
 };
 
+use self::marks::Marks;
+pub use self::metrics::WriterMetrics;
 use super::{Adopted, Backend, Batch, Done, Entry, Place, StoreFault, Stored};
 use crate::intake::{NotAccepted, Placed, Receipt};
 
@@ -91,65 +91,9 @@ pub struct Writes {
     marks: Marks,
 }
 
-/// How far the outbox is published. The writer takes it along with whatever it commits next, so that
-/// a mark costs no wake-up.
-#[derive(Clone, Debug, Default)]
-struct Marks(Arc<MarkedUpTo>);
-
-#[derive(Debug, Default)]
-struct MarkedUpTo {
-    published: AtomicU64,
-    committed: AtomicU64,
-}
-
-impl Marks {
-    fn published(&self, up_to: Place) {
-        self.0.published.fetch_max(up_to, Ordering::AcqRel);
-    }
-
-    /// What is published and not yet committed as such.
-    fn due(&self) -> Option<Place> {
-        let published = self.0.published.load(Ordering::Acquire);
-        (published > self.0.committed.load(Ordering::Acquire)).then_some(published)
-    }
-
-    fn committed(&self, up_to: Place) {
-        self.0.committed.fetch_max(up_to, Ordering::AcqRel);
-    }
-}
-
 impl std::fmt::Debug for Ask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Ask")
-    }
-}
-
-/// What the writer counts.
-#[derive(Clone, Debug)]
-pub struct WriterMetrics {
-    commits: Counter,
-    faults: Counter,
-    group: Histogram,
-    seconds: Histogram,
-}
-
-impl WriterMetrics {
-    /// Registers them.
-    #[must_use]
-    pub fn register(metrics: &Metrics) -> Self {
-        let this = Self {
-            commits: Counter::default(),
-            faults: Counter::default(),
-            group: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0]),
-            seconds: common::telemetry::metrics::seconds(),
-        };
-        metrics.register(|registry| {
-            registry.register("store_commits", "Transactions committed", this.commits.clone());
-            registry.register("store_faults", "Transactions that failed", this.faults.clone());
-            registry.register("store_group_orders", "Orders accepted by one transaction", this.group.clone());
-            registry.register("store_commit_seconds", "Duration of a transaction", this.seconds.clone());
-        });
-        this
     }
 }
 

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Config, config::SslMode};
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode},
+};
 
 /// How long each address of a host may take to answer.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Where none is given.
+const DEFAULT_PORT: u16 = 5432;
 /// After so long without an answer to what was sent, the operating system gives a connection up.
 const UNANSWERED: Duration = Duration::from_secs(20);
 /// An idle connection is asked for a sign of life so often.
@@ -52,6 +57,18 @@ impl PostgresAddress {
         config
     }
 
+    /// The database and where it is, for whoever has to look there.
+    pub(super) fn place(&self) -> String {
+        let hosts = self.0.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let ports = self.0.get_ports();
+        let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
+        let hosts: Vec<_> = hosts.enumerate().map(|(index, host)| format!("{host}:{}", port(index))).collect();
+        format!("{:?} at {}", self.0.get_dbname().unwrap_or_default(), hosts.join(", "))
+    }
+
     /// Whether a connection may be secured.
     pub(super) fn allows_tls(&self) -> bool {
         self.0.get_ssl_mode() != SslMode::Disable
@@ -90,5 +107,6 @@ mod tests {
     fn a_password_is_not_shown() {
         let address = PostgresAddress::parse("postgres://u:hush@h/d").unwrap();
         assert!(!format!("{address:?}").contains("hush"));
+        assert_eq!(address.place(), "\"d\" at h:5432");
     }
 }

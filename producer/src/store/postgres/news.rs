@@ -52,6 +52,8 @@ struct Untold {
     others: AtomicBool,
     orders: Mutex<Waiting>,
     wake: Notify,
+    /// Others may not have told us of what they recorded.
+    missed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -85,17 +87,19 @@ impl News {
         }
     }
 
+    /// Notes that others may have held this producer for dead, and have told it nothing.
+    pub(super) fn missed(&self) {
+        self.0.missed.notify_one();
+    }
+
     /// Listens and tells until `ended`, over as many sessions as it takes.
     pub(super) async fn run(self, server: Server, watch: Watch, ended: CancellationToken) {
-        let mut first = true;
         while !ended.is_cancelled() {
             let (heard, mut hear) = mpsc::channel(HEARD);
             let fault = match open(&server, heard).await {
                 Ok(session) => {
-                    // Whatever was recorded in between is not told again.
-                    if !first {
-                        watch.missed();
-                    }
+                    // Whatever was recorded before is not told again.
+                    watch.missed();
                     match self.exchange(&session, &mut hear, &watch, &ended).await {
                         Ok(()) => return,
                         Err(fault) => fault,
@@ -104,7 +108,6 @@ impl News {
                 Err(fault) => fault,
             };
             tracing::warn!(fault = %fault.text(), "no news from other producers at present, connecting again");
-            first = false;
             let _ = timeout(PAUSE, ended.cancelled()).await;
         }
     }
@@ -127,6 +130,7 @@ impl News {
                     Some(notification) => hear_of(&notification, watch),
                     None => return Err(Fault::lost()),
                 },
+                () = self.0.missed.notified() => watch.missed(),
                 () = self.0.wake.notified() => self.notify(session).await?,
                 () = sleep(SIGN_OF_LIFE) => session.batch("").await?,
             }

@@ -14,7 +14,13 @@ use crate::store::{
     form::{parse_event, signed, unsigned},
 };
 
-const MARKS: &str = "SELECT owner, published_up_to FROM lines";
+/// A line is removed when all that it has left is published: so are the rows that still bear its name.
+const MARKS: &str = "
+    SELECT owner, published_up_to FROM lines
+    UNION ALL
+    SELECT owner, max(place) FROM pending
+    WHERE place IS NOT NULL AND NOT EXISTS (SELECT FROM lines WHERE lines.owner = pending.owner)
+    GROUP BY owner";
 /// The window counts all of them, beside the oldest.
 const PUBLISHED: &str = "
     SELECT order_id, created_at, NULL::uuid, count(*) OVER ()

@@ -19,10 +19,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{super::conformance, *};
+use super::{super::conformance, commit::LAPSED, *};
 use crate::{
     intake::Placed,
-    store::{Done, Stored},
+    store::{Done, Reconciliation as _, Stored},
 };
 
 async fn accept(producer: &mut Postgres, orders: Vec<Placed>) -> Vec<Stored> {
@@ -79,6 +79,21 @@ async fn the_outbox_of_a_producer_that_has_ended_is_taken_over_without_what_is_p
     assert_eq!(places(&accept(&mut other, orders(1)).await), [5]);
     assert_eq!(count(&scratch, "lines").await, 1);
     assert_eq!(other.tick().await.unwrap(), Adopted { last: 5, ..Adopted::default() });
+}
+
+#[tokio::test]
+async fn what_a_producer_had_published_is_found_overdue_also_after_its_end() {
+    let scratch = PostgresScratch::new().await;
+    let (mut ended, desk) = (scratch.open(), scratch.postgres_desk());
+    let published_up_to = places(&accept(&mut ended, orders(2)).await).last().copied();
+    ended.commit(&Batch { published_up_to, ..Batch::default() }).await.unwrap();
+    ended.release().await;
+    assert_eq!(count(&scratch, "lines").await, 0);
+    let marks = desk.published_marks().await.unwrap();
+    // What is accepted after the look at the marks may well be unpublished.
+    accept(&mut scratch.open_another().await, orders(1)).await;
+    let found = desk.pending_published("north".to_owned(), marks, 10).await.unwrap();
+    assert_eq!(found.total, 2);
 }
 
 #[tokio::test]
@@ -215,6 +230,12 @@ async fn who_waits_at_one_producer_hears_of_what_another_records() {
     let outcomes = events.iter().map(|order| conformance::outcome(order, "north", OutcomeStatus::Delivered)).collect();
     there.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
     timeout(::tests::waiting::PATIENCE, changed).await.expect("news");
+
+    // One that stood still was held for dead, and told nothing.
+    let changed = watcher.changed();
+    here.renewed_at = Instant::now().checked_sub(LAPSED * 2);
+    here.tick().await.unwrap();
+    timeout(::tests::waiting::PATIENCE, changed).await.expect("a look at what was missed");
     ended.cancel();
     let ends = timeout(::tests::waiting::PATIENCE, join(here_runs, there_runs)).await.expect("the end of both");
     assert!(ends.0.is_ok() && ends.1.is_ok(), "{ends:?}");
@@ -248,7 +269,7 @@ async fn until_a_commit(mut client: TcpStream, mut server: TcpStream, armed: Arc
                 server.write_all(sent).await?;
                 if sent.windows(6).any(|text| text == b"COMMIT") && armed.swap(false, Relaxed) {
                     // The answer says that it is done, and is lost.
-                    server.read(&mut down).await?;
+                    server.read_u8().await?;
                     return Ok(());
                 }
             }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::super::{Numbers, parse_outcome, record, redrives};
+use super::super::{line::Numbers, parse_outcome, record::record, redrives};
 use crate::store::{
     Collected, Collection, State, StoreFault,
     dead_letters::{

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, Transaction
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::super::Numbers;
+use super::super::line::Numbers;
 use crate::store::{Sending, Standing, StoreFault, dead_letters::stored::parse};
 
 /// What is taken at a time ends after so many bytes, whatever was asked for.
