@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use common::{
     order::OrderId,
-    telemetry::metrics::{Gauge, Metrics},
+    telemetry::metrics::{Counter, Gauge, Metrics},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, futures::OwnedNotified},
@@ -33,6 +33,7 @@ pub(super) struct Waiting {
     desk_looks: Arc<Semaphore>,
     shutdown: CancellationToken,
     waiting: Gauge,
+    looked: Counter,
 }
 
 /// A place among those who wait. Dropping it frees it.
@@ -46,13 +47,14 @@ pub(super) struct Place {
 
 impl Waiting {
     pub(super) fn new(longest: Duration, places: usize, shutdown: CancellationToken, metrics: &Metrics) -> Self {
-        let waiting = Gauge::default();
+        let (waiting, looked) = (Gauge::default(), Counter::default());
         metrics.register(|registry| {
             registry.register("http_waiting", "Requests that wait for the result of an order", waiting.clone());
+            registry.register("http_looks", "Looks at an order for those who wait for it or follow it", looked.clone());
         });
         let places = Arc::new(Semaphore::new(places));
         let [looks, desk_looks] = [LOOKS, LOOKS].map(|count| Arc::new(Semaphore::new(count)));
-        Self { longest, places, looks, desk_looks, shutdown, waiting }
+        Self { longest, places, looks, desk_looks, shutdown, waiting, looked }
     }
 
     /// A place for a client that would wait so long; none where all are taken.
@@ -66,6 +68,7 @@ impl Waiting {
     pub(super) async fn look(&self, orders: &impl Show, order_id: OrderId) -> Result<Option<OrderView>, StoreFault> {
         // The semaphore is never closed.
         let _turn = self.looks.acquire().await.map_err(|_| StoreFault::Busy)?;
+        self.looked.inc();
         orders.order(order_id).await
     }
 
