@@ -7,7 +7,10 @@ use tests::{
     system::{Role, System},
 };
 
-use crate::crowd;
+use crate::{
+    crowd,
+    stores::{Store, over_both_stores},
+};
 
 async fn place_batch(system: &System, body: &Value) -> Result<(u16, Value)> {
     let url = format!("{}/v1/orders:batch", system.producer()?.url().await?);
@@ -28,9 +31,16 @@ fn order_ids(answer: &Value) -> Result<Vec<String>> {
     items.map(|item| Ok(item["order"]["order_id"].as_str().context("order_id")?.to_owned())).collect()
 }
 
-#[tokio::test]
-async fn five_hundred_orders_of_one_batch_are_each_delivered_once_also_when_it_is_sent_again() -> Result<()> {
-    System::builder()
+over_both_stores!(
+    five_hundred_orders_of_one_batch_are_each_delivered_once_also_when_it_is_sent_again,
+    one_bad_order_of_a_batch_spoils_no_other_and_two_of_one_key_are_one_order,
+);
+
+async fn five_hundred_orders_of_one_batch_are_each_delivered_once_also_when_it_is_sent_again(
+    store: &Store,
+) -> Result<()> {
+    store
+        .builder()
         .run(async |system| {
             let orders: Vec<_> = (0..500).map(|number| keyed(&format!("k-{number}"), &Order::healthy())).collect();
             let body = json!({ "orders": orders });
@@ -55,9 +65,8 @@ async fn five_hundred_orders_of_one_batch_are_each_delivered_once_also_when_it_i
         .await
 }
 
-#[tokio::test]
-async fn one_bad_order_of_a_batch_spoils_no_other_and_two_of_one_key_are_one_order() -> Result<()> {
-    let system = System::start().await?;
+async fn one_bad_order_of_a_batch_spoils_no_other_and_two_of_one_key_are_one_order(store: &Store) -> Result<()> {
+    let system = store.builder().start().await?;
     let good = Order::healthy();
     let body = json!({"orders": [
         good,

@@ -11,11 +11,21 @@ use tests::{
     waiting::{PATIENCE, until},
 };
 
-use crate::{crowd, load::Load, scrape};
+use crate::{
+    crowd,
+    load::Load,
+    scrape,
+    stores::{Store, over_both_stores},
+};
 
-#[tokio::test]
-async fn a_producer_killed_under_load_loses_nothing_that_it_accepted() -> Result<()> {
-    let mut system = System::start().await?;
+over_both_stores!(
+    a_producer_killed_under_load_loses_nothing_that_it_accepted,
+    everything_killed_at_once_loses_nothing_that_was_accepted,
+    what_ended_while_the_producer_was_away_is_in_the_ledger_when_it_is_back,
+);
+
+async fn a_producer_killed_under_load_loses_nothing_that_it_accepted(store: &Store) -> Result<()> {
+    let mut system = store.builder().start().await?;
     let mut load = Load::start(&system, &Order::healthy()).await?;
     load.more(300).await?;
     system.kill9(Role::Producer).await?;
@@ -24,10 +34,9 @@ async fn a_producer_killed_under_load_loses_nothing_that_it_accepted() -> Result
     crowd::delivered_once(&system, &order_ids).await
 }
 
-#[tokio::test]
-async fn everything_killed_at_once_loses_nothing_that_was_accepted() -> Result<()> {
+async fn everything_killed_at_once_loses_nothing_that_was_accepted(store: &Store) -> Result<()> {
     let slow = || Options { mode: Mode::Slow(Duration::from_millis(20)), ..Options::default() };
-    let mut system = System::builder().inventory_api(slow()).fulfillment_api(slow()).start().await?;
+    let mut system = store.builder().inventory_api(slow()).fulfillment_api(slow()).start().await?;
     let mut load = Load::start(&system, &Order::healthy()).await?;
     load.more(300).await?;
     let roles = [Role::Producer, Role::Inventory, Role::Fulfillment];
@@ -70,9 +79,8 @@ async fn workers_killed_again_and_again_under_load_lose_nothing() -> Result<()> 
     crowd::delivered_once(&system, &order_ids).await
 }
 
-#[tokio::test]
-async fn what_ended_while_the_producer_was_away_is_in_the_ledger_when_it_is_back() -> Result<()> {
-    let mut system = System::builder().without_workers().start().await?;
+async fn what_ended_while_the_producer_was_away_is_in_the_ledger_when_it_is_back(store: &Store) -> Result<()> {
+    let mut system = store.builder().without_workers().start().await?;
     let order_ids = crowd::place(&system, 20, &Order::healthy()).await?;
     let (inventory, fulfillment, outcomes) =
         (system.names.inventory(), system.names.fulfillment(), system.names.outcomes());

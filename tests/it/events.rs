@@ -12,7 +12,12 @@ use tests::{
 };
 use tokio::time::timeout;
 
-use crate::{crowd, ending::Ending, scrape};
+use crate::{
+    crowd,
+    ending::Ending,
+    scrape,
+    stores::{Store, over_both_stores},
+};
 
 /// An event as a client reads it.
 #[derive(Clone, Debug)]
@@ -75,9 +80,23 @@ fn kinds(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.kind.as_str()).collect()
 }
 
-#[tokio::test]
-async fn an_order_is_followed_live_until_it_is_settled() -> Result<()> {
-    let mut system = System::builder().without_workers().with_quick_retries().start().await?;
+/// The orders that the feed of all orders tells of as settled after this event, until so many are told.
+pub(crate) async fn settled_since(producer: &Process, last_id: &str, count: usize) -> Result<HashSet<String>> {
+    let mut stream = Stream::open(producer, "/v1/events", last_id).await?;
+    let (mut settled, mut ends) = (HashMap::new(), HashSet::new());
+    while settled.len() < count {
+        note(timeout(PATIENCE, stream.next()).await??.context("the feed ended")?, &mut settled, &mut ends);
+    }
+    Ok(settled.into_keys().collect())
+}
+
+over_both_stores!(
+    an_order_is_followed_live_until_it_is_settled,
+    the_feed_of_all_orders_loses_nothing_though_its_reader_and_the_producer_are_cut_off,
+);
+
+async fn an_order_is_followed_live_until_it_is_settled(store: &Store) -> Result<()> {
+    let mut system = store.builder().without_workers().with_quick_retries().start().await?;
     let placed = system.place(&Order::of("fulfillment-status-422")).await?;
     let path = format!("{}/events", placed.location);
     let stream = Stream::open(system.producer()?, &path, "").await?;
@@ -110,9 +129,11 @@ async fn an_order_is_followed_live_until_it_is_settled() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn the_feed_of_all_orders_loses_nothing_though_its_reader_and_the_producer_are_cut_off() -> Result<()> {
-    System::builder()
+async fn the_feed_of_all_orders_loses_nothing_though_its_reader_and_the_producer_are_cut_off(
+    store: &Store,
+) -> Result<()> {
+    store
+        .builder()
         .with_quick_retries()
         .run(async |system| {
             let first = Stream::open(system.producer()?, "/v1/events", "").await?;

@@ -9,13 +9,22 @@ use tests::{
 };
 use uuid::Uuid;
 
-use crate::probe::Probe;
+use crate::{
+    probe::Probe,
+    stores::{Store, over_both_stores},
+};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-#[tokio::test]
-async fn an_order_reaches_both_apis_with_the_same_correlation_id_and_a_key_of_its_own() -> Result<()> {
-    let system = System::start().await?;
+over_both_stores!(
+    an_order_reaches_both_apis_with_the_same_correlation_id_and_a_key_of_its_own,
+    a_delivered_order_shows_every_delivery_with_its_attempt,
+    the_status_of_an_order_is_folded_from_its_deliveries,
+    the_largest_order_with_the_longest_names_goes_all_the_way,
+);
+
+async fn an_order_reaches_both_apis_with_the_same_correlation_id_and_a_key_of_its_own(store: &Store) -> Result<()> {
+    let system = store.builder().start().await?;
     let body = serde_json::to_vec(&Order::healthy())?;
     let answer = system.post(&body, &[("x-correlation-id", "request-7"), ("traceparent", TRACEPARENT)]).await?;
     let placed = Placed::from_answer(&answer)?;
@@ -39,9 +48,8 @@ async fn an_order_reaches_both_apis_with_the_same_correlation_id_and_a_key_of_it
     Ok(())
 }
 
-#[tokio::test]
-async fn a_delivered_order_shows_every_delivery_with_its_attempt() -> Result<()> {
-    let system = System::start().await?;
+async fn a_delivered_order_shows_every_delivery_with_its_attempt(store: &Store) -> Result<()> {
+    let system = store.builder().start().await?;
     let placed = system.place(&Order::healthy()).await?;
     assert_eq!((placed.status.as_str(), &placed.body["status"]), ("pending", &json!("pending")));
     let order = system.wait_settled(&placed.order_id).await?;
@@ -65,9 +73,8 @@ async fn a_delivered_order_shows_every_delivery_with_its_attempt() -> Result<()>
     Ok(())
 }
 
-#[tokio::test]
-async fn the_status_of_an_order_is_folded_from_its_deliveries() -> Result<()> {
-    let system = System::start().await?;
+async fn the_status_of_an_order_is_folded_from_its_deliveries(store: &Store) -> Result<()> {
+    let system = store.builder().start().await?;
     let wanted = [("fulfillment-status-422", "partially_delivered"), ("status-422", "dead_lettered")];
     for (product, status) in wanted {
         let placed = system.place(&Order::of(product)).await?;
@@ -124,9 +131,8 @@ async fn the_event_is_published_once_as_the_contract_says() -> Result<()> {
     probe.remove(&system).await
 }
 
-#[tokio::test]
-async fn the_largest_order_with_the_longest_names_goes_all_the_way() -> Result<()> {
-    let system = System::start().await?;
+async fn the_largest_order_with_the_longest_names_goes_all_the_way(store: &Store) -> Result<()> {
+    let system = store.builder().start().await?;
     let product = "\u{1F980}".repeat(32);
     let mut order = Order::of(&"p".repeat(128));
     order.customer_id = "\u{e9}".repeat(128);

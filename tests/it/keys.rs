@@ -8,7 +8,12 @@ use tests::{
     system::{Answer, Role, System},
 };
 
-use crate::{crowd, ending::Ending, scrape};
+use crate::{
+    crowd,
+    ending::Ending,
+    scrape,
+    stores::{Store, over_both_stores},
+};
 
 async fn place(system: &System, key: &str, order: &Order) -> Result<Answer> {
     system.post(&serde_json::to_vec(order)?, &[("idempotency-key", key)]).await
@@ -18,9 +23,14 @@ fn order_id(answer: &Answer) -> Result<String> {
     Ok(answer.body["order_id"].as_str().with_context(|| answer.body.to_string())?.to_owned())
 }
 
-#[tokio::test]
-async fn a_hundred_twins_at_once_are_one_order_also_after_a_restart() -> Result<()> {
-    let mut system = System::start().await?;
+over_both_stores!(
+    a_hundred_twins_at_once_are_one_order_also_after_a_restart,
+    a_key_that_has_expired_is_as_good_as_new_and_is_swept,
+    old_orders_that_are_delivered_are_removed_and_no_others,
+);
+
+async fn a_hundred_twins_at_once_are_one_order_also_after_a_restart(store: &Store) -> Result<()> {
+    let mut system = store.builder().start().await?;
     let twins = async |system: &System| {
         let twins = stream::iter(0..100).map(async |_| place(system, "twin", &Order::healthy()).await);
         let answers: Vec<_> = twins.buffer_unordered(100).try_collect().await?;
@@ -36,9 +46,8 @@ async fn a_hundred_twins_at_once_are_one_order_also_after_a_restart() -> Result<
     crowd::delivered_once(&system, &[placed]).await
 }
 
-#[tokio::test]
-async fn a_key_that_has_expired_is_as_good_as_new_and_is_swept() -> Result<()> {
-    let system = System::builder().env(Role::Producer, "IDEMPOTENCY_KEY_TTL", "2s").start().await?;
+async fn a_key_that_has_expired_is_as_good_as_new_and_is_swept(store: &Store) -> Result<()> {
+    let system = store.builder().env(Role::Producer, "IDEMPOTENCY_KEY_TTL", "2s").start().await?;
     let first = order_id(&place(&system, "k", &Order::healthy()).await?)?;
     place(&system, "other", &Order::healthy()).await?;
     scrape::wait_for(system.producer()?, "tandem_swept_keys_total", &[], |swept| swept >= 2.0).await?;
@@ -60,9 +69,9 @@ async fn where_keys_are_required_an_order_without_one_is_refused() -> Result<()>
     Ok(())
 }
 
-#[tokio::test]
-async fn old_orders_that_are_delivered_are_removed_and_no_others() -> Result<()> {
-    let system = System::builder()
+async fn old_orders_that_are_delivered_are_removed_and_no_others(store: &Store) -> Result<()> {
+    let system = store
+        .builder()
         .with_quick_retries()
         .env(Role::Producer, "IDEMPOTENCY_KEY_TTL", "1s")
         .env(Role::Producer, "RETENTION", "2s")

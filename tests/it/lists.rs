@@ -9,7 +9,10 @@ use tests::{
     system::{Role, System},
 };
 
-use crate::crowd;
+use crate::{
+    crowd,
+    stores::{Store, over_both_stores},
+};
 
 /// Every page of a list.
 async fn list(system: &System, query: &str) -> Result<Vec<Value>> {
@@ -31,9 +34,13 @@ fn ids(orders: &[Value]) -> Vec<String> {
     orders.iter().filter_map(|order| order["order_id"].as_str().map(str::to_owned)).collect()
 }
 
-#[tokio::test]
-async fn orders_are_found_by_their_status_their_destination_their_customer_and_their_time() -> Result<()> {
-    let system = System::builder().with_quick_retries().start().await?;
+over_both_stores!(
+    orders_are_found_by_their_status_their_destination_their_customer_and_their_time,
+    pages_neither_repeat_nor_skip_an_order_while_others_are_placed,
+);
+
+async fn orders_are_found_by_their_status_their_destination_their_customer_and_their_time(store: &Store) -> Result<()> {
+    let system = store.builder().with_quick_retries().start().await?;
     let good = crowd::place(&system, 6, &Order::healthy()).await?;
     let partly = crowd::place(&system, 3, &Order::of("fulfillment-status-422")).await?;
     let mut order = Order::of("status-422");
@@ -79,9 +86,8 @@ async fn orders_are_found_by_their_status_their_destination_their_customer_and_t
     Ok(())
 }
 
-#[tokio::test]
-async fn pages_neither_repeat_nor_skip_an_order_while_others_are_placed() -> Result<()> {
-    let system = System::builder().without(Role::Fulfillment).start().await?;
+async fn pages_neither_repeat_nor_skip_an_order_while_others_are_placed(store: &Store) -> Result<()> {
+    let system = store.builder().without(Role::Fulfillment).start().await?;
     let before = crowd::place(&system, 30, &Order::healthy()).await?;
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {

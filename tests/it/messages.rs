@@ -11,8 +11,14 @@ use tests::{
     queues::Message,
     system::{Role, System},
 };
+use uuid::Uuid;
 
-use crate::{crowd, probe::Probe, scrape};
+use crate::{
+    crowd,
+    probe::Probe,
+    scrape,
+    stores::{Store, over_both_stores},
+};
 
 #[tokio::test]
 async fn an_unreadable_message_ends_in_the_dead_letter_queue_untouched_and_holds_up_nobody() -> Result<()> {
@@ -165,19 +171,10 @@ async fn added_fields_are_tolerated_and_missing_properties_too() -> Result<()> {
     crowd::delivered_once(&system, &[placed.order_id]).await
 }
 
-#[tokio::test]
-async fn an_unreadable_report_is_dead_lettered_and_the_ledger_goes_on() -> Result<()> {
-    an_unreadable_report(System::builder()).await
-}
+over_both_stores!(an_unreadable_report_is_dead_lettered_and_the_ledger_goes_on);
 
-#[tokio::test]
-async fn an_unreadable_report_is_dead_lettered_and_the_ledger_in_postgres_goes_on() -> Result<()> {
-    let database = fresh_database().await?;
-    an_unreadable_report(System::builder().postgres(&database)).await
-}
-
-async fn an_unreadable_report(system: SystemBuilder) -> Result<()> {
-    let system = system.without_collector().start().await?;
+async fn an_unreadable_report_is_dead_lettered_and_the_ledger_goes_on(store: &Store) -> Result<()> {
+    let system = store.builder().without_collector().start().await?;
     let queues = system.queues().await?;
     // Of the right shape, but what it names is no destination: no database could store all of them.
     let report = |destination: &str| {
