@@ -54,14 +54,16 @@ impl Stage {
             ("inventory", Role::Inventory, &system.inventory_api),
             ("fulfillment", Role::Fulfillment, &system.fulfillment_api),
         ] {
-            place(name, &format!("worker {}, API {}/calls", system.process(role)?.url().await?, api.url()));
+            place(name, &format!("worker {}", system.process(role)?.url().await?));
+            place("", &format!("API    {}/calls", api.url()));
         }
         let amqp_url = match broker {
             // Its password is nobody's business here.
             Broker::External(url) => broker::address(url)?,
             Broker::Node(_) | Broker::Container(_) => broker.amqp_url().to_owned(),
         };
-        place("RabbitMQ", &format!("{amqp_url}, exchange {}", system.names.exchange()));
+        place("RabbitMQ", &amqp_url);
+        place("", &format!("exchange {}", system.names.exchange()));
         place("database", &system.database().display().to_string());
         screen.heading("To try");
         let tandem = built("tandem")?;
@@ -74,8 +76,8 @@ impl Stage {
              {tandem} dead groups\n  \
              {tandem} redrive start --destination inventory --status-code 422"
         ));
-        let more = "  The refused order is refused again, for this API goes by the product and not by the day.\n  \
-                    A product_id such as fulfillment-fail-2 or inventory-status-422 makes an API answer so;\n  \
+        let more = "  The refused order is refused again: its API goes by the product_id. One such as\n  \
+                    fulfillment-fail-2 or inventory-status-422 makes an API answer so;\n  \
                     cargo run -p tests --bin fake-api -- --help lists them all.";
         screen.line(format_args!("\n{}", screen.paint(Paint::Dim, more)));
         Ok(())
