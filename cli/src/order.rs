@@ -56,7 +56,7 @@ pub(crate) struct Place {
     /// The order as JSON, from a file or (-) standard input
     #[arg(long, value_name = "FILE")]
     file: Option<String>,
-    /// Names the order for a retry; made if absent
+    /// Makes it safe to place the order again; made if absent
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// Wait this long for every destination's outcome

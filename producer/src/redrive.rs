@@ -1,9 +1,9 @@
 //! Redrive: sends dead letters again, each to the one queue that it died in, under the key it had.
 //!
-//! A job is rows of the store; this only carries it out. Before a dead letter is published it is marked
+//! A redrive is rows of the store; this only carries it out. Before a dead letter is published it is marked
 //! as being sent, after the confirm as sent: whatever a lost session or a killed process leaves between
 //! the two is published again under the same key and the same name, which is legal, and never skipped.
-//! One task runs all jobs in turn; of several producers one runs them at a time.
+//! One task runs all redrives in turn; of several producers one runs them at a time.
 
 mod bucket;
 mod metrics;
@@ -30,7 +30,7 @@ use crate::{
     watch::Watch,
 };
 
-/// The pause of an idle runner before it looks for jobs that another producer made or has left.
+/// The pause of an idle runner before it looks for redrives that another producer made or has left.
 const IDLE: Duration = Duration::from_secs(2);
 /// What one process does at a time.
 const RIGHT: &str = "redrives";
@@ -44,13 +44,13 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 pub struct Wake(Arc<Notify>);
 
 impl Wake {
-    /// A job was made, resumed, paused or cancelled, or something is to be published again.
+    /// A redrive was made, resumed, paused or cancelled, or something is to be published again.
     pub fn wake(&self) {
         self.0.notify_one();
     }
 }
 
-/// Runs jobs, over as many sessions with the broker as it takes.
+/// Runs redrives, over as many sessions with the broker as it takes.
 pub struct Runner {
     broker: Broker,
     destinations: Vec<String>,
@@ -59,10 +59,10 @@ pub struct Runner {
     watch: Watch,
     wake: Wake,
     metrics: RedriveMetrics,
-    /// Names this process where several want to run jobs.
+    /// Names this process where several want to run redrives.
     id: Uuid,
     buckets: HashMap<Uuid, Bucket>,
-    /// Which job is served first at the next look.
+    /// Which redrive is served first at the next look.
     turn: usize,
     /// Why the store cannot be asked at present.
     fault: Option<StoreFault>,
@@ -95,7 +95,7 @@ impl Runner {
         }
     }
 
-    /// Whether this process has something to do: a job that runs, or something that was left unconfirmed.
+    /// Whether this process has something to do: a redrive that runs, or something that was left unconfirmed.
     async fn has_work(&mut self) -> Result<bool, StoreFault> {
         let running = self.desk.running_redrives().await?;
         self.metrics.running.set(i64::try_from(running.len()).unwrap_or(i64::MAX));
@@ -129,7 +129,7 @@ impl Runner {
         }
     }
 
-    /// Takes or keeps the right to run jobs.
+    /// Takes or keeps the right to run redrives.
     pub(super) async fn lease(&self) -> Result<bool, StoreFault> {
         self.desk.lease(RIGHT, self.id, LEASE).await
     }

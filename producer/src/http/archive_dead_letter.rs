@@ -13,11 +13,9 @@ use uuid::Uuid;
 
 use super::{
     Accept, Api, Show, body,
-    call::{Call, json_answer},
+    call::{Call, json_answer, unanswered},
     faults::{Faults, Flaw, Place},
-    headers, json,
-    list_dead_letters::unanswered,
-    openapi,
+    headers, json, openapi,
     problem::{
         BODY_TOO_LARGE, BUSY, DEAD_LETTER_NOT_WAITING, INTERNAL, INVALID_HEADER, INVALID_NOTE, Kind, MALFORMED_JSON,
         NESTED_TOO_DEEPLY, Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE, UNKNOWN_DEAD_LETTER, UNREADABLE_BODY,
@@ -145,7 +143,7 @@ fn done(
     id: Uuid,
     correlation_id: &CorrelationId,
 ) -> Result<Response, Problem> {
-    match archived.map_err(|fault| unanswered(&fault, correlation_id))? {
+    match archived.map_err(|fault| unanswered("dead letters", &fault, correlation_id))? {
         Archiving::Done(letter) => {
             tracing::info!(dead_letter = %id, archived = letter.archived_at.is_some(), %correlation_id, "by request");
             json_answer(StatusCode::OK, &DeadLetterItem::from(*letter))

@@ -13,8 +13,9 @@ use serde::Serialize;
 use super::{
     headers::{self, X_CORRELATION_ID},
     metrics::RouteMetrics,
-    problem::{INTERNAL, Problem},
+    problem::{BUSY, INTERNAL, Problem, STORE_UNAVAILABLE},
 };
+use crate::store::StoreFault;
 
 /// A call, from the head of its request to its answer.
 #[derive(Debug)]
@@ -51,6 +52,15 @@ impl<'m> Call<'m> {
         self.metrics.answered(response.status(), self.began.elapsed());
         response
     }
+}
+
+/// The desk has no time, or the store does not answer: `what` could not be read or written.
+pub(super) fn unanswered(what: &str, fault: &StoreFault, correlation_id: &CorrelationId) -> Problem {
+    if *fault == StoreFault::Busy {
+        return Problem::new(&BUSY, "too many requests are waiting");
+    }
+    tracing::error!(%correlation_id, %fault, "{what} could not be read or written");
+    Problem::new(&STORE_UNAVAILABLE, "the store could not be asked")
 }
 
 /// An answer in JSON that nobody may keep: it is true now, and may not be in a moment.

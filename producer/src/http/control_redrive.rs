@@ -38,7 +38,7 @@ pub(super) static CONTROL_PROBLEMS: [&Kind; 6] =
          description = "The client's name for this request; one is made where it is absent."),
     ),
     responses(
-        (status = 200, description = "The job, paused.", body = RedriveView, content_type = "application/json",
+        (status = 200, description = "The redrive, paused.", body = RedriveView, content_type = "application/json",
          headers(("X-Correlation-ID" = String, description = "The correlation id of this request.")),
          example = openapi::redrive_example),
     ),
@@ -61,7 +61,7 @@ pub(super) async fn pause<A: Accept, S: Show>(State(api): State<Arc<Api<A, S>>>,
          description = "The client's name for this request; one is made where it is absent."),
     ),
     responses(
-        (status = 200, description = "The job, running.", body = RedriveView, content_type = "application/json",
+        (status = 200, description = "The redrive, running.", body = RedriveView, content_type = "application/json",
          headers(("X-Correlation-ID" = String, description = "The correlation id of this request.")),
          example = openapi::redrive_example),
     ),
@@ -84,7 +84,7 @@ pub(super) async fn resume<A: Accept, S: Show>(State(api): State<Arc<Api<A, S>>>
          description = "The client's name for this request; one is made where it is absent."),
     ),
     responses(
-        (status = 200, description = "The job, cancelled.", body = RedriveView, content_type = "application/json",
+        (status = 200, description = "The redrive, cancelled.", body = RedriveView, content_type = "application/json",
          headers(("X-Correlation-ID" = String, description = "The correlation id of this request.")),
          example = openapi::redrive_example),
     ),

@@ -1,4 +1,4 @@
-//! `POST /v1/redrives`: what a redrive would send, and the job that sends exactly that.
+//! `POST /v1/redrives`: what a redrive would send, and the redrive that sends exactly that.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -101,13 +101,13 @@ impl From<Plan> for PlanView {
          content_type = "application/json",
          headers(("X-Correlation-ID" = String, description = "The correlation id of this request.")),
          example = openapi::plan_example),
-        (status = 201, description = "The job is stored and begins.", body = RedriveView,
+        (status = 201, description = "The redrive is stored and begins.", body = RedriveView,
          content_type = "application/json",
          headers(
-             ("Location" = String, description = "Where the job is shown."),
+             ("Location" = String, description = "Where the redrive is shown."),
              ("X-Correlation-ID" = String, description = "The correlation id of this request."),
              ("Idempotency-Replayed" = String,
-              description = "`true` where the job was created by an earlier request under the same key.")
+              description = "`true` where the redrive was created by an earlier request under the same key.")
          ),
          example = openapi::redrive_example),
     ),

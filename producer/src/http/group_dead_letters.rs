@@ -15,10 +15,8 @@ use uuid::Uuid;
 
 use super::{
     Accept, Api, Show,
-    call::{Call, json_answer},
-    dead_letter_filter,
-    list_dead_letters::unanswered,
-    openapi,
+    call::{Call, json_answer, unanswered},
+    dead_letter_filter, openapi,
     page::{List, Page},
     problem::{BUSY, INTERNAL, INVALID_HEADER, INVALID_QUERY, Kind, Problem, STORE_UNAVAILABLE},
     query::Query,
@@ -122,7 +120,7 @@ async fn answer<A: Accept, S: Show>(
     let after = page.after_id(&mut query);
     query.finish()?;
     let groups = api.desk.dead_letter_groups(filter, after, page.limit + 1).await;
-    let groups = groups.map_err(|fault| unanswered(&fault, correlation_id))?;
+    let groups = groups.map_err(|fault| unanswered("dead letters", &fault, correlation_id))?;
     let items = groups.into_iter().map(DeadLetterGroup::from).collect();
     json_answer(StatusCode::OK, &List::page(items, page.limit, |group| group.sample_id.as_bytes().to_vec()))
 }

@@ -13,14 +13,13 @@ use uuid::Uuid;
 
 use super::{
     Accept, Api, Show,
-    call::{Call, json_answer},
+    call::{Call, json_answer, unanswered},
     dead_letter_filter, openapi,
     page::{List, Page},
     problem::{BUSY, INTERNAL, INVALID_HEADER, INVALID_QUERY, Kind, Problem, STORE_UNAVAILABLE},
     query::Query,
     schema::DeadLetterItem,
 };
-use crate::store::StoreFault;
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &INVALID_QUERY, &BUSY, &STORE_UNAVAILABLE, &INTERNAL];
@@ -88,18 +87,9 @@ async fn answer<A: Accept, S: Show>(
     let before = page.after_id(&mut query);
     query.finish()?;
     let letters = api.desk.dead_letters(filter, before, page.limit + 1).await;
-    let letters = letters.map_err(|fault| unanswered(&fault, correlation_id))?;
+    let letters = letters.map_err(|fault| unanswered("dead letters", &fault, correlation_id))?;
     let items = letters.into_iter().map(DeadLetterItem::from).collect();
     json_answer(StatusCode::OK, &List::page(items, page.limit, |item| item.id.as_bytes().to_vec()))
-}
-
-/// The desk does not answer.
-pub(super) fn unanswered(fault: &StoreFault, correlation_id: &CorrelationId) -> Problem {
-    if *fault == StoreFault::Busy {
-        return Problem::new(&BUSY, "too many requests are waiting");
-    }
-    tracing::error!(%correlation_id, %fault, "dead letters could not be read or written");
-    Problem::new(&STORE_UNAVAILABLE, "the store could not be asked")
 }
 
 /// A page of one, as the document shows it.

@@ -14,7 +14,7 @@ use common::{
 
 use super::{
     Accept, Api, Show,
-    call::{Call, json_answer},
+    call::{Call, json_answer, unanswered},
     openapi,
     page::{List, Page},
     problem::{BUSY, INTERNAL, INVALID_HEADER, INVALID_QUERY, Kind, Problem, STORE_UNAVAILABLE},
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     status::{OrderStatus, OrderView},
-    store::{OrderFilter, StoreFault},
+    store::OrderFilter,
 };
 
 /// Every way to refuse.
@@ -85,13 +85,8 @@ async fn answer<A: Accept, S: Show>(
     let page = Page::of(&mut query);
     let after = page.after_id(&mut query).map(OrderId);
     query.finish()?;
-    let found = api.desk.orders(filter, after, page.limit).await.map_err(|fault| match fault {
-        StoreFault::Busy => Problem::new(&BUSY, "too many requests are waiting"),
-        fault => {
-            tracing::error!(%correlation_id, %fault, "orders could not be listed");
-            Problem::new(&STORE_UNAVAILABLE, "the orders could not be read")
-        }
-    })?;
+    let found = api.desk.orders(filter, after, page.limit).await;
+    let found = found.map_err(|fault| unanswered("orders", &fault, correlation_id))?;
     let items = found.orders.into_iter().map(OrderView::from).collect();
     json_answer(StatusCode::OK, &List::until(items, found.next.map(|next| next.0.as_bytes().to_vec())))
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/redrives` and `/v1/redrives/{id}`: jobs that send dead letters again, and how far they are.
+//! `GET /v1/redrives` and `/v1/redrives/{id}`: redrives, and how far they are.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(super) static LIST_PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &INVALID_QUERY, 
 /// Every way to refuse to show one.
 pub(super) static SHOW_PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &UNKNOWN_REDRIVE, &BUSY, &STORE_UNAVAILABLE, &INTERNAL];
 
-/// A job, as it is shown.
+/// A redrive, as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Redrive)]
 pub(super) struct RedriveView {
@@ -150,7 +150,7 @@ async fn listed<A: Accept, S: Show>(
 
 /// Follow a redrive
 ///
-/// A job as it is now, with its progress.
+/// A redrive as it is now, with its progress.
 #[utoipa::path(
     get,
     path = "/v1/redrives/{redrive_id}",
@@ -162,7 +162,7 @@ async fn listed<A: Accept, S: Show>(
          description = "The client's name for this request; one is made where it is absent."),
     ),
     responses(
-        (status = 200, description = "The job.", body = RedriveView, content_type = "application/json",
+        (status = 200, description = "The redrive.", body = RedriveView, content_type = "application/json",
          headers(("X-Correlation-ID" = String, description = "The correlation id of this request.")),
          example = openapi::redrive_example),
     ),
@@ -200,7 +200,7 @@ pub(super) fn failed(fault: StoreFault, correlation_id: &CorrelationId) -> Probl
     }
 }
 
-/// The id at this segment of the path, taken by hand: what is no id is a job that does not exist.
+/// The id at this segment of the path, taken by hand: what is no id is a redrive that does not exist.
 pub(super) fn id(path: &str, segment: usize) -> Option<Uuid> {
     let text = path.split('/').nth(segment).filter(|text| text.len() == 36)?;
     Uuid::try_parse(text).ok()

@@ -20,8 +20,7 @@ use uuid::Uuid;
 
 use super::{
     Accept, Api, Show,
-    call::{Call, json_answer},
-    list_dead_letters::unanswered,
+    call::{Call, json_answer, unanswered},
     openapi,
     problem::{BUSY, INTERNAL, INVALID_HEADER, Kind, Problem, STORE_UNAVAILABLE, UNKNOWN_DEAD_LETTER},
 };
@@ -168,7 +167,7 @@ async fn answer<A: Accept, S: Show>(
     path: &str,
 ) -> Result<Response, Problem> {
     let id = id(path).ok_or_else(unknown)?;
-    let found = api.desk.dead_letter(id).await.map_err(|fault| unanswered(&fault, correlation_id))?;
+    let found = api.desk.dead_letter(id).await.map_err(|fault| unanswered("dead letters", &fault, correlation_id))?;
     json_answer(StatusCode::OK, &DeadLetterView::from(found.ok_or_else(unknown)?))
 }
 

@@ -1,4 +1,4 @@
-//! The rate of a job: a bucket of tokens, one for each dead letter, that fills by the monotonic clock.
+//! The rate of a redrive: a bucket of tokens, one for each dead letter, that fills by the monotonic clock.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// follows.
 const HOLDS: f64 = 0.25;
 
-/// Tokens of one job.
+/// Tokens of one redrive.
 #[derive(Debug)]
 pub(super) struct Bucket {
     tokens: f64,

@@ -34,7 +34,7 @@ impl RedriveMetrics {
             registry.register("redrive_ended", "Deliveries that were sent again and ended, by status", ended.clone());
         });
         metrics.register(|registry| {
-            registry.register("redrive_jobs_running", "Redrives that are running", running.clone());
+            registry.register("redrives_running", "Redrives that are running", running.clone());
         });
         let status = |status: OutcomeStatus| ended.get_or_create_owned(&ByStatus { status: status.as_str() });
         Self {

@@ -22,9 +22,9 @@ const WINDOW: usize = 1_024;
 const WINDOW_BYTES: usize = 8 * 1_024 * 1_024;
 /// How many are taken from the store at a time.
 const PAGE: u32 = 512;
-/// The shortest pause between two looks at the jobs.
+/// The shortest pause between two looks at the redrives.
 const TICK: Duration = Duration::from_millis(100);
-/// The longest pause while jobs run: other producers record outcomes too.
+/// The longest pause while redrives run: other producers record outcomes too.
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause before what the broker refused (a queue is full) is published again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -62,11 +62,11 @@ impl Hand {
     }
 }
 
-/// What a look at the jobs found.
+/// What a look at the redrives found.
 enum Look {
     /// Look again then.
     At(Instant),
-    /// There is no job to run, or another process runs them.
+    /// There is no redrive to run, or another process runs them.
     Nothing,
 }
 
@@ -128,7 +128,7 @@ impl Runner {
         self.drain(publisher, hand).await
     }
 
-    /// Marks what is confirmed, ends jobs, and takes what may be sent now.
+    /// Marks what is confirmed, ends redrives, and takes what may be sent now.
     async fn look(&mut self, hand: &mut Hand) -> Result<Look, StoreFault> {
         self.mark(hand).await?;
         if !self.lease().await? {
@@ -156,7 +156,7 @@ impl Runner {
         Ok(Look::At(next))
     }
 
-    /// One job: ends it, or takes what may be sent now. Tells when it wants to send more.
+    /// One redrive: ends it, or takes what may be sent now. Tells when it wants to send more.
     async fn step(&mut self, job: &Standing, hand: &mut Hand) -> Result<Option<Instant>, StoreFault> {
         if !job.queued {
             if job.under_way == 0 {
@@ -283,7 +283,7 @@ impl Runner {
     }
 }
 
-/// Why a job is to stop, if it is.
+/// Why a redrive is to stop, if it is.
 fn fails_too_often(job: &Standing) -> Option<String> {
     let Standing { failed_of_last, stop_after_failed_share, .. } = job;
     let most = stop_after_failed_share * f64::from(Standing::LAST);

@@ -1,4 +1,4 @@
-//! Redrives: jobs that send dead letters again, each to the one queue that it died in.
+//! Redrives: dead letters that are sent again, each to the one queue that it died in.
 
 use std::collections::BTreeMap;
 
@@ -36,14 +36,14 @@ pub struct Wish {
     pub new_key: bool,
 }
 
-/// Why a dead letter is not taken into a job.
+/// Why a dead letter is not taken into a redrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// Its key was first used so long ago that the destination may have forgotten it: sent again it
     /// could have a second effect.
     KeyExpired,
-    /// A job that has not ended has it already.
+    /// A redrive that has not ended has it already.
     InAnotherRedrive,
     /// Its destination is none of those that are configured: it has no queue.
     UnknownDestination,
@@ -79,7 +79,7 @@ pub struct Refused {
     pub count: u64,
 }
 
-/// What a job would send.
+/// What a redrive would send.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Exactly how many.
@@ -95,7 +95,7 @@ impl Plan {
     pub const SAMPLE: usize = 10;
 }
 
-/// How a job works.
+/// How a redrive works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
     /// Dead letters a second.
@@ -112,7 +112,7 @@ pub struct Terms {
     pub idempotency: Option<crate::intake::Idempotency>,
 }
 
-/// What came of the wish for a job.
+/// What came of the wish for a redrive.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Created {
     /// It is there, and everything that it sends is fixed.
@@ -125,7 +125,7 @@ pub enum Created {
     Nothing(Vec<Refused>),
 }
 
-/// How far a job is.
+/// How far a redrive is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RedriveStatus {
@@ -158,7 +158,7 @@ impl RedriveStatus {
     }
 }
 
-/// How many dead letters of a job are in which state.
+/// How many dead letters of a redrive are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Not sent yet.
@@ -171,7 +171,7 @@ pub struct Progress {
     pub delivered: u64,
     /// Dead again.
     pub dead_lettered: u64,
-    /// Never sent, because the job was cancelled.
+    /// Never sent, because the redrive was cancelled.
     pub cancelled: u64,
 }
 
@@ -183,7 +183,7 @@ impl Progress {
     }
 }
 
-/// A job.
+/// A redrive.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Redrive {
     /// Its id.
@@ -216,7 +216,7 @@ pub struct Redrive {
     pub updated_at: Timestamp,
 }
 
-/// What somebody wants of a job.
+/// What somebody wants of a redrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Send nothing more for now.
@@ -232,16 +232,16 @@ pub enum Control {
 pub enum Controlled {
     /// It is so now.
     Done(Box<Redrive>),
-    /// There is no such job.
+    /// There is no such redrive.
     Unknown,
-    /// The job is in a state that does not allow it.
+    /// The redrive is in a state that does not allow it.
     NotPossible(RedriveStatus),
 }
 
-/// What the runner looks at before each step of a job.
+/// What the runner looks at before each step of a redrive.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
-    /// The job.
+    /// The redrive.
     pub id: Uuid,
     /// Dead letters a second.
     pub rate: f64,
@@ -253,7 +253,7 @@ pub struct Standing {
     pub queued: bool,
     /// Those that were sent and have not ended.
     pub under_way: u32,
-    /// How many of the last [`Standing::LAST`] that ended since the job was started or resumed failed again.
+    /// How many of the last [`Standing::LAST`] that ended since the redrive was started or resumed failed again.
     pub failed_of_last: u32,
 }
 
@@ -281,29 +281,29 @@ pub struct Sending {
 
 /// What can be asked about redrives.
 pub trait Redrives {
-    /// What a job would send, without one.
+    /// What a redrive would send, without one.
     fn plan_redrive(&self, wish: Wish) -> Answer<'_, Plan>;
 
-    /// Makes a job in one transaction, which is its cut-off: what fails later is not in it.
+    /// Makes a redrive in one transaction, which is its cut-off: what fails later is not in it.
     fn create_redrive(&self, wish: Wish, terms: Terms) -> Answer<'_, Created>;
 
-    /// A job with its progress.
+    /// A redrive with its progress.
     fn redrive(&self, id: Uuid) -> Answer<'_, Option<Redrive>>;
 
-    /// Jobs, the last created first: those before `before`, at most `limit`.
+    /// Redrives, the last created first: those before `before`, at most `limit`.
     fn redrives(&self, before: Option<Uuid>, limit: u32) -> Answer<'_, Vec<Redrive>>;
 
     /// Pauses, resumes or cancels.
     fn control_redrive(&self, id: Uuid, control: Control) -> Answer<'_, Controlled>;
 
-    /// Every job that is running, oldest first.
+    /// Every redrive that is running, oldest first.
     fn running_redrives(&self) -> Answer<'_, Vec<Standing>>;
 
-    /// Takes the next dead letters of a running job, at most `limit` and fewer where they are large: they count as being
+    /// Takes the next dead letters of a running redrive, at most `limit`, fewer of large ones: they count as being
     /// sent, and their deliveries as pending. To be called before they are published.
     fn take_redrive(&self, id: Uuid, limit: u32) -> Answer<'_, Vec<Sending>>;
 
-    /// Those of any job that were taken and not confirmed, beyond `after`, in ascending order: at most `limit` and fewer
+    /// Those of any redrive that were taken and not confirmed, beyond `after`, in ascending order: `limit` or fewer
     /// where they are large.
     fn unconfirmed_redrives(&self, after: Option<Uuid>, limit: u32) -> Answer<'_, Vec<Sending>>;
 
@@ -313,7 +313,7 @@ pub trait Redrives {
     /// A dead letter that is no delivery has ended well: nobody reports it.
     fn delivered_redrive(&self, dead_letter: Uuid) -> Answer<'_, ()>;
 
-    /// Ends a running job: `completed` where nothing remains, `stopped` with a detail otherwise. Nothing
+    /// Ends a running redrive: `completed` where nothing remains, `stopped` with a detail otherwise. Nothing
     /// happens to one that does not run any more.
     fn end_redrive(&self, id: Uuid, status: RedriveStatus, detail: Option<String>) -> Answer<'_, ()>;
 }

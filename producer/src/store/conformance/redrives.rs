@@ -66,7 +66,7 @@ async fn redriving(backend: &mut impl Backend, order: &OrderCreated) -> bool {
     known.outcomes.iter().any(|recorded| recorded.outcome.destination == "north" && recorded.redriving)
 }
 
-/// A job has what was dead when it was created, each dead letter is in one job at a time, and what was
+/// A redrive has what was dead when it was created, each dead letter is in one redrive at a time, and what was
 /// taken is pending until it ends.
 pub(in super::super) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_with_it(
     backend: &mut impl Backend,
@@ -125,7 +125,7 @@ pub(in super::super) async fn a_redrive_sends_what_was_dead_when_it_was_created_
     assert_eq!(desk.redrives(None, 10).await.unwrap(), [done]);
 }
 
-/// A job is paused, resumed and cancelled, and a key that may be forgotten is a reason to refuse.
+/// A redrive is paused, resumed and cancelled, and a key that may be forgotten is a reason to refuse.
 pub(in super::super) async fn a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced(
     backend: &mut impl Backend,
     desk: &Arc<dyn Desk>,

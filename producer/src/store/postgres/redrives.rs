@@ -43,7 +43,7 @@ const CONTROL: &str = "
 const CANCEL: &str = "UPDATE redrive_items SET state = 'cancelled' WHERE redrive_id = $1 AND state = 'queued'";
 const END: &str = "UPDATE redrives SET status = $2, detail = $3, updated_at = $4 WHERE id = $1 AND status = 'running'";
 
-/// Dead letters that were sent again and have ended, with the time that counts when a job stops by itself.
+/// Dead letters that were sent again and have ended, with the time that counts when a redrive stops by itself.
 const ENDED_ITEMS: &str = "
     UPDATE redrive_items SET state = ended.status, ended_at = $3
     FROM unnest($1::uuid[], $2::text[]) AS ended (dead_letter, status)

@@ -1,4 +1,4 @@
-//! What a job would send, and the job that sends exactly that.
+//! What a redrive would send, and the redrive that sends exactly that.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ const BY_ID: &str = "
         SELECT FROM redrive_items WHERE dead_letter = id AND redrive_items.state IN ('queued', 'sending', 'sent'))
     FROM dead_letters WHERE id = ANY($1::uuid[]) ORDER BY id";
 const BODY: &str = "SELECT body FROM dead_letters WHERE id = $1";
-/// Two producers that make jobs at the same moment must not take the same dead letter.
+/// Two producers that make redrives at the same moment must not take the same dead letter.
 const IN_TURN: &str = "SELECT pg_advisory_xact_lock(hashtext('redrives'))";
 const INSERT: &str = "
     INSERT INTO redrives (id, status, filter, rate, concurrency, stop_after_failed_share, body, new_key, matched,
@@ -53,7 +53,7 @@ const KEY: &str = "
 const EARLIER: &str =
     "SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = $1 AND key = $2 AND created_at > $3";
 
-/// Everything that a job would send, oldest first, and what it would not.
+/// Everything that a redrive would send, oldest first, and what it would not.
 #[derive(Default)]
 struct Chosen {
     ids: Vec<Uuid>,

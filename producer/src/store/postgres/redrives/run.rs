@@ -1,4 +1,4 @@
-//! The steps of a job: what stands, what is taken, what is confirmed.
+//! The steps of a redrive: what stands, what is taken, what is confirmed.
 
 use common::{event, event::now, order::OrderId};
 use serde_json::Value;
@@ -23,7 +23,7 @@ const RUNNING: &str = "
             ORDER BY ended_at DESC LIMIT $1) AS last WHERE state = 'dead_lettered')
     FROM redrives AS job WHERE status = 'running' ORDER BY id";
 
-/// A dead letter with what is published of it. An edited body stands with its job.
+/// A dead letter with what is published of it. An edited body stands with its redrive.
 const TAKE: &str = "
     SELECT dead_letter, order_id, destination, coalesce(redrives.body, dead_letters.body), headers, properties, new_key,
         dead_letters.state

@@ -1,4 +1,4 @@
-//! What a job would send, and the job that sends exactly that.
+//! What a redrive would send, and the redrive that sends exactly that.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What is looked at of a dead letter. A job that has not ended has it while it is queued there or under way.
+/// What is looked at of a dead letter. A redrive that has not ended has it while it is queued there or under way.
 const CANDIDATE: &str = "id, destination, state, reason, ifnull(key_used_at, failed_at),
      EXISTS (SELECT 1 FROM redrive_items WHERE dead_letter = id AND redrive_items.state IN ('queued', 'sending', 'sent'))";
 
@@ -69,7 +69,7 @@ impl Candidate {
     }
 }
 
-/// Everything that a job would send, oldest first, and what it would not.
+/// Everything that a redrive would send, oldest first, and what it would not.
 struct Chosen {
     ids: Vec<Uuid>,
     refused: BTreeMap<Refusal, u64>,

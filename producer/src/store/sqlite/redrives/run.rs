@@ -1,4 +1,4 @@
-//! The steps of a job: what stands, what is taken, what is confirmed.
+//! The steps of a redrive: what stands, what is taken, what is confirmed.
 
 use common::{event, order::OrderId};
 use jiff::Timestamp;
@@ -36,7 +36,7 @@ pub(super) fn running(transaction: &Transaction<'_>) -> Result<Vec<Standing>, St
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// A dead letter with what is published of it. An edited body stands with its job.
+/// A dead letter with what is published of it. An edited body stands with its redrive.
 const SENDING: &str =
     "dead_letter, order_id, destination, ifnull(redrives.body, dead_letters.body), headers, properties, new_key
      FROM redrive_items JOIN dead_letters ON dead_letters.id = dead_letter JOIN redrives ON redrives.id = redrive_id";
