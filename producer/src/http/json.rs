@@ -5,7 +5,7 @@
 //! goes on. A body without fault is read straight into the domain types, with no tree in between
 //! and nothing allocated that the order does not keep.
 
-use std::{fmt, marker::PhantomData};
+use std::{collections::HashSet, fmt, marker::PhantomData};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -178,9 +178,10 @@ pub(super) fn read<'de, S: Shape<'de>>(body: &'de [u8]) -> Result<S::Out, Unread
 }
 
 /// Reads a whole body as a tree, for what is asked too rarely to be read in one pass. It is read over
-/// first, so that its depth is bounded as that of every body.
+/// first, so that its depth is bounded as that of every body, and no field is given twice: of two
+/// filters the last would count, and more be sent than was meant.
 pub(super) fn tree(body: &[u8]) -> Result<Value, Unread> {
-    read::<Anything>(body)?;
+    read::<Distinct>(body)?;
     serde_json::from_slice(body).map_err(|fault| Unread::Malformed(in_words(body, &fault)))
 }
 
@@ -311,6 +312,55 @@ impl<'de> Shape<'de> for Anything {
     }
 }
 
+/// Anything in which no object has a field twice.
+struct Distinct;
+
+impl<'de> Shape<'de> for Distinct {
+    type Out = ();
+    const WANTED: &'static str = Anything::WANTED;
+
+    fn null() -> Result<(), Flaw> {
+        Ok(())
+    }
+
+    fn boolean() -> Result<(), Flaw> {
+        Ok(())
+    }
+
+    fn whole(_: u64) -> Result<(), Flaw> {
+        Ok(())
+    }
+
+    fn number(_: f64) -> Result<(), Flaw> {
+        Ok(())
+    }
+
+    fn text(_: &str) -> Result<(), Flaw> {
+        Ok(())
+    }
+
+    fn array<A: SeqAccess<'de>>(mut array: A, at: &Place<'_>, faults: &mut Faults) -> Result<Option<()>, A::Error> {
+        let mut index = 0;
+        while array.next_element_seed(Read::<Self>::new(at.item(index), faults))?.is_some() {
+            index += 1;
+        }
+        Ok(Some(()))
+    }
+
+    fn object<A: MapAccess<'de>>(mut object: A, at: &Place<'_>, faults: &mut Faults) -> Result<Option<()>, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = object.next_key::<String>()? {
+            let field = at.field(&name);
+            if names.contains(&name) {
+                faults.add(&field, &Flaw::Repeated);
+            }
+            object.next_value_seed(Read::<Self>::new(field, faults))?;
+            names.insert(name);
+        }
+        Ok(Some(()))
+    }
+}
+
 fn skip_array<'de, A: SeqAccess<'de>>(mut array: A, at: &Place<'_>, faults: &mut Faults) -> Result<(), A::Error> {
     while array.next_element_seed(Read::<Anything>::new(at.item(0), faults))?.is_some() {}
     Ok(())
@@ -321,4 +371,21 @@ fn skip_object<'de, A: MapAccess<'de>>(mut object: A, at: &Place<'_>, faults: &m
         object.next_value_seed(Read::<Anything>::new(at.field(""), faults))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_in_which_a_field_is_given_twice_is_refused_with_its_place() {
+        assert!(tree(br#"{"filter":{"error":"x"},"ids":[{"a":1},{"a":2}]}"#).is_ok());
+        for (body, place) in [
+            (r#"{"filter":{"error":"x"},"filter":{}}"#, "#/filter"),
+            (r#"{"ids":[1,{"a":{"b":1,"b":1}}]}"#, "#/ids/1/a/b"),
+        ] {
+            let Err(Unread::Invalid(faults)) = tree(body.as_bytes()) else { panic!("{body} was taken") };
+            assert_eq!(faults.listed[0].pointer.as_deref(), Some(place));
+        }
+    }
 }
