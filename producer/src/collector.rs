@@ -15,12 +15,14 @@ use common::{
         supervisor::Session,
         topology::dead_letter_queue,
     },
-    event::now,
+    event::{Identity, now},
     health::Component,
+    outcome::Reason,
 };
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use self::metrics::CollectorMetrics;
 use crate::{
@@ -235,15 +237,8 @@ impl Collector {
                 Collection::Known => {}
                 Collection::Stored { id, reason, changed: order_changed } => {
                     self.metrics.collected(&self.destination, reason);
+                    told(id, &self.destination, reason, letter.identity.as_ref());
                     let identity = letter.identity.as_ref();
-                    tracing::info!(
-                        dead_letter = %id,
-                        destination = self.destination,
-                        reason = reason.as_str(),
-                        order_id = identity.map(|identity| tracing::field::display(identity.order_id)),
-                        correlation_id = identity.map(|identity| tracing::field::display(&identity.correlation_id)),
-                        "collected"
-                    );
                     changed.extend(identity.filter(|_| order_changed).map(|identity| identity.order_id));
                 }
             }
@@ -264,6 +259,21 @@ impl Collector {
             tracing::info!(destination = self.destination, dead_letters = hand.len(), "left in their queue");
         }
         consumer.close().await;
+    }
+}
+
+/// What a worker has said already is not said again: it has warned of each dead letter that it made.
+fn told(id: Uuid, destination: &str, reason: Reason, identity: Option<&Identity>) {
+    let order_id = identity.map(|identity| tracing::field::display(identity.order_id));
+    let correlation_id = identity.map(|identity| tracing::field::display(&identity.correlation_id));
+    let (dead_letter, reason_word) = (tracing::field::display(id), reason.as_str());
+    match reason {
+        Reason::Rejected | Reason::AttemptsExhausted | Reason::WorkerPanic => {
+            tracing::debug!(dead_letter, destination, reason = reason_word, order_id, correlation_id, "collected");
+        }
+        Reason::Unreadable | Reason::DeliveryLimit | Reason::Unreported => {
+            tracing::info!(dead_letter, destination, reason = reason_word, order_id, correlation_id, "collected");
+        }
     }
 }
 

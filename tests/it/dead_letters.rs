@@ -198,6 +198,12 @@ async fn a_producer_killed_between_commit_and_acknowledgement_lists_a_dead_lette
     let placed = system.place(&Order::of("inventory-status-422")).await?;
     let (queue, dead) = (system.names.inventory(), system.names.dead_letters("inventory"));
     system.queues().await?.wait_for_depth(&queue, "the event", |depth| depth.ready == 1).await?;
+    // Readiness tolerates the broker's absence, and at this pace no session would ever stand.
+    for (name, labels) in
+        [("tandem_collector_up", &[("destination", "inventory")][..]), ("tandem_ledger_consumer_up", &[])]
+    {
+        scrape::wait_for(system.producer()?, name, labels, |up| up == 1.0).await?;
+    }
     // Acknowledgements take this long now, and the commit does not.
     proxy.latency(std::time::Duration::from_secs(6)).await?;
     system.start_ready(Role::Inventory).await?;
