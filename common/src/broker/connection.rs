@@ -27,12 +27,10 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// frame size, a tenth of that at this one, at the same speed for messages of an order's size.
 const FRAME_MAX: u32 = 8_192;
 
-/// On connections that consume: the headers of a message come in one frame, and strangers can write
-/// to a queue. A message that does not fit ends the connection.
-const FRAME_MAX_CONSUMING: u32 = 32_768;
-
-/// On the next connection after that: what a broker takes from anybody, unless it is told otherwise.
-/// Its rings become 8 MB in the course of time, so it is no limit for every day.
+/// On the next connection that consumes after one was ended by a message that did not fit: the headers
+/// of a message come in one frame, and strangers can write to a queue. It is what a broker takes from
+/// anybody, unless it is told otherwise. Its rings become 8 MB in the course of time, and a producer
+/// has a consumer for each dead-letter queue, so it is no limit for every day.
 const FRAME_MAX_AFTER_A_FAULT: u32 = 131_072;
 
 /// What a connection is for. Publishing and consuming never share one: while the broker blocks
@@ -69,7 +67,7 @@ impl Frames {
     /// The limit for a new connection, unless its URL has one. A message that did not fit that one
     /// would come again and again.
     fn limit(&self, of_url: Option<u32>) -> u32 {
-        let usual = of_url.unwrap_or(FRAME_MAX_CONSUMING);
+        let usual = of_url.unwrap_or(FRAME_MAX);
         if self.0.swap(false, Relaxed) { usual.max(FRAME_MAX_AFTER_A_FAULT) } else { usual }
     }
 }
@@ -200,12 +198,12 @@ mod tests {
     #[test]
     fn one_connection_after_a_message_that_did_not_fit_takes_larger_frames() {
         let frames = Frames::default();
-        assert_eq!(frames.limit(None), FRAME_MAX_CONSUMING);
+        assert_eq!(frames.limit(None), FRAME_MAX);
         assert_eq!(frames.limit(Some(4_096)), 4_096);
         for of_url in [None, Some(4_096)] {
             frames.clone().too_small();
             assert_eq!(frames.limit(of_url), FRAME_MAX_AFTER_A_FAULT);
-            assert_eq!(frames.limit(None), FRAME_MAX_CONSUMING);
+            assert_eq!(frames.limit(None), FRAME_MAX);
         }
         frames.too_small();
         assert_eq!(frames.limit(Some(1_000_000)), 1_000_000);

@@ -53,8 +53,9 @@ impl Conditions {
             database: match &servers.database {
                 None => format!("SQLite on {}", said("stat", &["-f", "-c", "%T", &data.to_string_lossy()]).await),
                 Some(server) => {
-                    let version = server.fresh_database().await?.connect().await?;
-                    let version: String = version.query_one("SHOW server_version", &[]).await?.get(0);
+                    let database = server.fresh_database().await?;
+                    let client = database.connect().await?;
+                    let version: String = client.query_one("SHOW server_version", &[]).await?.get(0);
                     format!("PostgreSQL {version}, each commit flushed")
                 }
             },
