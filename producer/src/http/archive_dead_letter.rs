@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Accept, Api, Show, body,
-    call::{Call, json_answer, unanswered},
+    call::{Call, id, json_answer, unanswered},
     faults::{Faults, Flaw, Place},
     headers, json, openapi,
     problem::{
@@ -22,7 +22,7 @@ use super::{
         UNSUPPORTED_MEDIA_TYPE,
     },
     schema::{DeadLetterItem, Note},
-    show_dead_letter::{id, unknown},
+    show_dead_letter::unknown,
 };
 use crate::store::{Archiving, State as LetterState, StoreFault};
 

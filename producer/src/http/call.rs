@@ -9,6 +9,7 @@ use axum::{
 };
 use common::order::CorrelationId;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{
     headers::{self, X_CORRELATION_ID},
@@ -61,6 +62,18 @@ pub(super) fn unanswered(what: &str, fault: &StoreFault, correlation_id: &Correl
     }
     tracing::error!(%correlation_id, %fault, "{what} could not be read or written");
     Problem::new(&STORE_UNAVAILABLE, "the store could not be asked")
+}
+
+/// The text form of an id has this length, and no other form names anything.
+const UUID_CHARS: usize = 36;
+/// Where in a path such as `/v1/orders/{id}` the id is.
+const ID_SEGMENT: usize = 3;
+
+/// The id in the path, taken by hand, because what is no id names something that does not exist, in
+/// whatever way it is none.
+pub(super) fn id(path: &str) -> Option<Uuid> {
+    let text = path.split('/').nth(ID_SEGMENT).filter(|text| text.len() == UUID_CHARS)?;
+    Uuid::try_parse(text).ok()
 }
 
 /// An answer in JSON that nobody may keep: it is true now, and may not be in a moment.

@@ -11,12 +11,12 @@ use common::order::CorrelationId;
 
 use super::{
     Accept, Api, Show,
-    call::{Call, json_answer},
+    call::{Call, id, json_answer},
     openapi,
     problem::{
         BUSY, INTERNAL, INVALID_HEADER, Kind, Problem, REDRIVE_NOT_POSSIBLE, STORE_UNAVAILABLE, UNKNOWN_REDRIVE,
     },
-    redrives::{RedriveView, failed, id, unknown},
+    redrives::{RedriveView, failed, unknown},
 };
 use crate::store::{Control, Controlled};
 
@@ -108,7 +108,7 @@ async fn controlled<A: Accept, S: Show>(
     path: &str,
     control: Control,
 ) -> Result<Response, Problem> {
-    let id = id(path, 3).ok_or_else(unknown)?;
+    let id = id(path).ok_or_else(unknown)?;
     let done = api.desk.control_redrive(id, control).await.map_err(|fault| failed(fault, correlation_id))?;
     match done {
         Controlled::Done(redrive) => {

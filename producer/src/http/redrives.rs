@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Accept, Api, Show,
-    call::{Call, json_answer},
+    call::{Call, id, json_answer},
     openapi,
     page::{List, Page},
     problem::{BUSY, INTERNAL, INVALID_HEADER, INVALID_QUERY, Kind, Problem, STORE_UNAVAILABLE, UNKNOWN_REDRIVE},
@@ -181,7 +181,7 @@ async fn shown<A: Accept, S: Show>(
     correlation_id: &CorrelationId,
     path: &str,
 ) -> Result<Response, Problem> {
-    let id = id(path, 3).ok_or_else(unknown)?;
+    let id = id(path).ok_or_else(unknown)?;
     let found = api.desk.redrive(id).await.map_err(|fault| failed(fault, correlation_id))?;
     json_answer(StatusCode::OK, &RedriveView::from(found.ok_or_else(unknown)?))
 }
@@ -198,10 +198,4 @@ pub(super) fn failed(fault: StoreFault, correlation_id: &CorrelationId) -> Probl
             Problem::new(&STORE_UNAVAILABLE, "the store does not answer")
         }
     }
-}
-
-/// The id at this segment of the path, taken by hand: what is no id is a redrive that does not exist.
-pub(super) fn id(path: &str, segment: usize) -> Option<Uuid> {
-    let text = path.split('/').nth(segment).filter(|text| text.len() == 36)?;
-    Uuid::try_parse(text).ok()
 }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     Accept, Api, Show,
-    call::{Call, json_answer, unanswered},
+    call::{Call, id, json_answer, unanswered},
     openapi,
     problem::{BUSY, INTERNAL, INVALID_HEADER, Kind, Problem, STORE_UNAVAILABLE, UNKNOWN_DEAD_LETTER},
 };
@@ -28,11 +28,6 @@ use crate::store::{Content, DeadLetter, Link, Opened, State as LetterState};
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &UNKNOWN_DEAD_LETTER, &BUSY, &STORE_UNAVAILABLE, &INTERNAL];
-
-/// The text form of an id has this length, and no other form names a dead letter.
-const UUID_CHARS: usize = 36;
-/// Where in the path the id is.
-const ID_SEGMENT: usize = 3;
 
 /// How a body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -173,10 +168,4 @@ async fn answer<A: Accept, S: Show>(
 
 pub(super) fn unknown() -> Problem {
     Problem::new(&UNKNOWN_DEAD_LETTER, "no dead letter has this id")
-}
-
-/// The id in the path, taken by hand: what is no id is a dead letter that does not exist.
-pub(super) fn id(path: &str) -> Option<Uuid> {
-    let text = path.split('/').nth(ID_SEGMENT).filter(|text| text.len() == UUID_CHARS)?;
-    Uuid::try_parse(text).ok()
 }

@@ -8,11 +8,10 @@ use axum::{
     response::Response,
 };
 use common::order::OrderId;
-use uuid::Uuid;
 
 use super::{
     Accept, Api, Show,
-    call::Call,
+    call::{self, Call},
     etag::tagged_json,
     openapi,
     prefer::{self, X_PREFERENCE_APPLIED},
@@ -23,9 +22,6 @@ use crate::{status::OrderView, store::StoreFault};
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &UNKNOWN_ORDER, &BUSY, &STORE_UNAVAILABLE, &INTERNAL];
-
-/// The text form of an id has this length, and no other form names an order.
-const UUID_CHARS: usize = 36;
 
 /// Follow an order
 ///
@@ -108,9 +104,7 @@ pub(super) fn unreadable(order_id: OrderId, fault: &StoreFault) -> Problem {
     Problem::new(&STORE_UNAVAILABLE, "the order could not be read")
 }
 
-/// The id at the end of the path, taken by hand, because what is no id is an order that does not
-/// exist, in whatever way it is none.
+/// The order in the path.
 pub(super) fn order_id(path: &str) -> Option<OrderId> {
-    let text = path.rsplit('/').next().filter(|text| text.len() == UUID_CHARS)?;
-    Uuid::try_parse(text).map(OrderId).ok()
+    call::id(path).map(OrderId)
 }

@@ -62,8 +62,6 @@ pub struct Committed {
     pub adopted: Adopted,
     /// Orders of which something was recorded.
     pub changed: Vec<OrderId>,
-    /// Those of them whose last pending delivery has ended.
-    pub settled: Vec<OrderId>,
     /// What came of the transaction; nothing where there was none, and the writer is just alive.
     pub result: Option<Result<(), StoreFault>>,
 }
@@ -308,7 +306,7 @@ async fn commit(
     metrics.seconds.observe(started.elapsed().as_secs_f64());
     let callers = std::mem::take(&mut gathering.callers);
     let message = match result {
-        Ok(Done { stored, settled }) => {
+        Ok(Done { stored, .. }) => {
             metrics.commits.inc();
             if let Some(up_to) = gathering.batch.published_up_to {
                 marks.committed(up_to);
@@ -335,7 +333,7 @@ async fn commit(
             let Gathering { batch, recorders: recorded, .. } = std::mem::take(gathering);
             let mut changed: Vec<_> = batch.outcomes.iter().map(|outcome| outcome.order_id).collect();
             changed.dedup();
-            Committed { entries, answers, recorded, changed, settled, result: Some(Ok(())), ..Committed::default() }
+            Committed { entries, answers, recorded, changed, result: Some(Ok(())), ..Committed::default() }
         }
         Err(fault) => {
             metrics.faults.inc();
