@@ -5,25 +5,15 @@
 //! [`output`] and [`progress`] show it, and [`ending`] becomes the exit code.
 
 mod args;
-
 mod client;
-
 mod problem;
-
 mod sse;
-
 mod order;
-
 mod dead_letter;
-
 mod redrive;
-
 mod doctor;
-
 mod output;
-
 mod progress;
-
 mod ending;
 
 use std::process::ExitCode;

@@ -10,43 +10,24 @@
 #![warn(missing_docs)]
 
 pub mod order;
-
 pub mod event;
-
 pub mod idempotency;
-
 pub mod trace_context;
-
 pub mod broker;
-
 pub mod worker;
-
 pub mod destination;
-
 pub mod http_client;
-
 mod tls;
-
 mod reach;
-
 pub mod retry;
-
 pub mod outcome;
-
 pub mod config;
-
 pub mod telemetry;
-
 pub mod health;
-
 pub mod doctor;
-
 pub mod http;
-
 pub mod shutdown;
-
 pub mod open_files;
-
 pub mod process;
 
 #[cfg(feature = "testing")]

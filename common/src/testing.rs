@@ -23,13 +23,9 @@ mod subject;
 
 // The sentences, in the order in which they are looked at.
 mod identity;
-
 mod configuration;
-
 mod call;
-
 mod answers;
-
 mod network;
 
 #[cfg(test)]

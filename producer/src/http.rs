@@ -8,75 +8,40 @@
 //! answer to everything else. `openapi` and `docs` describe all that from the same types.
 
 mod call;
-
 mod headers;
-
 mod prefer;
-
 mod body;
-
 mod query;
-
 mod page;
-
 mod new_order;
-
 mod new_batch;
-
 mod json;
-
 mod faults;
-
 mod keys;
-
 mod place_order;
-
 mod place_batch;
-
 mod waiting;
-
 mod etag;
-
 mod show_order;
-
 mod list_orders;
-
 mod streams;
-
 mod order_events;
-
 mod events;
-
 mod dead_letter_filter;
-
 mod list_dead_letters;
-
 mod group_dead_letters;
-
 mod show_dead_letter;
-
 mod archive_dead_letter;
-
 mod new_redrive;
-
 mod edited_body;
-
 mod create_redrive;
-
 mod redrives;
-
 mod control_redrive;
-
 mod reconciliation;
-
 mod problem;
-
 mod metrics;
-
 pub mod schema;
-
 mod openapi;
-
 mod docs;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -8,31 +8,17 @@
 //! looks at. [`app`] wires them by [`config`].
 
 pub mod http;
-
 pub mod intake;
-
 pub mod store;
-
 pub mod outbox;
-
 pub mod relay;
-
 pub mod ledger;
-
 pub mod collector;
-
 pub mod redrive;
-
 pub mod reconcile;
-
 pub mod status;
-
 pub mod watch;
-
 pub mod upkeep;
-
 mod examination;
-
 pub mod config;
-
 pub mod app;

@@ -16,57 +16,30 @@ mod stores;
 
 // In the order of the flow, then what can go wrong, then the repository itself.
 mod journey;
-
 mod waiting;
-
 mod events;
-
 mod lists;
-
 mod batch;
-
 mod keys;
-
 mod clients;
-
 mod duplicates;
-
 mod messages;
-
 mod retries;
-
 mod dead_letters;
-
 mod redrives;
-
 mod reconciliation;
-
 mod isolation;
-
 mod backlog;
-
 mod outage;
-
 mod broker;
-
 mod postgres;
-
 mod supervision;
-
 mod crash;
-
 mod shutdown;
-
 mod settings;
-
 mod doctor;
-
 mod cli;
-
 mod logs;
-
 mod observability;
-
 mod compose;
-
 mod repository;
