@@ -21,6 +21,7 @@ mod tls;
 mod reach;
 pub mod retry;
 pub mod outcome;
+pub mod status;
 pub mod config;
 pub mod telemetry;
 pub mod health;

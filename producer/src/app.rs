@@ -30,17 +30,16 @@ use crate::{
     config::{self, Config},
     examination::Examination,
     http::{self, Accept, Redriving, Show},
-    intake::{self, Intake, NotAccepted, Placed, Receipt},
+    intake::{self, Intake},
     ledger::{Ledger, LedgerMetrics},
     outbox::Outbox,
     reconcile::{ReconcileMetrics, Reconciler, Swept},
     redrive::{RedriveMetrics, Runner, Wake},
     relay::{Relay, RelayMetrics},
     status::OrderView,
-    store::{Behind, OUTCOMES, Reads, Store, StoreFault},
     upkeep::{Sweeper, UpkeepMetrics},
-    watch::Watch,
 };
+use store::{Behind, NotAccepted, OUTCOMES, Placed, Reads, Receipt, Store, StoreFault, Watch};
 
 /// How long the last transaction may take, after everything else has ended.
 const LAST_COMMIT: Duration = Duration::from_secs(5);

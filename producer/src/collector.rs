@@ -25,10 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::metrics::CollectorMetrics;
-use crate::{
-    store::{Collected, Collection, Desk},
-    watch::Watch,
-};
+use store::{Collected, Collection, Desk, Watch};
 
 /// Dead letters in hand at a time.
 const PREFETCH: u16 = 64;
@@ -49,7 +46,7 @@ const HEALTH_TICK: Duration = Duration::from_secs(1);
 pub struct Collector {
     /// Where the queue is.
     pub broker: Broker,
-    /// Whose dead letters: a destination, or [`crate::store::OUTCOMES`].
+    /// Whose dead letters: a destination, or [`store::OUTCOMES`].
     pub destination: String,
     /// What is declared, besides the queue of reports.
     pub destinations: Vec<String>,
@@ -213,7 +210,7 @@ impl Collector {
     }
 
     /// Stores what is due in one transaction, and has it acknowledged.
-    async fn store(&self, consumer: &mut Consumer, hand: &mut Hand) -> Result<(), crate::store::StoreFault> {
+    async fn store(&self, consumer: &mut Consumer, hand: &mut Hand) -> Result<(), store::StoreFault> {
         let batch = hand.batch();
         let letters = batch.iter().map(|held| Arc::clone(&held.letter)).collect();
         let collections = match self.desk.collect(letters, now()).await {

@@ -1,10 +1,6 @@
 //! What the producer is told.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use common::{
     config::{CommonConfig, Faults, Setting, Settings, age, common_settings},
@@ -12,7 +8,7 @@ use common::{
 };
 use secrecy::ExposeSecret as _;
 
-use crate::store::PostgresAddress;
+use store::{Database, PostgresAddress};
 
 /// What the producer is told.
 #[derive(Debug)]
@@ -74,26 +70,6 @@ pub struct Clients {
     pub key_ttl: Duration,
     /// Whether an order without an idempotency key is refused.
     pub key_required: bool,
-}
-
-/// Where orders are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Database {
-    /// A file, created if absent.
-    Sqlite(PathBuf),
-    /// A server, for any number of producers.
-    Postgres(PostgresAddress),
-}
-
-impl Database {
-    /// Where it is, if that is on a disk of this machine.
-    #[must_use]
-    pub fn file(&self) -> Option<&Path> {
-        match self {
-            Self::Sqlite(path) => Some(path),
-            Self::Postgres(_) => None,
-        }
-    }
 }
 
 /// Every setting of the producer.

@@ -17,10 +17,8 @@ use common::{
 };
 use tokio::time::timeout;
 
-use crate::{
-    outbox::Outbox,
-    store::{Backlog, Reads},
-};
+use crate::outbox::Outbox;
+use store::{Backlog, Reads};
 
 /// How long the store may take over a read.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);

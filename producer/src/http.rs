@@ -67,12 +67,10 @@ use self::{
 };
 use crate::{
     config::Clients,
-    intake::{NotAccepted, Placed, Receipt},
     reconcile::Swept,
     status::{DeliveryView, OrderView},
-    store::{Desk, StoreFault},
-    watch::Watch,
 };
+use store::{Desk, NotAccepted, Placed, Receipt, StoreFault, Watch};
 
 /// Where well-formed orders go.
 pub trait Accept: Send + Sync + 'static {

@@ -1,97 +1,20 @@
 //! Intake: an order is accepted when it is on disk, and answered only then.
 
-mod room;
-
 use std::sync::Arc;
 
-use common::{
-    event::OrderCreated,
-    health::Component,
-    order::{CorrelationId, Item, OrderId},
-    telemetry::metrics::Metrics,
-    trace_context::TraceParent,
-};
-use jiff::Timestamp;
+use common::{health::Component, telemetry::metrics::Metrics};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
 };
+use store::{Committed, NotAccepted, Placed, Receipt, Space, Watch, Writes};
 use tokio::sync::mpsc;
 
-pub use self::room::Room;
-use self::room::Space;
-use crate::{
-    outbox::Outbox,
-    store::{Committed, Writes},
-    watch::Watch,
-};
+use crate::outbox::Outbox;
 
 /// Most bytes of orders that wait for the disk, beside the bound on their number: a large order holds a
 /// hundred times the memory of a usual one, and as much again while it is committed.
 const WAITING_BYTES: usize = 16 * 1_024 * 1_024;
-
-/// A well-formed order that wants to be accepted.
-#[derive(Debug)]
-pub struct Placed {
-    /// The event that will be published, which holds the whole order.
-    pub event: OrderCreated,
-    /// The caller, for the trace.
-    pub trace: TraceParent,
-    /// What makes a repetition of the request recognisable, where the client sent a key.
-    pub idempotency: Option<Idempotency>,
-    /// The room that it takes up while it waits for the disk; intake sees to it.
-    pub room: Room,
-}
-
-impl Placed {
-    /// The memory it holds, in bytes, near enough.
-    fn bytes(&self) -> usize {
-        let OrderCreated { customer_id, items, .. } = &self.event;
-        let items = items.as_slice();
-        size_of::<Self>()
-            + customer_id.as_str().len()
-            + size_of_val(items)
-            + items.iter().map(|Item { product_id, .. }| product_id.as_str().len()).sum::<usize>()
-    }
-}
-
-/// The client's `Idempotency-Key` and what it was first used for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Idempotency {
-    /// The client that the key is known for; one for all while there is no authentication.
-    pub scope: String,
-    /// 1 to 255 visible ASCII characters, without quotes.
-    pub key: String,
-    /// SHA-256 over the request: the same key with another one is a mistake of the client.
-    pub fingerprint: [u8; 32],
-    /// A key that was first used at this time or before has expired, and is as good as new.
-    pub expired_up_to: Timestamp,
-}
-
-/// An order that is on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// Its id.
-    pub order_id: OrderId,
-    /// The request that placed it first.
-    pub correlation_id: CorrelationId,
-    /// Whether this is the answer to an earlier request with the same key.
-    pub replayed: bool,
-}
-
-/// Why an order is not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAccepted {
-    /// Too many requests wait for the disk, or too many orders for the broker. Nothing was stored.
-    #[error("too many orders are waiting")]
-    Busy,
-    /// The store failed, or did not answer in time.
-    #[error("the store failed: {0}")]
-    Store(String),
-    /// The key was used for another request. Nothing was stored.
-    #[error("the idempotency key was used for another request")]
-    KeyReused,
-}
 
 /// The way in.
 #[derive(Clone, Debug)]
@@ -212,13 +135,14 @@ pub async fn distribute(
 #[cfg(test)]
 mod tests {
     use common::{
-        event::{EventId, now},
-        order::{CustomerId, Items},
+        event::{EventId, OrderCreated, now},
+        order::{CorrelationId, CustomerId, Items, OrderId},
+        trace_context::TraceParent,
     };
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::store::{Backend, Backlog, Batch, Done, Entry, Known, Place, StoreFault, WriterMetrics};
+    use store::{Backend, Backlog, Batch, Done, Entry, Known, Place, Room, StoreFault, WriterMetrics};
 
     /// A disk that does not answer.
     struct Stuck;

@@ -26,10 +26,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    redrive::RedriveMetrics,
-    store::{Desk, Writes},
-};
+use crate::redrive::RedriveMetrics;
+use store::{Desk, Writes};
 
 /// Reports being recorded at a time, each of up to [`Report::MAX_OUTCOMES`] outcomes.
 const PREFETCH: u16 = 64;

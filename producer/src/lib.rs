@@ -9,7 +9,6 @@
 
 pub mod http;
 pub mod intake;
-pub mod store;
 pub mod outbox;
 pub mod relay;
 pub mod ledger;
@@ -17,7 +16,6 @@ pub mod collector;
 pub mod redrive;
 pub mod reconcile;
 pub mod status;
-pub mod watch;
 pub mod upkeep;
 mod examination;
 pub mod config;

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::store::{Backlog, Entry, Place};
+use store::{Backlog, Entry, Place};
 
 /// Most events kept in memory for the relay. Beyond it they are read from the table when their
 /// turn comes.

@@ -37,8 +37,8 @@ pub use self::swept::{Finding, Seen, Sweep, Swept};
 use crate::{
     config::{Reconcile, ReconcileMode},
     redrive::Wake,
-    store::{Desk, Found, StoreFault},
 };
+use store::{Desk, Found, StoreFault};
 
 /// Most deliveries that are listed, for each destination and way in which they are seen.
 const LISTED: u32 = 1_000;
@@ -269,7 +269,7 @@ impl Reconciler {
     }
 }
 
-fn key(overdue: &crate::store::Overdue) -> Option<Key> {
+fn key(overdue: &store::Overdue) -> Option<Key> {
     let id = overdue.dead_letter.or(overdue.order_id.map(|order_id| order_id.0))?;
     Some((id, overdue.destination.clone()))
 }

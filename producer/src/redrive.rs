@@ -25,10 +25,7 @@ use uuid::Uuid;
 
 use self::bucket::Bucket;
 pub use self::metrics::RedriveMetrics;
-use crate::{
-    store::{Desk, Sending, StoreFault},
-    watch::Watch,
-};
+use store::{Desk, Sending, StoreFault, Watch};
 
 /// The pause of an idle runner before it looks for redrives that another producer made or has left.
 const IDLE: Duration = Duration::from_secs(2);

@@ -25,10 +25,8 @@ use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    outbox::Outbox,
-    store::{Entry, Place, Reads, StoreFault, Writes},
-};
+use crate::outbox::Outbox;
+use store::{Entry, Place, Reads, StoreFault, Writes};
 
 /// Most messages in flight.
 const WINDOW: usize = 512;

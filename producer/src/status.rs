@@ -4,55 +4,14 @@ use std::collections::BTreeMap;
 
 use common::{
     order::{CorrelationId, CustomerId, Items, OrderId},
-    outcome::{Attempt, OutcomeStatus, Reason},
+    outcome::{Attempt, Reason},
+    status::{DeliveryStatus, OrderStatus},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::{Known, Recorded};
-
-/// How far one delivery is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryStatus {
-    /// The destination has not accepted it yet.
-    Pending,
-    /// The destination has accepted it.
-    Delivered,
-    /// It waits in the dead-letter queue.
-    DeadLettered,
-}
-
-/// How far an order is, over all its deliveries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OrderStatus {
-    /// Some delivery is pending.
-    Pending,
-    /// Every destination has accepted it.
-    Delivered,
-    /// Some destination has accepted it, and some delivery is dead-lettered.
-    PartiallyDelivered,
-    /// Every delivery is dead-lettered.
-    DeadLettered,
-}
-
-impl OrderStatus {
-    /// Every status.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Delivered, Self::PartiallyDelivered, Self::DeadLettered];
-
-    /// The word used in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::PartiallyDelivered => "partially_delivered",
-            Self::DeadLettered => "dead_lettered",
-        }
-    }
-}
+use store::{Known, Recorded};
 
 /// One delivery of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -101,20 +60,20 @@ impl DeliveryView {
 }
 
 impl From<Recorded> for DeliveryView {
-    fn from(Recorded { outcome, redriving }: Recorded) -> Self {
-        let status = match outcome.status {
-            // While it is sent again it is pending, with its earlier attempts.
-            _ if redriving => return Self { attempts: outcome.attempts, ..Self::pending() },
-            OutcomeStatus::Delivered => DeliveryStatus::Delivered,
-            OutcomeStatus::DeadLettered => DeliveryStatus::DeadLettered,
-        };
-        Self { status, reason: outcome.reason, attempts: outcome.attempts, settled_at: Some(outcome.settled_at) }
+    fn from(recorded: Recorded) -> Self {
+        let status = recorded.status();
+        let attempts = recorded.outcome.attempts;
+        if status == DeliveryStatus::Pending {
+            return Self { attempts, ..Self::pending() };
+        }
+        Self { status, reason: recorded.outcome.reason, attempts, settled_at: Some(recorded.outcome.settled_at) }
     }
 }
 
 impl From<Known> for OrderView {
-    fn from(Known { event, destinations, outcomes }: Known) -> Self {
-        // Whoever was to be told when the order was accepted, and whoever else was told meanwhile.
+    fn from(known: Known) -> Self {
+        let status = known.status();
+        let Known { event, destinations, outcomes } = known;
         let mut deliveries: BTreeMap<_, _> =
             destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect();
         for recorded in outcomes {
@@ -125,50 +84,9 @@ impl From<Known> for OrderView {
             correlation_id: event.correlation_id,
             customer_id: event.customer_id,
             items: event.items,
-            status: fold(deliveries.values().map(|delivery| delivery.status)),
+            status,
             created_at: event.occurred_at,
             deliveries,
-        }
-    }
-}
-
-/// The order's status, from those of its deliveries.
-#[must_use]
-pub fn fold(deliveries: impl IntoIterator<Item = DeliveryStatus>) -> OrderStatus {
-    let (mut pending, mut delivered, mut dead) = (false, false, false);
-    for delivery in deliveries {
-        match delivery {
-            DeliveryStatus::Pending => pending = true,
-            DeliveryStatus::Delivered => delivered = true,
-            DeliveryStatus::DeadLettered => dead = true,
-        }
-    }
-    match (pending, delivered, dead) {
-        (true, _, _) => OrderStatus::Pending,
-        (false, true, true) => OrderStatus::PartiallyDelivered,
-        (false, false, true) => OrderStatus::DeadLettered,
-        (false, _, false) => OrderStatus::Delivered,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_orders_status_is_folded_from_its_deliveries() {
-        use DeliveryStatus::{DeadLettered as X, Delivered as D, Pending as P};
-        let table = [
-            (vec![P, P], OrderStatus::Pending),
-            (vec![P, D], OrderStatus::Pending),
-            (vec![P, X], OrderStatus::Pending),
-            (vec![D, D], OrderStatus::Delivered),
-            (vec![D, X], OrderStatus::PartiallyDelivered),
-            (vec![X, X], OrderStatus::DeadLettered),
-            (vec![X], OrderStatus::DeadLettered),
-        ];
-        for (deliveries, wanted) in table {
-            assert_eq!(fold(deliveries.clone()), wanted, "{deliveries:?}");
         }
     }
 }

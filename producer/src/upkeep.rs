@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::store::{Desk, StoreFault};
+use store::{Desk, StoreFault};
 
 /// Most rows of one transaction.
 const BATCH: u32 = 200;

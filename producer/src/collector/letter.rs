@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::store::{Collected, Content, OUTCOMES};
+use store::{Collected, Content, OUTCOMES};
 
 /// How long a report is waited for: it is confirmed by the broker before its dead letter is made, but
 /// may not be recorded yet.

@@ -24,7 +24,7 @@ use super::{
     schema::{DeadLetterItem, Note},
     show_dead_letter::unknown,
 };
-use crate::store::{Archiving, State as LetterState, StoreFault};
+use store::{Archiving, State as LetterState, StoreFault};
 
 /// Every way to refuse to archive.
 pub(super) static PROBLEMS: [&Kind; 13] = [

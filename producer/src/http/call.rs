@@ -16,7 +16,7 @@ use super::{
     metrics::RouteMetrics,
     problem::{BUSY, INTERNAL, Problem, STORE_UNAVAILABLE},
 };
-use crate::store::StoreFault;
+use store::StoreFault;
 
 /// A call, from the head of its request to its answer.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::{
     },
     redrives::{RedriveView, failed, unknown},
 };
-use crate::store::{Control, Controlled};
+use store::{Control, Controlled};
 
 /// Every way to refuse to pause, resume or cancel one.
 pub(super) static CONTROL_PROBLEMS: [&Kind; 6] =

@@ -27,10 +27,8 @@ use super::{
     redrives::{RedriveView, failed},
     schema,
 };
-use crate::{
-    redrive::Wake,
-    store::{Created, OUTCOMES, Plan, Refused, Selection, Terms, Wish},
-};
+use crate::redrive::Wake;
+use store::{Created, OUTCOMES, Plan, Refused, Selection, Terms, Wish};
 
 /// What redrives need beside the desk.
 #[derive(Clone, Debug, Default)]
@@ -200,7 +198,7 @@ fn nothing(refused: &[Refused]) -> String {
         return "no dead letter matches".to_owned();
     }
     let reasons: Vec<_> = refused.iter().map(|of| format!("{} for {}", of.count, of.reason.as_str())).collect();
-    let hint = if refused.iter().any(|of| of.reason == crate::store::Refusal::KeyExpired) {
+    let hint = if refused.iter().any(|of| of.reason == store::Refusal::KeyExpired) {
         "; with force they are sent although their key may have been forgotten"
     } else {
         ""

@@ -4,7 +4,7 @@ use common::{destination::is_name, order::OrderId, outcome::Reason};
 use uuid::Uuid;
 
 use super::query::Query;
-use crate::store::{Filter, OUTCOMES};
+use store::{Filter, OUTCOMES};
 
 /// Longest part of an error that is looked for, in characters.
 pub(super) const MAX_ERROR_CHARS: usize = 200;

@@ -8,7 +8,7 @@ use super::{
     json,
     problem::{INVALID_REDRIVE, Problem},
 };
-use crate::store::Opened;
+use store::Opened;
 
 /// The bytes that go on the wire. The event keeps the id that the dead letter had, and so its key,
 /// unless a `new_key` is asked for.

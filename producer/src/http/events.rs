@@ -21,10 +21,9 @@ use super::{
     problem::{BUSY, INTERNAL, INVALID_HEADER, Kind, Problem, STORE_UNAVAILABLE, TOO_MANY_STREAMS},
     streams::{self, BEGIN, COMMENT, EventData, HEARTBEAT},
 };
-use crate::{
-    status::{DeliveryStatus, DeliveryView},
-    store::{Change, Changed, StoreFault},
-};
+use crate::status::DeliveryView;
+use common::status::DeliveryStatus;
+use store::{Change, Changed, StoreFault};
 
 /// How long after news the feed is looked at once more.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -252,7 +251,9 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{http::openapi::shown_sample, status::OrderStatus, store::Recorded};
+    use crate::http::openapi::shown_sample;
+    use common::status::OrderStatus;
+    use store::Recorded;
 
     fn at(number: u64) -> Change {
         Change { commit: 0, number }

@@ -14,7 +14,7 @@ use super::{
     new_order::NewOrder,
     problem::{IDEMPOTENCY_KEY_REQUIRED, Problem},
 };
-use crate::intake::{Idempotency, Placed, Room};
+use store::{Idempotency, Placed, Room};
 
 /// The client that a key is known for, while all are one.
 const EVERYBODY: &str = "";

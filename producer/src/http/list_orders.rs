@@ -20,10 +20,9 @@ use super::{
     problem::{BUSY, INTERNAL, INVALID_HEADER, INVALID_QUERY, Kind, Problem, STORE_UNAVAILABLE},
     query::Query,
 };
-use crate::{
-    status::{OrderStatus, OrderView},
-    store::OrderFilter,
-};
+use crate::status::OrderView;
+use common::status::OrderStatus;
+use store::OrderFilter;
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &INVALID_QUERY, &BUSY, &STORE_UNAVAILABLE, &INTERNAL];

@@ -13,7 +13,7 @@ use super::{
     json::{self, Unread},
     query::sound_text,
 };
-use crate::store::{Filter, Selection};
+use store::{Filter, Selection};
 
 /// Most ids of one redrive.
 pub(super) const MAX_IDS: usize = 5_000;

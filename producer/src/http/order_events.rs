@@ -22,7 +22,8 @@ use super::{
     streams::{self, BEGIN, COMMENT, EventData, HEARTBEAT},
     waiting::News,
 };
-use crate::status::{DeliveryStatus, OrderStatus, OrderView};
+use crate::status::OrderView;
+use common::status::{DeliveryStatus, OrderStatus};
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 6] =
@@ -232,10 +233,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{
-        http::openapi::shown_sample,
-        status::{DeliveryView, fold},
-    };
+    use crate::{http::openapi::shown_sample, status::DeliveryView};
+    use common::status::fold;
 
     fn kinds(text: &str) -> Vec<&str> {
         text.lines().filter_map(|line| line.strip_prefix("event: ")).collect()

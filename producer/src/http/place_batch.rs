@@ -24,10 +24,8 @@ use super::{
     },
     schema::{self, Accepted},
 };
-use crate::{
-    intake::{Placed, Receipt},
-    status::OrderStatus,
-};
+use common::status::OrderStatus;
+use store::{Placed, Receipt};
 
 /// Every way to refuse the whole.
 pub(super) static PROBLEMS: [&Kind; 10] = [

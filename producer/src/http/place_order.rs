@@ -25,10 +25,9 @@ use super::{
     schema::Accepted,
     waiting::{News, Place},
 };
-use crate::{
-    intake::{NotAccepted, Placed, Receipt},
-    status::{OrderStatus, OrderView},
-};
+use crate::status::OrderView;
+use common::status::OrderStatus;
+use store::{NotAccepted, Placed, Receipt};
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 13] = [

@@ -22,7 +22,7 @@ use super::{
     query::Query,
     schema,
 };
-use crate::store::{Filter, Redrive, RedriveStatus, Refused, Selection, StoreFault};
+use store::{Filter, Redrive, RedriveStatus, Refused, Selection, StoreFault};
 
 /// Every way to refuse a list of them.
 pub(super) static LIST_PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &INVALID_QUERY, &BUSY, &STORE_UNAVAILABLE, &INTERNAL];

@@ -13,10 +13,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{
-    status::{DeliveryView, OrderStatus},
-    store::DeadLetter,
-};
+use crate::status::DeliveryView;
+use common::status::OrderStatus;
+use store::DeadLetter;
 
 /// An order to place.
 #[derive(Debug, Deserialize, ToSchema)]

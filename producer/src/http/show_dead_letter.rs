@@ -24,7 +24,7 @@ use super::{
     openapi,
     problem::{BUSY, INTERNAL, INVALID_HEADER, Kind, Problem, STORE_UNAVAILABLE, UNKNOWN_DEAD_LETTER},
 };
-use crate::store::{Content, DeadLetter, Link, Opened, State as LetterState};
+use store::{Content, DeadLetter, Link, Opened, State as LetterState};
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &UNKNOWN_DEAD_LETTER, &BUSY, &STORE_UNAVAILABLE, &INTERNAL];

@@ -18,7 +18,8 @@ use super::{
     problem::{BUSY, INTERNAL, INVALID_HEADER, Kind, Problem, STORE_UNAVAILABLE, UNKNOWN_ORDER},
     waiting::News,
 };
-use crate::{status::OrderView, store::StoreFault};
+use crate::status::OrderView;
+use store::StoreFault;
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &UNKNOWN_ORDER, &BUSY, &STORE_UNAVAILABLE, &INTERNAL];

@@ -21,7 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
 use super::problem::{Problem, TOO_MANY_STREAMS};
-use crate::status::{DeliveryView, OrderStatus};
+use crate::status::DeliveryView;
+use common::status::OrderStatus;
 
 /// How often a stream without news says that it is there.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);

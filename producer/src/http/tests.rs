@@ -31,7 +31,8 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::{intake::Idempotency, status::fold, store::Scratch};
+use common::status::fold;
+use store::{Idempotency, testing::Scratch};
 
 const SOUND: &str = r#"{"customer_id":"c-1","items":[{"product_id":"p-1","qty":2}]}"#;
 
@@ -129,7 +130,7 @@ impl Bench {
     }
 
     fn with(clients: Clients) -> Self {
-        let (memory, metrics, scratch) = (Memory::default(), Metrics::default(), Scratch::new());
+        let (memory, metrics, scratch) = (Memory::default(), Metrics::default(), Scratch::default());
         let desk = scratch.desk();
         let destinations = vec!["inventory".to_owned(), "fulfillment".to_owned()];
         let (watch, shutdown) = (Watch::default(), CancellationToken::new());

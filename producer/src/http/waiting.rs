@@ -14,11 +14,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::Show;
-use crate::{
-    status::{OrderStatus, OrderView},
-    store::{Change, Changed, Desk, StoreFault},
-    watch::{Watch, Watcher},
-};
+use crate::status::OrderView;
+use common::status::OrderStatus;
+use store::{Change, Changed, Desk, StoreFault, Watch, Watcher};
 
 /// How many of those who wait look at the store at a time: fewer than may ask of it, so that those who
 /// do not wait find room when thousands of orders end at once.

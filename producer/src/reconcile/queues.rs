@@ -6,7 +6,7 @@ use common::broker::depth::Depth;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::store::Mark;
+use store::Mark;
 
 /// Most looks that are remembered.
 const SAMPLES: usize = 10_000;

@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant, timeout};
 use uuid::Uuid;
 
 use super::{Key, NotSwept, Reconciler, Seen, key};
-use crate::store::{Entry, Found};
+use store::{Entry, Found};
 
 /// Most deliveries that one sweep publishes again.
 const AT_A_TIME: usize = 500;

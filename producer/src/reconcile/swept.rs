@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::Found;
+use store::Found;
 
 /// Where an overdue delivery was seen last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Runner, again, bucket::Bucket, earlier};
-use crate::store::{RedriveStatus, Sending, Standing, StoreFault};
+use store::{RedriveStatus, Sending, Standing, StoreFault};
 
 /// Most dead letters in flight.
 const WINDOW: usize = 1_024;

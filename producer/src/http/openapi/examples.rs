@@ -28,9 +28,10 @@ use super::super::{
 };
 use crate::{
     reconcile::{Finding, Seen},
-    status::{DeliveryStatus, DeliveryView, OrderStatus, OrderView},
-    store::{self, DeadLetter, Filter, Link, Opened, RedriveStatus, Refusal, Refused, State},
+    status::{DeliveryView, OrderView},
 };
+use common::status::{DeliveryStatus, OrderStatus};
+use store::{self, DeadLetter, Filter, Link, Opened, RedriveStatus, Refusal, Refused, State};
 
 /// An order to place.
 pub(in crate::http) fn new_order_example() -> Value {

@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::store::{Collected, Collection, Content};
+use store::{Collected, Collection, Content};
 
 /// A dead letter of this destination that waits; its order's id and its own.
 async fn dead(bench: &Bench, destination: &str, error: Option<&str>, body: &[u8]) -> (Uuid, Uuid) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::{Backend as _, Batch, conformance_lists::order};
+use store::{Backend as _, Batch, testing::order};
 
 #[tokio::test]
 async fn orders_are_listed_page_by_page_as_they_are_shown() {

@@ -3,12 +3,10 @@
 use futures_util::StreamExt as _;
 
 use super::*;
-use crate::{
-    status::DeliveryStatus,
-    store::{
-        Backend as _, Batch,
-        conformance_lists::{ended, order},
-    },
+use common::status::DeliveryStatus;
+use store::{
+    Backend as _, Batch,
+    testing::{ended, order},
 };
 
 /// An open stream, read event by event.

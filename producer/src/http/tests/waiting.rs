@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::{task::yield_now, time::Instant};
 
 use super::*;
-use crate::status::DeliveryStatus;
+use common::status::DeliveryStatus;
 
 fn ended(status: DeliveryStatus) -> DeliveryView {
     DeliveryView { status, settled_at: Some(common::event::now()), ..DeliveryView::pending() }

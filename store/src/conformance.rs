@@ -1,0 +1,143 @@
+//! What every backend must do, told once; each backend runs it from its own tests, for orders that
+//! are to be told to north and south.
+
+pub(super) mod dead_letters;
+pub(super) mod redrives;
+
+use common::{
+    event::{EventId, OrderCreated, now},
+    order::{CorrelationId, CustomerId, OrderId},
+    outcome::{Attempt, Outcome, OutcomeStatus, Reason},
+    trace_context::TraceParent,
+};
+
+use jiff::Timestamp;
+
+use super::{Backend, Batch, Entry, Known, Recorded, StoreFault, Stored};
+use crate::{Idempotency, Placed, Room};
+
+pub(super) fn placed(key: Option<(&str, u8)>) -> Placed {
+    Placed {
+        event: OrderCreated {
+            event_id: EventId::fresh(),
+            order_id: OrderId::new(),
+            customer_id: CustomerId::parse("customer".into()).unwrap(),
+            items: serde_json::from_str(r#"[{"product_id":"p","qty":2}]"#).unwrap(),
+            correlation_id: CorrelationId::fresh(),
+            occurred_at: now(),
+        },
+        trace: TraceParent::root(),
+        idempotency: key.map(|(key, fill)| Idempotency {
+            scope: String::new(),
+            key: key.to_owned(),
+            fingerprint: [fill; 32],
+            expired_up_to: Timestamp::UNIX_EPOCH,
+        }),
+        room: Room::default(),
+    }
+}
+
+pub(super) fn outcome(order: &OrderCreated, destination: &str, status: OutcomeStatus) -> Outcome {
+    Outcome {
+        event_id: order.event_id,
+        order_id: order.order_id,
+        correlation_id: order.correlation_id.clone(),
+        destination: destination.to_owned(),
+        status,
+        reason: (status == OutcomeStatus::DeadLettered).then_some(Reason::Rejected),
+        attempts: vec![Attempt { at: now(), duration_ms: 3, status_code: Some(422), error: None }],
+        settled_at: now(),
+        dead_letter: None,
+    }
+}
+
+async fn accept(backend: &mut impl Backend, orders: Vec<Placed>) -> Vec<Stored> {
+    backend.commit(&Batch { orders, ..Batch::default() }).await.unwrap().stored
+}
+
+fn entry(stored: &Stored) -> &Entry {
+    match stored {
+        Stored::New(entry) => entry,
+        other => panic!("not new: {other:?}"),
+    }
+}
+
+/// An accepted order is in the outbox, with the bytes that were committed, until it is marked.
+pub(super) async fn an_accepted_order_waits_in_the_outbox_until_it_is_marked(backend: &mut impl Backend) {
+    let orders: Vec<_> = (0..5).map(|_| placed(None)).collect();
+    let bodies: Vec<_> = orders.iter().map(|placed| placed.event.encode().unwrap()).collect();
+    let traces: Vec<_> = orders.iter().map(|placed| placed.trace).collect();
+    let stored = accept(backend, orders).await;
+    let places: Vec<_> = stored.iter().map(|stored| entry(stored).place).collect();
+    assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
+
+    let waiting = backend.outbox(0, 100).await.unwrap();
+    assert_eq!(waiting.iter().map(|entry| entry.place).collect::<Vec<_>>(), places);
+    assert_eq!(waiting.iter().map(|entry| entry.body.to_vec()).collect::<Vec<_>>(), bodies);
+    assert_eq!(waiting.iter().map(|entry| entry.trace).collect::<Vec<_>>(), traces);
+    assert_eq!(backend.outbox(places[1], 2).await.unwrap().first().map(|entry| entry.place), Some(places[2]));
+
+    for (published_up_to, events) in [(places[1], 3), (places[4], 0), (places[0], 0)] {
+        backend.commit(&Batch { published_up_to: Some(published_up_to), ..Batch::default() }).await.unwrap();
+        let backlog = backend.backlog().await.unwrap();
+        assert_eq!((backlog.events, backlog.last), (events, places[4]));
+        // What was published stays published, whatever comes late.
+        assert!(backlog.published_up_to >= published_up_to);
+        assert_eq!(backlog.oldest_at.is_some(), events > 0);
+    }
+}
+
+/// One key is one order: within a transaction, over transactions, and never with another request.
+pub(super) async fn one_key_is_one_order(backend: &mut impl Backend) {
+    let (first, twin, other) = (placed(Some(("k", 1))), placed(Some(("k", 1))), placed(Some(("k", 2))));
+    let (order_id, correlation_id) = (first.event.order_id, first.event.correlation_id.clone());
+    let stored = accept(backend, vec![first, twin, other]).await;
+    assert_eq!(entry(&stored[0]).correlation_id, correlation_id.as_str());
+    let again = accept(backend, vec![placed(Some(("k", 1))), placed(Some(("k", 3)))]).await;
+    for replayed in [&stored[1], &again[0]] {
+        let Stored::Replayed(receipt) = replayed else { panic!("not replayed: {replayed:?}") };
+        assert_eq!((receipt.order_id, &receipt.correlation_id, receipt.replayed), (order_id, &correlation_id, true));
+    }
+    assert!(matches!(stored[2], Stored::KeyReused));
+    assert!(matches!(again[1], Stored::KeyReused));
+    assert_eq!(backend.outbox(0, 10).await.unwrap().len(), 1);
+}
+
+/// The ledger tells one truth per delivery, however often it is reported.
+pub(super) async fn the_ledger_tells_one_truth(backend: &mut impl Backend) {
+    let placed = placed(None);
+    let order = placed.event.clone();
+    accept(backend, vec![placed]).await;
+    let dead = outcome(&order, "north", OutcomeStatus::DeadLettered);
+    let delivered = outcome(&order, "north", OutcomeStatus::Delivered);
+    let south = outcome(&order, "south", OutcomeStatus::Delivered);
+    let reports = [
+        (vec![dead.clone()], vec![]),
+        (vec![dead.clone(), south.clone()], vec![order.order_id]),
+        (vec![delivered.clone(), delivered.clone()], vec![]),
+    ];
+    for (outcomes, settled) in reports {
+        let done = backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+        assert_eq!(done.settled, settled, "an order is settled once, with its last delivery");
+    }
+    let Known { event, destinations, mut outcomes } = backend.order(order.order_id).await.unwrap().unwrap();
+    assert_eq!(event, order);
+    assert_eq!(destinations, ["north", "south"]);
+    outcomes.sort_by(|a, b| a.outcome.destination.cmp(&b.outcome.destination));
+    assert_eq!(outcomes.len(), 2);
+    let north = &outcomes[0].outcome;
+    assert_eq!((north.status, north.attempts.len()), (OutcomeStatus::Delivered, 2));
+    assert_eq!(outcomes[1], Recorded { outcome: south, redriving: false });
+    assert_eq!(backend.order(OrderId::new()).await.unwrap(), None);
+}
+
+/// A transaction that fails leaves nothing behind.
+pub(super) async fn a_failed_transaction_stores_nothing(backend: &mut impl Backend) {
+    let (one, mut twin) = (placed(None), placed(None));
+    twin.event.order_id = one.event.order_id;
+    let failed = backend.commit(&Batch { orders: vec![one, twin], ..Batch::default() }).await;
+    assert!(matches!(failed, Err(StoreFault::Database(_))), "{failed:?}");
+    assert_eq!(backend.outbox(0, 10).await.unwrap().len(), 0);
+    accept(backend, vec![placed(None)]).await;
+    assert_eq!(backend.outbox(0, 10).await.unwrap().len(), 1);
+}

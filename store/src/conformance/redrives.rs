@@ -1,0 +1,210 @@
+//! What every desk must do with redrives, and with what it is asked for reconciliation.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{dead_letters as letters, *};
+use crate::{
+    Collected, Control, Controlled, Created, Desk, Filter, Plan, Redrive, RedriveStatus, Refusal, Refused, Selection,
+    Terms, Wish,
+};
+
+fn wish(selection: Selection) -> Wish {
+    let destinations = ["north", "south"].map(|name| (name.to_owned(), None)).into();
+    Wish { selection, destinations, force: false, new_key: false }
+}
+
+fn everything() -> Wish {
+    wish(Selection::Filter(Filter::default()))
+}
+
+fn terms() -> Terms {
+    let (rate, stop_after_failed_share) = (50.0, 0.5);
+    Terms { rate, concurrency: 100, stop_after_failed_share, body: None, new_key: false, idempotency: None }
+}
+
+async fn create(desk: &Arc<dyn Desk>, wish: Wish) -> Redrive {
+    match desk.create_redrive(wish, terms()).await.unwrap() {
+        Created::New(redrive) => *redrive,
+        other => panic!("not created: {other:?}"),
+    }
+}
+
+async fn job(desk: &Arc<dyn Desk>, id: Uuid) -> Redrive {
+    desk.redrive(id).await.unwrap().unwrap()
+}
+
+/// Dead letters of orders that north has refused.
+async fn dead(backend: &mut impl Backend, desk: &Arc<dyn Desk>, count: usize) -> Vec<(OrderCreated, Uuid)> {
+    let mut dead = Vec::new();
+    for _ in 0..count {
+        let order = letters::order(backend).await;
+        let ends = [(OutcomeStatus::DeadLettered, "north"), (OutcomeStatus::Delivered, "south")];
+        let outcomes = ends.map(|(status, destination)| outcome(&order, destination, status)).to_vec();
+        backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+        let id = letters::stored(desk, &letters::letter(Some(&order), "north")).await;
+        dead.push((order, id));
+    }
+    dead
+}
+
+async fn end(
+    backend: &mut impl Backend,
+    order: &OrderCreated,
+    status: OutcomeStatus,
+    dead_letter: Option<Uuid>,
+) -> bool {
+    let outcomes = vec![Outcome { dead_letter, ..outcome(order, "north", status) }];
+    let done = backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+    done.settled.contains(&order.order_id)
+}
+
+async fn redriving(backend: &mut impl Backend, order: &OrderCreated) -> bool {
+    let known = backend.order(order.order_id).await.unwrap().unwrap();
+    known.outcomes.iter().any(|recorded| recorded.outcome.destination == "north" && recorded.redriving)
+}
+
+/// A redrive has what was dead when it was created, each dead letter is in one redrive at a time, and what was
+/// taken is pending until it ends.
+pub(in super::super) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_with_it(
+    backend: &mut impl Backend,
+    desk: &Arc<dyn Desk>,
+) {
+    let dead_letters = dead(backend, desk, 3).await;
+    let Plan { matched, sample, refused } = desk.plan_redrive(everything()).await.unwrap();
+    assert_eq!((matched, sample.len(), refused.len()), (3, 3, 0));
+    let redrive = create(desk, everything()).await;
+    assert_eq!((redrive.matched, redrive.progress.queued, redrive.status), (3, 3, RedriveStatus::Running));
+    let late = dead(backend, desk, 1).await;
+    let plan = desk.plan_redrive(everything()).await.unwrap();
+    let refused = vec![Refused { reason: Refusal::InAnotherRedrive, count: 3 }];
+    assert_eq!((plan.matched, plan.sample[0].id, &plan.refused), (1, late[0].1, &refused));
+    let ids = Selection::Ids(vec![dead_letters[0].1]);
+    assert!(matches!(desk.create_redrive(wish(ids), terms()).await, Ok(Created::Nothing(_))));
+
+    // Taken before it is published, and found again until the broker has confirmed it.
+    let taken = desk.take_redrive(redrive.id, 2).await.unwrap();
+    let mut ids: Vec<_> = taken.iter().map(|sending| sending.dead_letter).collect();
+    assert_eq!(ids, [dead_letters[0].1, dead_letters[1].1]);
+    assert_eq!(&taken[0].body[..], [0, 159, 255]);
+    let unconfirmed = desk.unconfirmed_redrives(None, 10).await.unwrap();
+    assert_eq!(unconfirmed.iter().map(|sending| sending.dead_letter).collect::<Vec<_>>(), ids);
+    assert!(redriving(backend, &dead_letters[0].0).await && !redriving(backend, &dead_letters[2].0).await);
+    desk.sent_redrives(vec![ids[0]]).await.unwrap();
+    assert_eq!(desk.unconfirmed_redrives(None, 10).await.unwrap().len(), 1);
+    assert_eq!(desk.unconfirmed_redrives(Some(ids[1]), 10).await.unwrap().len(), 0);
+
+    // A late report of the first way changes nothing; the one of the redrive ends it.
+    assert!(!end(backend, &dead_letters[0].0, OutcomeStatus::DeadLettered, None).await);
+    assert!(redriving(backend, &dead_letters[0].0).await);
+    assert!(end(backend, &dead_letters[0].0, OutcomeStatus::Delivered, Some(ids[0])).await);
+    assert!(!redriving(backend, &dead_letters[0].0).await);
+    // Before the confirm was marked, and dead again.
+    assert!(end(backend, &dead_letters[1].0, OutcomeStatus::DeadLettered, Some(ids[1])).await);
+    desk.sent_redrives(vec![ids[1]]).await.unwrap();
+    let progress = job(desk, redrive.id).await.progress;
+    assert_eq!((progress.delivered, progress.dead_lettered, progress.queued, progress.sent), (1, 1, 1, 0));
+    let again = Collected { parent: Some(ids[1]), ..letters::letter(Some(&dead_letters[1].0), "north") };
+    let again = desk.dead_letter(letters::stored(desk, &again).await).await.unwrap().unwrap();
+    assert_eq!((again.letter.redrives, again.lineage.len()), (1, 2));
+    assert_eq!(again.letter.attempts.len(), 2, "{:?}", again.letter.attempts);
+
+    // The last one, whose report says that it arrived although an earlier one said nothing.
+    ids = desk.take_redrive(redrive.id, 9).await.unwrap().iter().map(|sending| sending.dead_letter).collect();
+    assert_eq!(ids, [dead_letters[2].1]);
+    let standing = desk.running_redrives().await.unwrap();
+    assert_eq!((standing.len(), standing[0].queued, standing[0].under_way), (1, false, 1));
+    assert_eq!(standing[0].failed_of_last, 1);
+    assert!(end(backend, &dead_letters[2].0, OutcomeStatus::Delivered, None).await);
+    desk.delivered_redrive(ids[0]).await.unwrap();
+    desk.end_redrive(redrive.id, RedriveStatus::Completed, None).await.unwrap();
+    let done = job(desk, redrive.id).await;
+    assert_eq!((done.status, done.progress.delivered, done.progress.dead_lettered), (RedriveStatus::Completed, 2, 1));
+    assert_eq!(desk.redrives(None, 10).await.unwrap(), [done]);
+}
+
+/// A redrive is paused, resumed and cancelled, and a key that may be forgotten is a reason to refuse.
+pub(in super::super) async fn a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced(
+    backend: &mut impl Backend,
+    desk: &Arc<dyn Desk>,
+) {
+    let dead_letters = dead(backend, desk, 2).await;
+    let redrive = create(desk, everything()).await;
+    let told = async |control| desk.control_redrive(redrive.id, control).await.unwrap();
+    assert_eq!(told(Control::Resume).await, Controlled::NotPossible(RedriveStatus::Running));
+    assert!(matches!(told(Control::Pause).await, Controlled::Done(_)));
+    assert_eq!(desk.take_redrive(redrive.id, 9).await.unwrap().len(), 0);
+    assert!(matches!(told(Control::Resume).await, Controlled::Done(_)));
+    assert_eq!(desk.take_redrive(redrive.id, 1).await.unwrap().len(), 1);
+    let Controlled::Done(cancelled) = told(Control::Cancel).await else { panic!("not cancelled") };
+    assert_eq!((cancelled.progress.cancelled, cancelled.progress.sending), (1, 1));
+    assert_eq!(told(Control::Cancel).await, Controlled::NotPossible(RedriveStatus::Cancelled));
+    assert_eq!(desk.control_redrive(Uuid::now_v7(), Control::Pause).await.unwrap(), Controlled::Unknown);
+
+    // The other one waits as before.
+    let ids = vec![dead_letters[1].1, Uuid::now_v7()];
+    let mut wish = wish(Selection::Ids(ids));
+    wish.destinations.insert("north".to_owned(), Some(Timestamp::MAX));
+    let plan = desk.plan_redrive(wish.clone()).await.unwrap();
+    let of = |reason| plan.refused.iter().find(|refused| refused.reason == reason).map(|refused| refused.count);
+    assert_eq!((plan.matched, of(Refusal::KeyExpired), of(Refusal::NotFound)), (0, Some(1), Some(1)));
+    wish.force = true;
+    assert_eq!(desk.plan_redrive(wish).await.unwrap().matched, 1);
+}
+
+/// What a job has queued is not removed with its order, though it was delivered meanwhile: the job would
+/// wait for it for ever.
+pub(in super::super) async fn an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it(
+    backend: &mut impl Backend,
+    desk: &Arc<dyn Desk>,
+) {
+    let (order, _) = dead(backend, desk, 1).await.remove(0);
+    let redrive = create(desk, everything()).await;
+    end(backend, &order, OutcomeStatus::Delivered, None).await;
+    let later = now() + jiff::SignedDuration::from_secs(60);
+    assert_eq!(desk.sweep_orders(later, None, 9).await.unwrap().removed, 0);
+    assert_eq!(desk.take_redrive(redrive.id, 9).await.unwrap().len(), 0);
+    let progress = job(desk, redrive.id).await.progress;
+    assert_eq!((progress.delivered, progress.queued), (1, 0));
+    assert_eq!(desk.sweep_orders(later, None, 9).await.unwrap().removed, 1);
+}
+
+/// What is pending is found by where it was seen last.
+pub(in super::super) async fn what_is_pending_is_found_by_where_it_was_seen(
+    backend: &mut impl Backend,
+    desk: &Arc<dyn Desk>,
+) {
+    let order = letters::order(backend).await;
+    let later = now() + jiff::SignedDuration::from_secs(60);
+    let marks = desk.published_marks().await.unwrap();
+    assert_eq!(desk.pending_published("north".to_owned(), marks, 9).await.unwrap().total, 0);
+    let unpublished = desk.pending_unpublished(later, 9).await.unwrap();
+    assert_eq!((unpublished.total, unpublished.overdue.len()), (2, 2));
+    let place = backend.outbox(0, 1).await.unwrap()[0].place;
+    backend.commit(&Batch { published_up_to: Some(place), ..Batch::default() }).await.unwrap();
+    assert_eq!(desk.pending_unpublished(later, 9).await.unwrap().total, 0);
+    let marks = desk.published_marks().await.unwrap();
+    let found = desk.pending_published("north".to_owned(), marks.clone(), 9).await.unwrap();
+    assert_eq!((found.total, found.overdue[0].order_id), (1, Some(order.order_id)));
+    let entries = desk.events_of(vec![order.order_id, OrderId::new()]).await.unwrap();
+    assert_eq!((entries.len(), entries[0].event_id), (1, order.event_id));
+    end(backend, &order, OutcomeStatus::DeadLettered, None).await;
+    assert_eq!(desk.pending_published("north".to_owned(), marks.clone(), 9).await.unwrap().total, 0);
+
+    // Under redrive it is found by its dead letter, and not by its order.
+    let id = letters::stored(desk, &letters::letter(Some(&order), "north")).await;
+    let redrive = create(desk, everything()).await;
+    desk.take_redrive(redrive.id, 9).await.unwrap();
+    assert_eq!(desk.pending_published("north".to_owned(), marks, 9).await.unwrap().total, 0);
+    desk.sent_redrives(vec![id]).await.unwrap();
+    let found = desk.pending_redriven("north".to_owned(), later, 9).await.unwrap();
+    assert_eq!((found.total, found.overdue[0].dead_letter), (1, Some(id)));
+    desk.send_redriven_again(vec![id]).await.unwrap();
+    assert_eq!(desk.unconfirmed_redrives(None, 9).await.unwrap().len(), 1);
+    assert!(desk.lease("test", id, Duration::from_secs(60)).await.unwrap());
+    assert!(desk.lease("test", id, Duration::from_secs(60)).await.unwrap(), "kept");
+    desk.release("test", id).await.unwrap();
+    assert!(desk.lease("test", Uuid::now_v7(), Duration::from_secs(60)).await.unwrap());
+}

@@ -1,0 +1,232 @@
+//! What every desk must do for lists of orders, the feed, and upkeep; told once, as [`super::conformance`]
+//! is, and run by each store over a database of its own.
+
+use common::{
+    order::OrderId,
+    status::{DeliveryStatus, OrderStatus},
+};
+
+use super::{
+    Backend, Batch, Change, Desk, Idempotency, Known, OrderFilter, Placed, Stored,
+    testing::{at, ended, order},
+};
+
+/// Every combination of how two deliveries can be, for two customers; newest first.
+async fn place_all(backend: &mut impl Backend) -> Vec<Known> {
+    let ends = [None, Some(true), Some(false)];
+    let (mut orders, mut outcomes) = (Vec::new(), Vec::new());
+    let mut second = 0;
+    for _ in 0..3 {
+        for customer in ["c-1", "c-2"] {
+            for north in ends {
+                for south in ends {
+                    let placed = order(customer, second);
+                    second += 10;
+                    for (destination, end) in [("north", north), ("south", south)] {
+                        outcomes.extend(end.map(|delivered| ended(&placed.event, destination, delivered)));
+                    }
+                    orders.push(placed);
+                }
+            }
+        }
+    }
+    let ids: Vec<_> = orders.iter().rev().map(|placed| placed.event.order_id).collect();
+    backend.commit(&Batch { orders, ..Batch::default() }).await.unwrap();
+    backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+    let mut shown = Vec::new();
+    for order_id in ids {
+        shown.push(sorted(backend.order(order_id).await.unwrap().unwrap()));
+    }
+    shown
+}
+
+/// No store promises an order among the deliveries.
+fn sorted(mut known: Known) -> Known {
+    known.outcomes.sort_by(|one, other| one.outcome.destination.cmp(&other.outcome.destination));
+    known
+}
+
+/// Whether an order fits, from what is known of it.
+fn fits(order: &Known, filter: &OrderFilter) -> bool {
+    let (deliveries, event) = (order.deliveries(), &order.event);
+    let delivery = filter.destination.as_ref().map(|name| deliveries.get(name.as_str()));
+    let status = filter.status.is_none_or(|status| match delivery.flatten() {
+        None => order.status() == status,
+        Some(DeliveryStatus::DeadLettered) if status == OrderStatus::PartiallyDelivered => order.status() == status,
+        Some(delivery) => serde_json::to_value(delivery).unwrap() == status.as_str(),
+    });
+    status
+        && delivery.is_none_or(|delivery| delivery.is_some())
+        && filter.customer_id.as_deref().is_none_or(|customer| event.customer_id.as_str() == customer)
+        && filter.from.is_none_or(|from| event.occurred_at >= from)
+        && filter.to.is_none_or(|to| event.occurred_at < to)
+}
+
+async fn pages(desk: &dyn Desk, filter: &OrderFilter, limit: u32) -> Vec<Known> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = desk.orders(filter.clone(), after, limit).await.unwrap();
+        assert!(page.orders.len() <= limit as usize);
+        all.extend(page.orders.into_iter().map(sorted));
+        after = page.next;
+        if after.is_none() {
+            return all;
+        }
+    }
+}
+
+/// Each filter, alone and with every other, lists exactly the orders that fit, as they are shown.
+pub(crate) async fn every_combination_of_filters_lists_what_fits(backend: &mut impl Backend, desk: &dyn Desk) {
+    let all = place_all(backend).await;
+    let texts = |texts: [&'static str; 3]| texts.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()));
+    let statuses = OrderStatus::ALL.into_iter().map(Some).chain([None]);
+    let mut filters = Vec::new();
+    for status in statuses {
+        for destination in texts(["", "north", "nowhere"]) {
+            for customer_id in texts(["", "c-1", "c-3"]) {
+                for (from, to) in [(None, None), (Some(100), Some(400)), (Some(101), None), (None, Some(399))] {
+                    let (from, to) = (from.map(at), to.map(at));
+                    let (destination, customer_id) = (destination.clone(), customer_id.clone());
+                    filters.push(OrderFilter { status, destination, customer_id, from, to });
+                }
+            }
+        }
+    }
+    let mut listed = 0;
+    for filter in filters {
+        let wanted: Vec<_> = all.iter().filter(|order| fits(order, &filter)).collect();
+        for limit in [3, 500] {
+            let found = pages(desk, &filter, limit).await;
+            assert_eq!(found.iter().collect::<Vec<_>>(), wanted, "{filter:?}");
+            listed += found.len();
+        }
+    }
+    assert!(listed > 1_000, "{listed}");
+}
+
+/// Orders that come while a list is read neither push one onto the next page nor off it.
+pub(crate) async fn pages_are_stable_while_orders_come(backend: &mut impl Backend, desk: &dyn Desk) {
+    let all = place_all(backend).await;
+    let (mut seen, mut after, mut second) = (Vec::new(), None, 10_000);
+    loop {
+        let page = desk.orders(OrderFilter::default(), after, 7).await.unwrap();
+        seen.extend(page.orders.into_iter().map(|known| known.event.order_id));
+        second += 1;
+        backend.commit(&Batch { orders: vec![order("c-1", second)], ..Batch::default() }).await.unwrap();
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, all.iter().map(|order| order.event.order_id).collect::<Vec<_>>());
+}
+
+/// The feed tells each change in the order of its commit, and an order's end with the last of them.
+pub(crate) async fn the_feed_is_in_the_order_of_commits(backend: &mut impl Backend, desk: &dyn Desk) {
+    let (one, two) = (order("c-1", 0), order("c-1", 1));
+    let (first, second) = (one.event.clone(), two.event.clone());
+    backend.commit(&Batch { orders: vec![one, two], ..Batch::default() }).await.unwrap();
+    let start = desk.last_change().await.unwrap();
+    let reports = [
+        vec![ended(&first, "north", true)],
+        vec![ended(&second, "north", false), ended(&second, "south", false)],
+        vec![ended(&first, "south", false)],
+    ];
+    for outcomes in reports {
+        backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+    }
+    let told = async |after: Change, limit: u32, count: usize| {
+        // A transaction that began earlier, whoever's it is, may keep the feed back for a moment.
+        let changes = loop {
+            let changes = desk.changes(after, limit).await.unwrap();
+            if changes.len() >= count {
+                break changes;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        };
+        assert!(changes.is_sorted_by(|a, b| a.change < b.change));
+        let short = |name: OrderId| if name == first.order_id { 1 } else { 2 };
+        let told: Vec<_> = changes
+            .iter()
+            .map(|it| (short(it.recorded.outcome.order_id), it.recorded.outcome.destination.clone(), it.settled))
+            .collect();
+        (told, changes.last().map(|last| last.change))
+    };
+    let (all, last) = told(start, 100, 4).await;
+    let north = "north".to_owned();
+    let south = "south".to_owned();
+    let (partly, dead) = (Some(OrderStatus::PartiallyDelivered), Some(OrderStatus::DeadLettered));
+    let wanted = [(1, north.clone(), None), (2, north.clone(), None), (2, south.clone(), dead), (1, south, partly)];
+    assert_eq!(all, wanted);
+    assert!(last <= Some(desk.last_change().await.unwrap()));
+    let (page, after) = told(start, 2, 2).await;
+    assert_eq!(page, wanted[..2]);
+    assert_eq!(told(after.unwrap(), 100, 2).await.0, wanted[2..]);
+
+    // A further report of a delivery moves it to the end of the feed.
+    let again = vec![ended(&first, "north", true)];
+    backend.commit(&Batch { outcomes: again, ..Batch::default() }).await.unwrap();
+    assert_eq!(told(last.unwrap(), 100, 1).await.0, [(1, north, partly)]);
+}
+
+fn keyed(key: &str, fill: u8, second: i64, expired_up_to: i64) -> Placed {
+    let idempotency = Idempotency {
+        scope: String::new(),
+        key: key.to_owned(),
+        fingerprint: [fill; 32],
+        expired_up_to: at(expired_up_to),
+    };
+    Placed { idempotency: Some(idempotency), ..order("c-1", second) }
+}
+
+async fn accept(backend: &mut impl Backend, placed: Placed) -> Stored {
+    backend.commit(&Batch { orders: vec![placed], ..Batch::default() }).await.unwrap().stored.remove(0)
+}
+
+/// A key that has expired is as good as new to the microsecond, swept or not; another client's is another key.
+pub(crate) async fn an_expired_key_is_as_good_as_new(backend: &mut impl Backend, desk: &dyn Desk) {
+    assert!(matches!(accept(backend, keyed("k", 1, 100, 0)).await, Stored::New(_)));
+    assert!(matches!(accept(backend, keyed("k", 2, 199, 99)).await, Stored::KeyReused));
+    assert!(matches!(accept(backend, keyed("k", 1, 199, 99)).await, Stored::Replayed(_)));
+    assert!(matches!(accept(backend, keyed("k", 2, 200, 100)).await, Stored::New(_)), "nothing was swept yet");
+    assert!(matches!(accept(backend, keyed("k", 1, 299, 199)).await, Stored::KeyReused));
+    let mut others = keyed("k", 3, 299, 199);
+    others.idempotency.as_mut().unwrap().scope = "another client".to_owned();
+    assert!(matches!(accept(backend, others).await, Stored::New(_)));
+
+    for number in 0..10 {
+        accept(backend, keyed(&format!("old-{number}"), 1, 50, 0)).await;
+    }
+    let sweeps =
+        [desk.sweep_keys(at(50), 4).await, desk.sweep_keys(at(50), 100).await, desk.sweep_keys(at(199), 100).await];
+    assert_eq!(sweeps, [Ok(4), Ok(6), Ok(0)]);
+    assert!(matches!(accept(backend, keyed("old-1", 2, 60, 0)).await, Stored::New(_)));
+    assert!(matches!(accept(backend, keyed("k", 2, 299, 199)).await, Stored::Replayed(_)));
+}
+
+/// Retention removes delivered orders that are old enough, whole, and nothing else.
+pub(crate) async fn only_old_orders_that_are_delivered_everywhere_are_removed(
+    backend: &mut impl Backend,
+    desk: &dyn Desk,
+) {
+    let all = place_all(backend).await;
+    let limit = at(400);
+    let (mut after, mut removed, mut batches) = (None, 0, 0);
+    loop {
+        let swept = desk.sweep_orders(limit, after, 5).await.unwrap();
+        (after, removed, batches) = (swept.next, removed + swept.removed, batches + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    let goes = |order: &Known| order.status() == OrderStatus::Delivered && order.event.occurred_at < limit;
+    let gone = all.iter().filter(|order| goes(order)).count();
+    assert_eq!((removed as usize, gone > 2), (gone, true));
+    assert!((8..=10).contains(&batches), "{batches}");
+    let left = pages(desk, &OrderFilter::default(), 500).await;
+    let wanted: Vec<_> = all.iter().filter(|order| !goes(order)).map(|order| order.event.order_id).collect();
+    assert_eq!(left.iter().map(|order| order.event.order_id).collect::<Vec<_>>(), wanted);
+    // Their deliveries are gone with them: the feed tells of what is left.
+    let told = desk.changes(Change::default(), 1_000).await.unwrap();
+    assert!(told.iter().all(|change| wanted.contains(&change.recorded.outcome.order_id)));
+}

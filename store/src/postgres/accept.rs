@@ -1,0 +1,211 @@
+//! Accepting orders: keys, orders and outbox, a whole group with each statement.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use common::order::{CorrelationId, OrderId};
+use uuid::Uuid;
+
+use super::{
+    fault::{Fault, Remedy},
+    session::Session,
+};
+use crate::{
+    Entry, Idempotency, Placed, Receipt, StoreFault, Stored,
+    form::{parse_event, unsigned},
+};
+
+/// In the order of the keys, so that two producers with the same ones wait for each other in turn and
+/// not in a circle. Who comes second waits for the end of the first, and then finds the key taken. The
+/// row of a key that has expired and was not swept yet is the new one's.
+const TAKE_KEYS: &str = "
+    INSERT INTO idempotency_keys AS known (scope, key, fingerprint, order_id, created_at)
+    SELECT scope, key, fingerprint, order_id, created_at
+    FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::bigint[])
+        AS new (scope, key, fingerprint, order_id, created_at)
+    ON CONFLICT (scope, key) DO UPDATE
+    SET fingerprint = excluded.fingerprint, order_id = excluded.order_id, created_at = excluded.created_at
+    WHERE known.created_at <= excluded.created_at - $6";
+
+const KEYS: &str = "
+    SELECT scope, key, fingerprint, order_id, event
+    FROM unnest($1::text[], $2::text[]) AS asked (scope, key)
+    JOIN idempotency_keys USING (scope, key) LEFT JOIN orders USING (order_id)";
+
+const INSERT: &str = "
+    WITH inserted AS (
+        INSERT INTO orders (order_id, customer_id, created_at, event, traceparent, destinations)
+        SELECT order_id, customer_id, created_at, event, traceparent, $6
+        FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bytea[], $5::text[])
+            AS new (order_id, customer_id, created_at, event, traceparent)
+    )
+    INSERT INTO pending (order_id, open, owner, place)
+    SELECT order_id, $6, $7, $8 + n FROM unnest($1::uuid[]) WITH ORDINALITY AS new (order_id, n)";
+
+/// What the writer's session prepares.
+pub(super) const STATEMENTS: [&str; 3] = [TAKE_KEYS, KEYS, INSERT];
+
+/// The orders of a batch, as they are written.
+pub(super) struct Orders<'a> {
+    placed: &'a [Placed],
+    bodies: Vec<Bytes>,
+    /// Each key once with the order that came first with it, in the order of keys.
+    keys: Vec<(&'a Idempotency, &'a Placed)>,
+}
+
+/// What a key is known by.
+fn name(idempotency: &Idempotency) -> (&str, &str) {
+    (&idempotency.scope, &idempotency.key)
+}
+
+/// What a key was used for.
+pub(super) struct Used {
+    fingerprint: Vec<u8>,
+    order_id: OrderId,
+    correlation_id: CorrelationId,
+}
+
+/// What the keys of a batch were used for before.
+pub(super) type Earlier<'a> = HashMap<(&'a str, &'a str), Used>;
+
+impl<'a> Orders<'a> {
+    pub(super) fn new(placed: &'a [Placed]) -> Result<Self, StoreFault> {
+        let encode = |placed: &Placed| {
+            let encoded = placed.event.encode();
+            encoded.map(Bytes::from).map_err(|fault| StoreFault::Database(format!("cannot encode an event: {fault}")))
+        };
+        let bodies = placed.iter().map(encode).collect::<Result<_, _>>()?;
+        let mut keys: Vec<_> =
+            placed.iter().filter_map(|placed| Some((placed.idempotency.as_ref()?, placed))).collect();
+        // Stable: of twins, the first stays the first.
+        keys.sort_by(|(a, _), (b, _)| name(a).cmp(&name(b)));
+        keys.dedup_by(|(later, _), (first, _)| name(later) == name(first));
+        Ok(Self { placed, bodies, keys })
+    }
+
+    fn names(&self) -> (Vec<&'a str>, Vec<&'a str>) {
+        self.keys.iter().map(|(idempotency, _)| name(idempotency)).unzip()
+    }
+
+    /// Takes the keys that are free. Tells how many were.
+    pub(super) async fn take_keys(&self, session: &Session) -> Result<u64, Fault> {
+        if self.keys.is_empty() {
+            return Ok(0);
+        }
+        let (scopes, keys) = self.names();
+        let fingerprints: Vec<_> = self.keys.iter().map(|(idempotency, _)| &idempotency.fingerprint[..]).collect();
+        let order_ids: Vec<_> = self.keys.iter().map(|(_, placed)| placed.event.order_id.0).collect();
+        let times: Vec<_> = self.keys.iter().map(|(_, placed)| placed.event.occurred_at.as_microsecond()).collect();
+        // How long a key is known is a setting of the process, the same for all of them.
+        let lives = |(idempotency, placed): &(&Idempotency, &Placed)| {
+            placed.event.occurred_at.as_microsecond().saturating_sub(idempotency.expired_up_to.as_microsecond())
+        };
+        let ttl = self.keys.iter().map(lives).max().unwrap_or(i64::MAX);
+        session.execute(TAKE_KEYS, &[&scopes, &keys, &fingerprints, &order_ids, &times, &ttl]).await
+    }
+
+    /// What those keys were used for that were not free: nothing is asked where all were.
+    pub(super) async fn earlier(&self, session: &Session, taken: u64) -> Result<Earlier<'a>, Fault> {
+        if usize::try_from(taken).ok() == Some(self.keys.len()) {
+            return Ok(Earlier::new());
+        }
+        let (scopes, keys) = self.names();
+        let rows = session.query(KEYS, &[&scopes, &keys]).await?;
+        if rows.len() < keys.len() {
+            // It was swept between the two statements.
+            return Err(Fault::new(Remedy::Repeat, "an idempotency key came to the end of its time"));
+        }
+        let mut earlier = Earlier::with_capacity(rows.len());
+        for row in rows {
+            let (asked, fingerprint, order_id): ((&str, &str), Vec<u8>, Uuid) =
+                ((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?, row.try_get(3)?);
+            let order_id = OrderId(order_id);
+            let ours = self.keys.binary_search_by(|(idempotency, _)| name(idempotency).cmp(&asked));
+            let Some((idempotency, placed)) = ours.ok().and_then(|index| self.keys.get(index)) else { continue };
+            if placed.event.order_id == order_id {
+                continue;
+            }
+            let event: Option<&[u8]> = row.try_get(4)?;
+            // Removed as old by a producer whose clock is ahead: it was delivered, and who placed it first is
+            // not known any more.
+            let correlation_id = match event {
+                Some(event) => parse_event(event)?.correlation_id,
+                None => placed.event.correlation_id.clone(),
+            };
+            earlier.insert(name(idempotency), Used { fingerprint, order_id, correlation_id });
+        }
+        Ok(earlier)
+    }
+
+    /// What becomes of each order, with places from the one after `before`. The events are those of the
+    /// orders that are new.
+    pub(super) fn judge(&self, mut known: Earlier<'a>, before: i64) -> Vec<Stored> {
+        let mut place = before;
+        let mut stored = Vec::with_capacity(self.placed.len());
+        let mut twins: HashMap<(&str, &str), &Placed> = HashMap::new();
+        for (placed, body) in self.placed.iter().zip(&self.bodies) {
+            if let Some(idempotency) = &placed.idempotency {
+                let (key, fingerprint) = (name(idempotency), &idempotency.fingerprint);
+                if let Some(first) = twins.get(&key) {
+                    known.entry(key).or_insert_with(|| Used {
+                        fingerprint: first
+                            .idempotency
+                            .as_ref()
+                            .map_or_else(Vec::new, |first| first.fingerprint.to_vec()),
+                        order_id: first.event.order_id,
+                        correlation_id: first.event.correlation_id.clone(),
+                    });
+                }
+                if let Some(Used { fingerprint: used_for, order_id, correlation_id }) = known.get(&key) {
+                    stored.push(if used_for == fingerprint {
+                        let (order_id, correlation_id) = (*order_id, correlation_id.clone());
+                        Stored::Replayed(Receipt { order_id, correlation_id, replayed: true })
+                    } else {
+                        Stored::KeyReused
+                    });
+                    continue;
+                }
+                twins.insert(key, placed);
+            }
+            place += 1;
+            let event = &placed.event;
+            stored.push(Stored::New(Box::new(Entry {
+                place: unsigned(place),
+                event_id: event.event_id,
+                order_id: event.order_id,
+                correlation_id: event.correlation_id.as_str().to_owned(),
+                trace: placed.trace,
+                accepted_at: event.occurred_at,
+                body: body.clone(),
+            })));
+        }
+        stored
+    }
+
+    /// Writes those that are new, in the order of their places.
+    pub(super) async fn insert(
+        &self,
+        session: &Session,
+        stored: &[Stored],
+        destinations: &[String],
+        owner: Uuid,
+        before: i64,
+    ) -> Result<(), Fault> {
+        let new: Vec<_> = (self.placed.iter().zip(&self.bodies).zip(stored))
+            .filter(|(_, stored)| matches!(stored, Stored::New(_)))
+            .map(|(order, _)| order)
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let order_ids: Vec<_> = new.iter().map(|(placed, _)| placed.event.order_id.0).collect();
+        let customers: Vec<_> = new.iter().map(|(placed, _)| placed.event.customer_id.as_str()).collect();
+        let times: Vec<_> = new.iter().map(|(placed, _)| placed.event.occurred_at.as_microsecond()).collect();
+        let bodies: Vec<_> = new.iter().map(|(_, body)| body.as_ref()).collect();
+        let traces: Vec<_> = new.iter().map(|(placed, _)| placed.trace.to_string()).collect();
+        session
+            .execute(INSERT, &[&order_ids, &customers, &times, &bodies, &traces, &destinations, &owner, &before])
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,311 @@
+//! What several producers on one database must do, as far as the store is concerned.
+
+use std::{
+    collections::HashSet,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use common::{
+    event::OrderCreated,
+    outcome::{Outcome, OutcomeStatus},
+};
+use futures_util::future::join;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::{super::conformance, commit::LAPSED, *};
+use crate::{Done, Placed, Reconciliation as _, Stored};
+
+async fn accept(producer: &mut Postgres, orders: Vec<Placed>) -> Vec<Stored> {
+    producer.commit(&Batch { orders, ..Batch::default() }).await.unwrap().stored
+}
+
+fn orders(count: usize) -> Vec<Placed> {
+    (0..count).map(|_| conformance::placed(None)).collect()
+}
+
+fn places(stored: &[Stored]) -> Vec<Place> {
+    stored
+        .iter()
+        .map(|stored| match stored {
+            Stored::New(entry) => entry.place,
+            other => panic!("not new: {other:?}"),
+        })
+        .collect()
+}
+
+async fn waiting(producer: &mut Postgres) -> Vec<OrderId> {
+    producer.outbox(0, 100_000).await.unwrap().into_iter().map(|entry| entry.order_id).collect()
+}
+
+/// As when the producer stands still for longer than its lease.
+async fn let_the_lease_end(scratch: &PostgresScratch, producer: &Postgres) {
+    let client = scratch.database.connect().await.unwrap();
+    let owner = producer.owner.get().unwrap();
+    let ended = "UPDATE lines SET leased_until = now() - interval '1 second' WHERE owner = $1";
+    assert_eq!(client.execute(ended, &[&owner]).await.unwrap(), 1);
+}
+
+async fn count(scratch: &PostgresScratch, what: &str) -> i64 {
+    let client = scratch.database.connect().await.unwrap();
+    client.query_one(&format!("SELECT count(*) FROM {what}"), &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn the_outbox_of_a_producer_that_has_ended_is_taken_over_without_what_is_published() {
+    let scratch = PostgresScratch::new().await;
+    let (mut ended, mut other) = (scratch.open(), scratch.open_another().await);
+    let stored = accept(&mut ended, orders(5)).await;
+    let published = places(&stored)[1];
+    ended.commit(&Batch { published_up_to: Some(published), ..Batch::default() }).await.unwrap();
+    let left = ended.outbox(published, 100).await.unwrap();
+    accept(&mut other, orders(1)).await;
+    assert_eq!(other.tick().await.unwrap().events, 0, "it lives");
+
+    ended.release().await;
+    let adopted = other.tick().await.unwrap();
+    assert_eq!((adopted.events, adopted.last), (3, 4));
+    let taken_over: Vec<_> = other.outbox(1, 100).await.unwrap().into_iter().map(|entry| entry.order_id).collect();
+    assert_eq!(taken_over, left.into_iter().map(|entry| entry.order_id).collect::<Vec<_>>(), "in their order");
+    assert_eq!(places(&accept(&mut other, orders(1)).await), [5]);
+    assert_eq!(count(&scratch, "lines").await, 1);
+    assert_eq!(other.tick().await.unwrap(), Adopted { last: 5, ..Adopted::default() });
+}
+
+#[tokio::test]
+async fn what_a_producer_had_published_is_found_overdue_also_after_its_end() {
+    let scratch = PostgresScratch::new().await;
+    let (mut ended, desk) = (scratch.open(), scratch.postgres_desk());
+    let published_up_to = places(&accept(&mut ended, orders(2)).await).last().copied();
+    ended.commit(&Batch { published_up_to, ..Batch::default() }).await.unwrap();
+    ended.release().await;
+    assert_eq!(count(&scratch, "lines").await, 0);
+    let marks = desk.published_marks().await.unwrap();
+    // What is accepted after the look at the marks may well be unpublished.
+    accept(&mut scratch.open_another().await, orders(1)).await;
+    let found = desk.pending_published("north".to_owned(), marks, 10).await.unwrap();
+    assert_eq!(found.total, 2);
+}
+
+#[tokio::test]
+async fn a_producer_that_stood_still_longer_than_its_lease_goes_on_in_a_new_line() {
+    let scratch = PostgresScratch::new().await;
+    let (mut frozen, mut other) = (scratch.open(), scratch.open_another().await);
+    let before = accept(&mut frozen, orders(3)).await;
+    let_the_lease_end(&scratch, &frozen).await;
+    assert_eq!(other.tick().await.unwrap().events, 3);
+
+    let after = accept(&mut frozen, orders(2)).await;
+    assert!(places(&before).last() < places(&after).first(), "no place is given twice: {before:?}, {after:?}");
+    assert_eq!((waiting(&mut frozen).await.len(), waiting(&mut other).await.len()), (2, 3));
+    // A mark of the old line does not hide what is in the new one.
+    let published_up_to = places(&before).last().copied();
+    frozen.commit(&Batch { published_up_to, ..Batch::default() }).await.unwrap();
+    assert_eq!(frozen.backlog().await.unwrap().events, 2);
+    assert_eq!(frozen.tick().await.unwrap().events, 0);
+}
+
+#[tokio::test]
+async fn a_lease_that_ended_without_anybody_taking_over_is_renewed() {
+    let scratch = PostgresScratch::new().await;
+    let mut producer = scratch.open();
+    accept(&mut producer, orders(3)).await;
+    let owner = producer.owner.get();
+    let_the_lease_end(&scratch, &producer).await;
+    accept(&mut producer, orders(1)).await;
+    assert_eq!((producer.owner.get(), waiting(&mut producer).await.len()), (owner, 4));
+    assert_eq!(scratch.open_another().await.tick().await.unwrap().events, 0);
+}
+
+#[tokio::test]
+async fn two_producers_that_take_over_at_once_share_what_they_find() {
+    const ORDERS: usize = 4_500;
+    let scratch = PostgresScratch::new().await;
+    let mut ended = scratch.open();
+    accept(&mut ended, orders(ORDERS)).await;
+    ended.release().await;
+    let all = async |mut producer: Postgres| {
+        let mut adopted = 0;
+        loop {
+            let ticked = producer.tick().await.unwrap();
+            adopted += ticked.events;
+            if count(&scratch, "lines WHERE leased_until < now()").await == 0 {
+                return (adopted, waiting(&mut producer).await);
+            }
+        }
+    };
+    let (one, other) = (scratch.open_another().await, scratch.open_another().await);
+    let ((one, ones), (other, others)) = join(all(one), all(other)).await;
+    assert_eq!(one + other, ORDERS as u64);
+    let found: HashSet<_> = ones.iter().chain(&others).collect();
+    assert_eq!((found.len(), ones.len() + others.len()), (ORDERS, ORDERS), "each is waiting at exactly one");
+}
+
+#[tokio::test]
+async fn one_key_is_one_order_over_two_producers() {
+    let scratch = PostgresScratch::new().await;
+    let (mut one, mut other) = (scratch.open(), scratch.open_another().await);
+    for round in 0..10 {
+        let keys: Vec<_> = (0..20).map(|number| format!("{round}-{number}")).collect();
+        // Each of them twice, and in opposite order: whoever is second waits, and nobody for ever.
+        let batch =
+            |keys: Vec<&String>| keys.iter().chain(&keys).map(|key| conformance::placed(Some((key, 1)))).collect();
+        let (forth, back) = (batch(keys.iter().collect()), batch(keys.iter().rev().collect()));
+        let (ones, others) = join(accept(&mut one, forth), accept(&mut other, back)).await;
+        let new = ones.iter().chain(&others).filter(|stored| matches!(stored, Stored::New(_))).count();
+        assert_eq!((ones.len(), others.len(), new), (40, 40, 20));
+        assert!(ones.iter().chain(&others).all(|stored| !matches!(stored, Stored::KeyReused)));
+    }
+    assert_eq!(count(&scratch, "orders").await, 200);
+    assert_eq!(waiting(&mut one).await.len() + waiting(&mut other).await.len(), 200);
+}
+
+#[tokio::test]
+async fn an_order_whose_last_two_outcomes_come_to_two_producers_at_once_is_settled_once() {
+    let scratch = PostgresScratch::new().await;
+    let (mut one, mut other) = (scratch.open(), scratch.open_another().await);
+    for _ in 0..10 {
+        let orders = orders(40);
+        let events: Vec<OrderCreated> = orders.iter().map(|placed| placed.event.clone()).collect();
+        accept(&mut one, orders).await;
+        let outcomes = |destination: &str| -> Vec<Outcome> {
+            events.iter().map(|order| conformance::outcome(order, destination, OutcomeStatus::Delivered)).collect()
+        };
+        let (north, mut south) = (outcomes("north"), outcomes("south"));
+        south.reverse();
+        let batch = |outcomes| Batch { outcomes, ..Batch::default() };
+        let (north, south) = (batch(north), batch(south));
+        let (ones, others) = join(one.commit(&north), other.commit(&south)).await;
+        let settled = |done: Result<Done, StoreFault>| done.unwrap().settled;
+        let mut settled = [settled(ones), settled(others)].concat();
+        settled.sort_unstable_by_key(|order_id| order_id.0);
+        let mut expected: Vec<_> = events.iter().map(|order| order.order_id).collect();
+        expected.sort_unstable_by_key(|order_id| order_id.0);
+        assert_eq!(settled, expected);
+    }
+    assert_eq!(count(&scratch, "pending").await, 0);
+    assert_eq!(count(&scratch, "deliveries WHERE status = 'delivered'").await, 800);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_ends_is_replaced_and_nothing_is_stored_twice() {
+    let scratch = PostgresScratch::new().await;
+    let mut producer = scratch.open();
+    accept(&mut producer, orders(1)).await;
+    let client = scratch.database.connect().await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'tandem producer: writer'";
+    assert_eq!(client.execute(end, &[]).await.unwrap(), 1);
+    accept(&mut producer, orders(1)).await;
+    assert_eq!((waiting(&mut producer).await.len(), count(&scratch, "orders").await), (2, 2));
+}
+
+#[tokio::test]
+async fn who_waits_at_one_producer_hears_of_what_another_records() {
+    let scratch = PostgresScratch::new().await;
+    let (here, there) = (scratch.another().await, scratch.another().await);
+    let (watch, ended) = (Watch::default(), CancellationToken::new());
+    let here_runs = tokio::spawn(here.news(watch.clone(), ended.clone()));
+    let there_runs = tokio::spawn(there.news(Watch::default(), ended.clone()));
+    while count(&scratch, "pg_stat_activity WHERE query LIKE 'LISTEN tandem_orders%' AND state = 'idle'").await < 2 {
+        tokio::task::yield_now().await;
+    }
+    let (mut here, mut there) = (here.writer(&["north".to_owned()]), there.writer(&["north".to_owned()]));
+    here.tick().await.unwrap();
+    let orders = orders(2);
+    let events: Vec<OrderCreated> = orders.iter().map(|placed| placed.event.clone()).collect();
+    accept(&mut there, orders).await;
+
+    let watcher = watch.order(events[0].order_id);
+    let changed = watcher.changed();
+    let outcomes = events.iter().map(|order| conformance::outcome(order, "north", OutcomeStatus::Delivered)).collect();
+    there.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+    timeout(::tests::waiting::PATIENCE, changed).await.expect("news");
+
+    // One that stood still was held for dead, and told nothing.
+    let changed = watcher.changed();
+    here.renewed_at = Instant::now().checked_sub(LAPSED * 2);
+    here.tick().await.unwrap();
+    timeout(::tests::waiting::PATIENCE, changed).await.expect("a look at what was missed");
+    ended.cancel();
+    let ends = timeout(::tests::waiting::PATIENCE, join(here_runs, there_runs)).await.expect("the end of both");
+    assert!(ends.0.is_ok() && ends.1.is_ok(), "{ends:?}");
+}
+
+/// A way to the server that breaks right after the next commit, before its answer has come back.
+async fn breaking_after_a_commit(upstream: String) -> (SocketAddr, Arc<AtomicBool>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (address, armed) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+    tokio::spawn({
+        let armed = Arc::clone(&armed);
+        async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&upstream).await.unwrap();
+                tokio::spawn(until_a_commit(client, server, Arc::clone(&armed)));
+            }
+        }
+    });
+    (address, armed)
+}
+
+async fn until_a_commit(mut client: TcpStream, mut server: TcpStream, armed: Arc<AtomicBool>) -> std::io::Result<()> {
+    let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let sent = &up[..read?];
+                if sent.is_empty() {
+                    return Ok(());
+                }
+                server.write_all(sent).await?;
+                if sent.windows(6).any(|text| text == b"COMMIT") && armed.swap(false, Relaxed) {
+                    // The answer says that it is done, and is lost.
+                    server.read_u8().await?;
+                    return Ok(());
+                }
+            }
+            read = server.read(&mut down) => {
+                let told = &down[..read?];
+                if told.is_empty() {
+                    return Ok(());
+                }
+                client.write_all(told).await?;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_committed_though_nobody_heard_of_it_is_published_all_the_same() {
+    let scratch = PostgresScratch::new().await;
+    let url = scratch.database.url();
+    let (address, armed) = breaking_after_a_commit(::tests::broker::address(url).unwrap()).await;
+    let address = PostgresAddress::parse(&::tests::broker::through(url, address).unwrap()).unwrap();
+    let producer = Shared::open(address, &TaskTracker::new()).await.unwrap();
+    let mut producer = producer.writer(&["north".to_owned(), "south".to_owned()]);
+    let first = places(&accept(&mut producer, orders(2)).await);
+    let line = producer.owner.get().unwrap();
+
+    armed.store(true, Relaxed);
+    let unheard = Batch { orders: orders(3), published_up_to: Some(first[0]), ..Batch::default() };
+    assert!(matches!(producer.commit(&unheard).await, Err(StoreFault::Database(_))));
+    assert_eq!((armed.load(Relaxed), count(&scratch, "orders").await), (false, 5), "they are stored");
+    // The relay hears of what comes next, and would go past what it never heard of.
+    let next = places(&accept(&mut producer, orders(1)).await);
+    let published_up_to = Some(next[0]);
+    producer.commit(&Batch { published_up_to, ..Batch::default() }).await.unwrap();
+
+    let client = scratch.database.connect().await.unwrap();
+    let ended = "UPDATE lines SET leased_until = now() - interval '1 second' WHERE owner = $1";
+    assert_eq!(client.execute(ended, &[&line]).await.unwrap(), 1);
+    assert_eq!(producer.tick().await.unwrap().events, 4, "all but what was published before");
+    let waiting: Vec<_> =
+        producer.outbox(next[0], 100).await.unwrap().into_iter().map(|entry| entry.order_id).collect();
+    assert!(unheard.orders.iter().all(|placed| waiting.contains(&placed.event.order_id)), "{waiting:?}");
+}

@@ -1,0 +1,67 @@
+//! A bound on bytes: what is taken comes back when its holder is dropped, wherever that is.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+/// So many bytes for all. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Space {
+    taken: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// Some of them, until dropped. It goes with an order on its way to the disk, which may take longer than
+/// its caller waits. The default is none.
+#[derive(Debug, Default)]
+pub struct Room(Option<(Arc<AtomicUsize>, usize)>);
+
+impl Space {
+    /// Room for this many bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { taken: Arc::default(), most }
+    }
+
+    /// Room for so many bytes, if there is. Whoever comes alone gets it, however much it is.
+    #[must_use]
+    pub fn take(&self, bytes: usize) -> Option<Room> {
+        let before = self.taken.fetch_add(bytes, Relaxed);
+        let room = Room(Some((Arc::clone(&self.taken), bytes)));
+        (before == 0 || before + bytes <= self.most).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some((taken, bytes)) = &self.0 {
+            taken.fetch_sub(*bytes, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_until_the_bound_and_again_when_some_is_dropped() {
+        let space = Space::new(10);
+        let first = space.take(6).unwrap();
+        assert!(space.take(5).is_none());
+        let _second = space.clone().take(4).unwrap();
+        assert!(space.take(1).is_none(), "what was refused takes up nothing, and all is taken");
+        drop(first);
+        assert!(space.take(6).is_some());
+    }
+
+    #[test]
+    fn what_is_larger_than_the_bound_is_taken_alone() {
+        let space = Space::new(10);
+        let large = space.take(11);
+        assert!(large.is_some() && space.take(1).is_none());
+        drop(large);
+        assert!(space.take(1).is_some());
+    }
+}

@@ -1,0 +1,272 @@
+//! SQLite, the embedded default: write-ahead log, `synchronous=FULL`, so that a commit survives a
+//! power cut as far as the disk honours flushes.
+
+mod accept;
+mod dead_letters;
+mod desk;
+mod line;
+mod order_lists;
+mod reconciliation;
+mod record;
+mod redrives;
+mod upkeep;
+
+use std::{path::Path, time::Duration};
+
+use common::{event::OrderCreated, order::OrderId, trace_context::TraceParent};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+pub use desk::SqliteDesk;
+
+use self::{accept::accept, line::Numbers, record::record};
+use super::{
+    Backend, Backlog, Batch, Done, Entry, Known, Place, Recorded, StoreFault,
+    form::{parse_event, parse_outcome, signed, unsigned},
+};
+
+/// The schema, as steps from one version to the next. A step that was released is never changed.
+const MIGRATIONS: [&str; 1] = [include_str!("sqlite/0001_orders.sql")];
+/// How long a statement waits for another process that holds the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The write-ahead log is cut back to this size, in bytes, after a burst.
+const WAL_SIZE_LIMIT: i64 = 64 * 1_024 * 1_024;
+
+/// A page of the outbox ends after so many bytes, whatever was asked for.
+const OUTBOX_BYTES: usize = 4 * 1_024 * 1_024;
+
+/// One connection to an SQLite file.
+#[derive(Debug)]
+pub struct Sqlite {
+    connection: Connection,
+    /// Who is told of the orders that are accepted now: names, with commas between.
+    destinations: String,
+}
+
+impl From<rusqlite::Error> for StoreFault {
+    fn from(fault: rusqlite::Error) -> Self {
+        Self::Database(fault.to_string())
+    }
+}
+
+impl Sqlite {
+    /// Opens the file, creates it if absent, and brings its schema up to date. Orders accepted through
+    /// it are to be told to `destinations`.
+    ///
+    /// # Errors
+    /// The file cannot be opened or written, or a newer version wrote it.
+    pub fn open(path: &Path, destinations: &[String]) -> Result<Self, StoreFault> {
+        Ok(Self { connection: connect(path)?, destinations: destinations.join(",") })
+    }
+}
+
+/// A connection to the file, which is created if absent and brought up to date.
+fn connect(path: &Path) -> Result<Connection, StoreFault> {
+    let mut connection = Connection::open(path)
+        .map_err(|fault| StoreFault::Database(format!("cannot open {}: {fault}", path.display())))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_SIZE_LIMIT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// The schema version that this program writes.
+fn known_version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Safe from several processes: the version is read inside the transaction that changes it.
+fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = MIGRATIONS.len();
+    let done = usize::try_from(found).ok().filter(|done| *done <= known);
+    let Some(done) = done else {
+        return Err(StoreFault::NewerSchema { found, known: known_version() });
+    };
+    for step in &MIGRATIONS[done..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", known_version())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+impl Backend for Sqlite {
+    async fn commit(&mut self, batch: &Batch) -> Result<Done, StoreFault> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut numbers = Numbers::take(&transaction, batch)?;
+        let mut done = Done { stored: Vec::with_capacity(batch.orders.len()), settled: Vec::new() };
+        for placed in &batch.orders {
+            done.stored.push(accept(&transaction, placed, &self.destinations, &mut numbers)?);
+        }
+        for outcome in &batch.outcomes {
+            if record(&transaction, outcome, &mut numbers)? {
+                done.settled.push(outcome.order_id);
+            }
+        }
+        transaction.commit()?;
+        Ok(done)
+    }
+
+    async fn probe(&mut self) -> Result<(), StoreFault> {
+        // The version that is there already: a page is written and flushed all the same.
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.pragma_update(None, "user_version", known_version())?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    async fn order(&mut self, order_id: OrderId) -> Result<Option<Known>, StoreFault> {
+        // One read transaction, so that order and outcomes are of one moment.
+        let transaction = self.connection.transaction()?;
+        let Some((event, destinations)) = stored_order(&transaction, order_id)? else { return Ok(None) };
+        let mut statement =
+            transaction.prepare_cached("SELECT outcome, status = 'pending' FROM deliveries WHERE order_id = ?1")?;
+        let outcomes = statement
+            .query_map(params![order_id.0], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?
+            .map(|row| {
+                let (json, redriving) = row?;
+                Ok(Recorded { outcome: parse_outcome(&json)?, redriving })
+            })
+            .collect::<Result<_, StoreFault>>()?;
+        let destinations = names(&destinations);
+        Ok(Some(Known { event, destinations, outcomes }))
+    }
+
+    async fn outbox(&mut self, after: Place, limit: u32) -> Result<Vec<Entry>, StoreFault> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT place, event, traceparent FROM pending JOIN orders USING (order_id)
+             WHERE place > ?1 ORDER BY place LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![signed(after), limit], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
+        })?;
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for row in rows {
+            let (place, body, traceparent) = row?;
+            let event = parse_event(&body)?;
+            bytes += body.len();
+            entries.push(Entry {
+                place: unsigned(place),
+                event_id: event.event_id,
+                order_id: event.order_id,
+                correlation_id: event.correlation_id.as_str().to_owned(),
+                trace: TraceParent::parse(&traceparent).unwrap_or_else(TraceParent::root),
+                accepted_at: event.occurred_at,
+                body: body.into(),
+            });
+            if bytes >= OUTBOX_BYTES {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn backlog(&mut self) -> Result<Backlog, StoreFault> {
+        let transaction = self.connection.transaction()?;
+        let (published_up_to, last): (i64, i64) =
+            transaction
+                .query_row("SELECT published_up_to, last_place FROM line", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (events, first): (i64, Option<i64>) = transaction.query_row(
+            "SELECT count(*), min(place) FROM pending WHERE place > ?1",
+            params![published_up_to],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let oldest_at: Option<i64> = transaction
+            .query_row(
+                "SELECT created_at FROM orders JOIN pending USING (order_id) WHERE place = ?1",
+                params![first],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(Backlog {
+            events: unsigned(events),
+            published_up_to: unsigned(published_up_to),
+            last: unsigned(last),
+            oldest_at: oldest_at.and_then(|micros| Timestamp::from_microsecond(micros).ok()),
+        })
+    }
+}
+
+/// The names in a list of destinations.
+fn names(list: &str) -> Vec<String> {
+    list.split(',').map(str::to_owned).collect()
+}
+
+/// An order as its event, and who was to be told.
+fn stored_order(
+    transaction: &Transaction<'_>,
+    order_id: OrderId,
+) -> Result<Option<(OrderCreated, String)>, StoreFault> {
+    let stored: Option<(Vec<u8>, String)> = transaction
+        .prepare_cached("SELECT event, destinations FROM orders WHERE order_id = ?1")?
+        .query_row(params![order_id.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    stored.map(|(body, destinations)| Ok((parse_event(&body)?, destinations))).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{conformance, testing::Scratch},
+        *,
+    };
+
+    macro_rules! conforms {
+        ($($name:ident),* $(,)?) => {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let scratch = Scratch::default();
+                    conformance::$name(&mut scratch.open()).await;
+                }
+            )*
+        };
+    }
+
+    conforms!(
+        an_accepted_order_waits_in_the_outbox_until_it_is_marked,
+        one_key_is_one_order,
+        the_ledger_tells_one_truth,
+        a_failed_transaction_stores_nothing,
+    );
+
+    #[test]
+    fn a_commit_is_flushed_to_the_disk_before_it_returns() {
+        let scratch = Scratch::default();
+        let connection = scratch.open().connection;
+        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        let full: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!((mode.as_str(), full), ("wal", 2));
+    }
+
+    #[tokio::test]
+    async fn a_place_is_never_given_twice() {
+        let scratch = Scratch::default();
+        let mut store = scratch.open();
+        conformance::an_accepted_order_waits_in_the_outbox_until_it_is_marked(&mut store).await;
+        let before = store.backlog().await.unwrap().last;
+        store.connection.execute_batch("DELETE FROM pending; DELETE FROM orders").unwrap();
+        assert_eq!(store.backlog().await.unwrap().last, before);
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_a_known_one_is_opened_again() {
+        let scratch = Scratch::default();
+        drop(scratch.open());
+        let store = scratch.open();
+        store.connection.pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(Sqlite::open(scratch.path(), &[]), Err(StoreFault::NewerSchema { found: 99, .. })));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let Err(fault) = Sqlite::open(Path::new("/nowhere/tandem.db"), &[]) else { panic!("opened") };
+        assert!(fault.to_string().contains("/nowhere/tandem.db"), "{fault}");
+    }
+}

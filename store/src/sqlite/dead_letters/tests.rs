@@ -1,0 +1,94 @@
+//! The conformance suite, and what only this database shows: how it finds things.
+
+use super::{
+    super::connect,
+    list::{Condition, groups_sql, letters_sql},
+};
+use crate::{Filter, conformance::dead_letters, testing::Scratch};
+
+macro_rules! conforms {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let scratch = Scratch::default();
+                dead_letters::$name(&mut scratch.open(), &scratch.desk()).await;
+            }
+        )*
+    };
+}
+
+conforms!(
+    a_dead_letter_is_stored_once_and_ends_its_delivery,
+    a_report_is_waited_for_and_corrects_when_it_comes_late,
+    a_dead_letter_tells_what_the_ledger_knows,
+    what_names_no_order_is_kept_too,
+    dead_letters_are_found_and_counted_by_their_cause,
+    an_archived_one_leaves_the_list_until_it_is_put_back,
+    a_lineage_leads_to_the_first_failure,
+);
+
+/// Every filter there is, each alone and all together, the order left to the last.
+fn filters() -> Vec<Filter> {
+    let all = Filter {
+        destination: Some("north".into()),
+        reason: Some(common::outcome::Reason::Rejected),
+        status_code: Some(422),
+        error: Some("refused".into()),
+        order_id: None,
+        from: Some(jiff::Timestamp::UNIX_EPOCH),
+        to: Some(jiff::Timestamp::UNIX_EPOCH),
+        archived: true,
+    };
+    let none = Filter::default;
+    vec![
+        none(),
+        Filter { destination: all.destination.clone(), ..none() },
+        Filter { reason: all.reason, ..none() },
+        Filter { status_code: all.status_code, ..none() },
+        Filter { error: all.error.clone(), ..none() },
+        Filter { from: all.from, to: all.to, ..none() },
+        Filter { archived: true, ..none() },
+        all,
+    ]
+}
+
+fn plan(connection: &rusqlite::Connection, sql: &str, condition: &Condition) -> String {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let mut values: Vec<&dyn rusqlite::ToSql> = condition.values.iter().map(AsRef::as_ref).collect();
+    values.push(&51);
+    let rows = statement.query_map(values.as_slice(), |row| row.get::<_, String>("detail")).unwrap();
+    rows.map(Result::unwrap).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn no_list_reads_the_table_whole() {
+    let scratch = Scratch::default();
+    let connection = connect(scratch.path()).unwrap();
+    for filter in filters() {
+        let mut condition = Condition::of(&filter);
+        let plan_of = |condition: &Condition| plan(&connection, &letters_sql(condition, false), condition);
+        assert!(plan_of(&condition).contains("COVERING INDEX dead_letters_listed"), "{}", plan_of(&condition));
+        condition.and("id < ?", Some(uuid::Uuid::nil()));
+        let further = plan_of(&condition);
+        assert!(further.contains("COVERING INDEX dead_letters_listed (id<?)"), "{further}");
+        let sorts = further.matches("TEMP B-TREE").count();
+        assert!(sorts <= 1, "only the page is sorted: {further}");
+    }
+    let of_order = Filter { order_id: Some(common::order::OrderId::new()), ..Filter::default() };
+    let condition = Condition::of(&of_order);
+    let plan = plan(&connection, &letters_sql(&condition, true), &condition);
+    assert!(plan.contains("INDEX dead_letters_by_order (order_id=?)"), "{plan}");
+}
+
+#[test]
+fn groups_are_counted_from_an_index_in_its_order() {
+    let scratch = Scratch::default();
+    let connection = connect(scratch.path()).unwrap();
+    for filter in filters() {
+        let condition = Condition::of(&filter);
+        let plan = plan(&connection, &groups_sql(&condition), &condition);
+        assert!(plan.contains("COVERING INDEX dead_letters_grouped"), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+}

@@ -1,0 +1,127 @@
+use rusqlite::StatementStatus;
+
+use super::*;
+use crate::{
+    Backend as _, Batch, conformance_lists,
+    testing::{self, Scratch},
+};
+
+macro_rules! conforms {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let scratch = Scratch::default();
+                conformance_lists::$name(&mut scratch.open(), &*scratch.desk()).await;
+            }
+        )*
+    };
+}
+
+conforms!(
+    every_combination_of_filters_lists_what_fits,
+    pages_are_stable_while_orders_come,
+    the_feed_is_in_the_order_of_commits,
+    an_expired_key_is_as_good_as_new,
+    only_old_orders_that_are_delivered_everywhere_are_removed,
+);
+
+fn plan(connection: &Connection, statement: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+    // Whatever the values are, the plan is the same.
+    let nothing = vec![rusqlite::types::Null; statement.parameter_count()];
+    statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3)).unwrap().map(Result::unwrap).collect()
+}
+
+/// The statements that are asked, and how each may go over each table: along an index, from a place
+/// in it, in its order.
+#[test]
+fn no_list_is_read_from_end_to_end_or_sorted() {
+    let scratch = Scratch::default();
+    drop(scratch.open());
+    let connection = super::super::connect(scratch.path()).unwrap();
+    let mut plans = Vec::new();
+    for along in [Along::Orders, Along::Customer, Along::Pending, Along::Dead] {
+        for status in OrderStatus::ALL.into_iter().map(Some).chain([None]) {
+            for destination in [None, Some("north".to_owned())] {
+                let filter = OrderFilter { status, destination, ..OrderFilter::default() };
+                plans.push(plan(&connection, &statement(&filter, along)));
+            }
+        }
+    }
+    plans.push(plan(&connection, CHANGES));
+    plans.push(plan(&connection, OUTCOMES));
+    for step in plans.iter().flatten() {
+        let whole = step.starts_with("SCAN") && !step.starts_with("SCAN wanted VIRTUAL TABLE");
+        assert!(!whole && !step.contains("TEMP B-TREE"), "{plans:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_ends_where_much_was_looked_through_and_the_next_goes_on() {
+    let scratch = Scratch::default();
+    let orders: Vec<_> = (0..40).map(|second| testing::order("c-1", second)).collect();
+    let oldest = orders[0].event.order_id;
+    scratch.open().commit(&Batch { orders, ..Batch::default() }).await.unwrap();
+    let mut connection = super::super::connect(scratch.path()).unwrap();
+    let filter = OrderFilter { destination: Some("nowhere".to_owned()), ..OrderFilter::default() };
+    let (mut after, mut pages) = (None, 0);
+    loop {
+        let found = page(&mut connection, &filter, after, 50, 16).unwrap();
+        assert_eq!(found.orders, []);
+        (after, pages) = (found.next, pages + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, 3);
+    let last = page(&mut connection, &OrderFilter::default(), Some(oldest), 50, 16).unwrap();
+    assert_eq!(last, OrderPage::default());
+}
+
+/// What a page costs does not rise with the number of orders: counted in steps of the database's machine,
+/// which no other load can change.
+#[tokio::test]
+async fn a_page_costs_the_same_however_many_orders_there_are() {
+    let scratch = Scratch::default();
+    let mut store = scratch.open();
+    let mut few = Vec::new();
+    for many in [false, true] {
+        let (from, to) = if many { (2_000, 20_000) } else { (0, 2_000) };
+        let (mut orders, mut outcomes) = (Vec::new(), Vec::new());
+        for number in from..to {
+            // One order in 500 is dead, one in 100 pending.
+            let placed = testing::order(if number % 10 == 0 { "large" } else { "other" }, number / 10);
+            if number % 100 != 7 {
+                outcomes.push(testing::ended(&placed.event, "north", number % 500 != 3));
+                outcomes.push(testing::ended(&placed.event, "south", number % 1_000 != 3));
+            }
+            orders.push(placed);
+        }
+        store.commit(&Batch { orders, ..Batch::default() }).await.unwrap();
+        store.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+        let mut connection = super::super::connect(scratch.path()).unwrap();
+        let mut costs = Vec::new();
+        for status in OrderStatus::ALL.into_iter().map(Some).chain([None]) {
+            for destination in [None, Some("north".to_owned())] {
+                for customer_id in [None, Some("large".to_owned())] {
+                    let (destination, from) = (destination.clone(), None);
+                    let filter = OrderFilter { status, destination, customer_id, from, to: None };
+                    let first = page(&mut connection, &filter, None, 2, LOOKED_AT).unwrap();
+                    page(&mut connection, &filter, first.next, 2, LOOKED_AT).unwrap();
+                    let (low, high) = filter.ids(None);
+                    let along = Along::choose(&connection, &filter, low, high).unwrap();
+                    let statement = connection.prepare_cached(&statement(&filter, along)).unwrap();
+                    costs.push((filter, statement.get_status(StatementStatus::VmStep)));
+                }
+            }
+        }
+        if many {
+            for ((filter, few), (_, many)) in few.into_iter().zip(costs) {
+                assert!(many <= 2 * few + 1_000, "{few} steps among few orders, {many} among many: {filter:?}");
+            }
+            return;
+        }
+        few = costs;
+    }
+}

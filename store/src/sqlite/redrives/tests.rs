@@ -1,0 +1,22 @@
+//! The conformance suite.
+
+use crate::{conformance::redrives, testing::Scratch};
+
+macro_rules! conforms {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let scratch = Scratch::default();
+                redrives::$name(&mut scratch.open(), &scratch.desk()).await;
+            }
+        )*
+    };
+}
+
+conforms!(
+    a_redrive_sends_what_was_dead_when_it_was_created_and_ends_with_it,
+    a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced,
+    an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it,
+    what_is_pending_is_found_by_where_it_was_seen,
+);

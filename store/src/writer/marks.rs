@@ -1,0 +1,35 @@
+//! How far the outbox is published, until it is committed.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::Place;
+
+/// How far the outbox is published. The writer takes it along with whatever it commits next, so that
+/// a mark costs no wake-up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Marks(Arc<MarkedUpTo>);
+
+#[derive(Debug, Default)]
+struct MarkedUpTo {
+    published: AtomicU64,
+    committed: AtomicU64,
+}
+
+impl Marks {
+    pub(super) fn published(&self, up_to: Place) {
+        self.0.published.fetch_max(up_to, Ordering::AcqRel);
+    }
+
+    /// What is published and not yet committed as such.
+    pub(super) fn due(&self) -> Option<Place> {
+        let published = self.0.published.load(Ordering::Acquire);
+        (published > self.0.committed.load(Ordering::Acquire)).then_some(published)
+    }
+
+    pub(super) fn committed(&self, up_to: Place) {
+        self.0.committed.fetch_max(up_to, Ordering::AcqRel);
+    }
+}
