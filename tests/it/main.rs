@@ -3,6 +3,7 @@
 mod harness;
 
 // What scenarios have in common.
+mod checkout;
 mod crowd;
 mod ending;
 mod images;
@@ -43,3 +44,4 @@ mod logs;
 mod observability;
 mod compose;
 mod repository;
+mod documents;
