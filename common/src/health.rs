@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,9 +12,11 @@ use serde::Serialize;
 /// A part that has not shown a sign of life for this long makes the process not live.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
-/// The parts of one process. Cloning shares them.
+/// The components of one process. Cloning shares them.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<Cow<'static, str>, Part>>>);
+pub struct Health(Arc<Mutex<BTreeMap<Cow<'static, str>, SharedPart>>>);
+
+type SharedPart = Arc<Mutex<Part>>;
 
 #[derive(Debug)]
 struct Part {
@@ -38,11 +40,11 @@ enum State {
     Down(String),
 }
 
-/// One part's hand on its own state.
+/// A component's handle on its own state, and a reader's. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Component {
-    health: Health,
     name: Cow<'static, str>,
+    part: SharedPart,
 }
 
 impl Health {
@@ -51,20 +53,15 @@ impl Health {
     pub fn component(&self, name: impl Into<Cow<'static, str>>, kind: Kind) -> Component {
         let name = name.into();
         let part = Part { kind, state: State::Down("starting".to_owned()), seen: Instant::now() };
-        self.parts().insert(name.clone(), part);
-        Component { health: self.clone(), name }
+        let part = Arc::new(Mutex::new(part));
+        lock(&self.0).insert(name.clone(), Arc::clone(&part));
+        Component { name, part }
     }
 
     /// Whether the process can do its work, and why not.
     #[must_use]
     pub fn readiness(&self) -> HealthReport {
-        self.report(
-            |part| part.kind,
-            |part| match &part.state {
-                State::Up => (ComponentStatus::Up, None),
-                State::Down(reason) => (ComponentStatus::Down, Some(reason.clone())),
-            },
-        )
+        self.report(|part| part.kind, Part::report)
     }
 
     /// Whether the process is alive: every part has shown a sign of life lately, connected or not.
@@ -76,40 +73,46 @@ impl Health {
             |part| {
                 let silent = part.seen.elapsed();
                 if silent < SIGN_OF_LIFE {
-                    (ComponentStatus::Up, None)
+                    ComponentReport { status: ComponentStatus::Up, reason: None }
                 } else {
-                    (ComponentStatus::Down, Some(format!("no sign of life for {} s", silent.as_secs())))
+                    let reason = format!("no sign of life for {} s", silent.as_secs());
+                    ComponentReport { status: ComponentStatus::Down, reason: Some(reason) }
                 }
             },
         )
     }
 
-    fn report(
-        &self,
-        kind: impl Fn(&Part) -> Kind,
-        look: impl Fn(&Part) -> (ComponentStatus, Option<String>),
-    ) -> HealthReport {
+    fn report(&self, kind: impl Fn(&Part) -> Kind, look: impl Fn(&Part) -> ComponentReport) -> HealthReport {
         let mut status = Readiness::Ready;
-        let components = self
-            .parts()
+        let components = lock(&self.0)
             .iter()
             .map(|(name, part)| {
-                let (component, reason) = look(part);
-                if component == ComponentStatus::Down {
-                    status = status.max(match kind(part) {
+                let part = lock(part);
+                let component = look(&part);
+                if component.status == ComponentStatus::Down {
+                    status = status.max(match kind(&part) {
                         Kind::Required => Readiness::NotReady,
                         Kind::Tolerated => Readiness::Degraded,
                     });
                 }
-                (name.clone(), ComponentReport { status: component, reason })
+                (name.clone(), component)
             })
             .collect();
         HealthReport { status, components }
     }
+}
 
-    fn parts(&self) -> std::sync::MutexGuard<'_, BTreeMap<Cow<'static, str>, Part>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Part {
+    fn report(&self) -> ComponentReport {
+        match &self.state {
+            State::Up => ComponentReport { status: ComponentStatus::Up, reason: None },
+            State::Down(reason) => ComponentReport { status: ComponentStatus::Down, reason: Some(reason.clone()) },
+        }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Component {
@@ -129,18 +132,21 @@ impl Component {
         self.set(State::Down(reason.into()));
     }
 
-    /// The part is alive, whatever its state.
+    /// The component is alive, whatever its state.
     pub fn sign_of_life(&self) {
-        if let Some(part) = self.health.parts().get_mut(&self.name) {
-            part.seen = Instant::now();
-        }
+        lock(&self.part).seen = Instant::now();
+    }
+
+    /// What it last said of itself.
+    #[must_use]
+    pub fn report(&self) -> ComponentReport {
+        lock(&self.part).report()
     }
 
     fn set(&self, state: State) {
-        if let Some(part) = self.health.parts().get_mut(&self.name) {
-            part.state = state;
-            part.seen = Instant::now();
-        }
+        let mut part = lock(&self.part);
+        part.state = state;
+        part.seen = Instant::now();
     }
 }
 

@@ -92,7 +92,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         tracing::info!(events = backlog.events, "the outbox holds events from before, publishing them");
     }
     let store = health.component("store", Kind::Required);
-    let distributor = tokio::spawn(intake::distribute(committed, Arc::clone(&outbox), watch.clone(), store));
+    let distributor = tokio::spawn(intake::distribute(committed, Arc::clone(&outbox), watch.clone(), store.clone()));
 
     let names = Names::new(common.exchange);
     // Each session that consumes has its own: what it finds out about frames is of its queue.
@@ -114,7 +114,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         needs,
         reads: reads.clone(),
         outbox: Arc::clone(&outbox),
-        health: health.clone(),
+        store,
         file: database.file().map(Path::to_owned),
     };
     let doctor = Doctor::new(Config::BINARY, move || examination.clone().findings());
@@ -128,6 +128,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         RelayMetrics::register(&metrics),
         backlog.published_up_to,
     );
+    let relay_health = health.component("relay", Kind::Tolerated);
     let (wake, swept, redrives) = (Wake::default(), Swept::default(), RedriveMetrics::register(&metrics));
     let runner = Runner::new(
         broker.clone(),
@@ -142,7 +143,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         broker.clone(),
         destinations.clone(),
         Arc::clone(&desk),
-        health.clone(),
+        relay_health.clone(),
         reconcile,
         swept.clone(),
         wake.clone(),
@@ -158,7 +159,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         metrics: LedgerMetrics::register(&metrics),
     };
     // An order is accepted without the broker too, so its absence only degrades.
-    let relay = supervisor::supervise(relay, health.component("relay", Kind::Tolerated), shutdown.clone());
+    let relay = supervisor::supervise(relay, relay_health, shutdown.clone());
     let ledger = supervisor::supervise(ledger, health.component("ledger", Kind::Tolerated), shutdown.clone());
     let runner = supervisor::supervise(runner, health.component("redrives", Kind::Tolerated), shutdown.clone());
     let runner = tokio::spawn(ending(runner, shutdown.clone()));

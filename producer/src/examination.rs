@@ -13,7 +13,7 @@ use common::{
     },
     doctor::{Check, Finding},
     event::now,
-    health::{ComponentStatus, Health},
+    health::{Component, ComponentStatus},
 };
 use tokio::time::timeout;
 
@@ -37,7 +37,8 @@ pub(crate) struct Examination {
     pub(crate) needs: Needs,
     pub(crate) reads: Reads,
     pub(crate) outbox: Arc<Outbox>,
-    pub(crate) health: Health,
+    /// Whether the writer can write.
+    pub(crate) store: Component,
     /// Where orders are kept, if that is a file of this machine.
     pub(crate) file: Option<PathBuf>,
 }
@@ -67,8 +68,8 @@ impl Examination {
 
     /// The writer tries again by itself while it cannot write, and its part of the health says so.
     fn written(&self) -> Finding {
-        match self.health.readiness().components.remove("store") {
-            Some(part) if part.status == ComponentStatus::Down => Finding::error(
+        match self.store.report() {
+            part if part.status == ComponentStatus::Down => Finding::error(
                 Check::Database,
                 "writer",
                 format!("orders cannot be stored: {}", part.reason.unwrap_or_default()),

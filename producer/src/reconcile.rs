@@ -20,7 +20,7 @@ use std::{
 use common::{
     broker::{Broker, BrokerFault, depth},
     event::now,
-    health::{Component, ComponentStatus, Health},
+    health::{Component, ComponentStatus},
     telemetry::metrics::Metrics,
 };
 use jiff::SignedDuration;
@@ -83,7 +83,8 @@ pub struct Reconciler {
     broker: Broker,
     destinations: Vec<String>,
     desk: Arc<dyn Desk>,
-    health: Health,
+    /// Whether the relay publishes.
+    relay: Component,
     settings: Reconcile,
     swept: Swept,
     wake: Wake,
@@ -115,7 +116,7 @@ impl Reconciler {
         broker: Broker,
         destinations: Vec<String>,
         desk: Arc<dyn Desk>,
-        health: Health,
+        relay: Component,
         settings: Reconcile,
         swept: Swept,
         wake: Wake,
@@ -126,7 +127,7 @@ impl Reconciler {
             broker,
             destinations,
             desk,
-            health,
+            relay,
             settings,
             swept,
             wake,
@@ -230,8 +231,7 @@ impl Reconciler {
 
     /// While the relay is down, what stays in the outbox is its outage and nothing else.
     fn see_relay(&mut self) {
-        let readiness = self.health.readiness();
-        let up = readiness.components.get("relay").is_some_and(|relay| relay.status == ComponentStatus::Up);
+        let up = self.relay.report().status == ComponentStatus::Up;
         self.relay_up_since = if up { self.relay_up_since.or_else(|| Some(Instant::now())) } else { None };
     }
 
