@@ -31,6 +31,7 @@ pub(super) fn placed(key: Option<(&str, u8)>) -> Placed {
             scope: String::new(),
             key: key.to_owned(),
             fingerprint: [fill; 32],
+            earlier_fingerprint: None,
             expired_up_to: Timestamp::UNIX_EPOCH,
         }),
         room: Room::default(),

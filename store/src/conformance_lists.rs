@@ -174,6 +174,7 @@ fn keyed(key: &str, fill: u8, second: i64, expired_up_to: i64) -> Placed {
         scope: String::new(),
         key: key.to_owned(),
         fingerprint: [fill; 32],
+        earlier_fingerprint: None,
         expired_up_to: at(expired_up_to),
     };
     Placed { idempotency: Some(idempotency), ..order("c-1", second) }

@@ -44,8 +44,18 @@ pub struct Idempotency {
     pub key: String,
     /// SHA-256 over the request: the same key with another one is a mistake of the client.
     pub fingerprint: [u8; 32],
+    /// The fingerprint that an earlier version of this program stored for the same request, if it differs.
+    pub earlier_fingerprint: Option<[u8; 32]>,
     /// A key that was first used at this time or before has expired, and is as good as new.
     pub expired_up_to: Timestamp,
+}
+
+impl Idempotency {
+    /// Whether the key was stored for the same request, by this version or an earlier one.
+    #[must_use]
+    pub fn matches(&self, stored: &[u8]) -> bool {
+        self.fingerprint == stored || self.earlier_fingerprint.is_some_and(|earlier| earlier == stored)
+    }
 }
 
 /// An order that is on disk.

@@ -34,7 +34,13 @@ pub(super) struct Keys {
 impl Keys {
     /// The key of a redrive.
     pub(super) fn of_redrive(&self, key: String, fingerprint: [u8; 32]) -> Idempotency {
-        Idempotency { scope: REDRIVES.to_owned(), key, fingerprint, expired_up_to: before(now(), self.ttl) }
+        Idempotency {
+            scope: REDRIVES.to_owned(),
+            key,
+            fingerprint,
+            earlier_fingerprint: None,
+            expired_up_to: before(now(), self.ttl),
+        }
     }
 
     /// The order that goes to intake.
@@ -53,6 +59,7 @@ impl Keys {
             scope: EVERYBODY.to_owned(),
             key,
             fingerprint: order.fingerprint(),
+            earlier_fingerprint: None,
             expired_up_to: before(occurred_at, self.ttl),
         });
         let NewOrder { customer_id, items } = order;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{dead_letters as letters, *};
 use crate::{
-    Collected, Control, Controlled, Created, Desk, Filter, Plan, Redrive, RedriveStatus, Refusal, Refused, Selection,
-    Terms, Wish,
+    Collected, Control, Controlled, Created, Desk, Filter, Idempotency, Plan, Redrive, RedriveStatus, Refusal, Refused,
+    Selection, Terms, Wish,
 };
 
 fn wish(selection: Selection) -> Wish {
@@ -207,4 +207,25 @@ pub(in super::super) async fn what_is_pending_is_found_by_where_it_was_seen(
     assert!(desk.lease("test", id, Duration::from_secs(60)).await.unwrap(), "kept");
     desk.release("test", id).await.unwrap();
     assert!(desk.lease("test", Uuid::now_v7(), Duration::from_secs(60)).await.unwrap());
+}
+
+/// A key answers with the redrive that it was first used for; for another request it is refused.
+pub(in super::super) async fn a_repeated_key_returns_its_redrive_even_if_an_earlier_version_stored_it(
+    backend: &mut impl Backend,
+    desk: &Arc<dyn Desk>,
+) {
+    dead(backend, desk, 1).await;
+    let keyed = async |fingerprint, earlier_fingerprint| {
+        let (scope, key, expired_up_to) = ("redrives".to_owned(), "k".to_owned(), Timestamp::UNIX_EPOCH);
+        let idempotency = Some(Idempotency { scope, key, fingerprint, earlier_fingerprint, expired_up_to });
+        desk.create_redrive(everything(), Terms { idempotency, ..terms() }).await.unwrap()
+    };
+    let Created::New(first) = keyed([1; 32], None).await else { panic!("the key is new") };
+    for (fingerprint, earlier) in [([1; 32], None), ([2; 32], Some([1; 32]))] {
+        let Created::Replayed(again) = keyed(fingerprint, earlier).await else { panic!("the key is known") };
+        assert_eq!(again.id, first.id);
+    }
+    for (fingerprint, earlier) in [([2; 32], None), ([2; 32], Some([3; 32]))] {
+        assert_eq!(keyed(fingerprint, earlier).await, Created::KeyReused);
+    }
 }

@@ -145,7 +145,7 @@ impl<'a> Orders<'a> {
         let mut twins: HashMap<(&str, &str), &Placed> = HashMap::new();
         for (placed, body) in self.placed.iter().zip(&self.bodies) {
             if let Some(idempotency) = &placed.idempotency {
-                let (key, fingerprint) = (name(idempotency), &idempotency.fingerprint);
+                let key = name(idempotency);
                 if let Some(first) = twins.get(&key) {
                     known.entry(key).or_insert_with(|| Used {
                         fingerprint: first
@@ -157,7 +157,7 @@ impl<'a> Orders<'a> {
                     });
                 }
                 if let Some(Used { fingerprint: used_for, order_id, correlation_id }) = known.get(&key) {
-                    stored.push(if used_for == fingerprint {
+                    stored.push(if idempotency.matches(used_for) {
                         let (order_id, correlation_id) = (*order_id, correlation_id.clone());
                         Stored::Replayed(Receipt { order_id, correlation_id, replayed: true })
                     } else {

@@ -77,7 +77,7 @@ fn earlier(
         })
         .optional()?;
     let Some((fingerprint, order_id)) = known else { return Ok(None) };
-    if fingerprint != idempotency.fingerprint {
+    if !idempotency.matches(&fingerprint) {
         return Ok(Some(Stored::KeyReused));
     }
     let order_id = OrderId(order_id);

@@ -170,7 +170,7 @@ async fn earlier(session: &Session, idempotency: &Idempotency) -> Result<Option<
     let known = session.query_first(EARLIER, &[scope, key, &expired_up_to.as_microsecond()]).await?;
     let Some(row) = known else { return Ok(None) };
     let (fingerprint, id): (&[u8], Uuid) = (row.try_get(0)?, row.try_get(1)?);
-    if fingerprint != idempotency.fingerprint {
+    if !idempotency.matches(fingerprint) {
         return Ok(Some(Created::KeyReused));
     }
     Ok(one(session, id).await?.map(|redrive| Created::Replayed(Box::new(redrive))))

@@ -183,7 +183,7 @@ fn earlier(transaction: &Transaction<'_>, idempotency: &Idempotency) -> Result<O
         })
         .optional()?;
     let Some((fingerprint, id)) = known else { return Ok(None) };
-    if fingerprint != idempotency.fingerprint {
+    if !idempotency.matches(&fingerprint) {
         return Ok(Some(Created::KeyReused));
     }
     Ok(one(transaction, id)?.map(|redrive| Created::Replayed(Box::new(redrive))))

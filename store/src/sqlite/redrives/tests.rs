@@ -17,6 +17,7 @@ macro_rules! conforms {
 conforms!(
     a_redrive_sends_what_was_dead_when_it_was_created_and_ends_with_it,
     a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced,
+    a_repeated_key_returns_its_redrive_even_if_an_earlier_version_stored_it,
     an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it,
     what_is_pending_is_found_by_where_it_was_seen,
 );
