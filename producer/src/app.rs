@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     collector::{Collector, CollectorMetrics, Pace},
     config::{self, Config},
-    examination::Examination,
+    doctor::Examination,
     http::{self, Accept, Redriving, Show},
     intake::{self, Intake},
     ledger::{Ledger, LedgerMetrics},

@@ -4,7 +4,7 @@
 //! the [`outbox`] hands over, the [`relay`] publishes, the [`ledger`] records what became of it. Where it
 //! could not be delivered, the [`collector`] stores the dead letter and a [`redrive`] sends it again;
 //! where it was lost on the way, [`reconcile`] finds it. [`status`] shows it, and [`watch`] tells those
-//! who wait for it; [`upkeep`] removes it when it is old and done. [`examination`] is what the doctor
+//! who wait for it; [`upkeep`] removes it when it is old and done. [`doctor`] is what the doctor
 //! looks at. [`app`] wires them by [`config`].
 
 pub mod http;
@@ -17,6 +17,6 @@ pub mod redrive;
 pub mod reconcile;
 pub mod status;
 pub mod upkeep;
-mod examination;
+mod doctor;
 pub mod config;
 pub mod app;

@@ -1,5 +1,5 @@
-//! Upkeep: takes out of the store what is old and done, in small batches with pauses between, so that
-//! nobody who places an order notices.
+//! Upkeep: removes what is old and done from the store, in small batches with pauses between them, so that
+//! it never slows down orders.
 
 use std::{
     sync::Arc,
@@ -19,30 +19,30 @@ use uuid::Uuid;
 
 use store::{Desk, StoreFault};
 
-/// Most rows of one transaction.
+/// At most this many rows per transaction.
 const BATCH: u32 = 200;
 /// The pause between two transactions.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause between two sweeps; what lives shorter is swept more often.
+/// The longest pause between two sweeps; shorter lifetimes are swept more often.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
-/// The shortest one.
+/// The shortest pause between two sweeps.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-/// How often an idle sweeper says that it is alive.
+/// How often an idle sweeper shows a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// Sweeps the store.
+/// Removes expired keys and old orders.
 pub struct Sweeper {
-    /// What is swept.
+    /// The store.
     pub desk: Arc<dyn Desk>,
-    /// How long an idempotency key is known.
+    /// How long an idempotency key is kept.
     pub key_ttl: Duration,
-    /// How long a delivered order is kept; for ever where there is none.
+    /// How long a delivered order is kept; `None` keeps it indefinitely.
     pub retention: Option<Duration>,
-    /// What is counted.
+    /// Its counters.
     pub metrics: UpkeepMetrics,
 }
 
-/// What upkeep counts.
+/// The counters of upkeep.
 #[derive(Clone, Debug, Default)]
 pub struct UpkeepMetrics {
     keys: Counter,
@@ -58,25 +58,25 @@ impl UpkeepMetrics {
         metrics.register(|registry| {
             registry.register("swept_keys", "Expired idempotency keys that were removed", this.keys.clone());
             registry.register("swept_orders", "Old delivered orders that were removed", this.orders.clone());
-            registry.register("sweep_faults", "Sweeps that failed, and are made again later", this.faults.clone());
+            registry.register("sweep_faults", "Sweeps that failed; each is repeated later", this.faults.clone());
         });
         this
     }
 }
 
 impl Sweeper {
-    /// Sweeps now and again until `shutdown`. A sweep that fails is made again at the next turn.
+    /// Sweeps at intervals until `shutdown`. A sweep that failed is repeated at the next one.
     pub async fn run(self, health: Component, shutdown: CancellationToken) {
         let shortest = self.retention.map_or(self.key_ttl, |retention| retention.min(self.key_ttl));
         let interval = (shortest / 10).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
         health.up();
-        // The pause comes first: a process that has just started has better things to do.
+        // The pause comes first: a process that has just started has more urgent work.
         while rest(jittered(interval), &health, &shutdown).await {
             match self.sweep(&health, &shutdown).await {
                 Ok(()) => health.up(),
                 Err(fault) => {
                     self.metrics.faults.inc();
-                    tracing::warn!(%fault, "a sweep failed, it is made again later");
+                    tracing::warn!(%fault, "a sweep failed and will be repeated");
                     health.down(format!("the last sweep failed: {fault}"));
                 }
             }
@@ -117,7 +117,7 @@ impl Sweeper {
     }
 }
 
-/// Pauses, alive; false when the process ends.
+/// Pauses, showing signs of life. False at shutdown.
 async fn rest(pause: Duration, health: &Component, shutdown: &CancellationToken) -> bool {
     let until = Instant::now() + pause;
     loop {
@@ -134,7 +134,7 @@ async fn rest(pause: Duration, health: &Component, shutdown: &CancellationToken)
     }
 }
 
-/// Between half and the whole of it, so that several producers do not sweep at one time.
+/// Between half the interval and all of it, so that several producers do not sweep at the same time.
 fn jittered(interval: Duration) -> Duration {
     let random = u32::from_be_bytes(Uuid::new_v4().as_bytes()[..4].try_into().unwrap_or_default());
     interval.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sweeps_keep_no_common_time() {
+    fn producers_sweep_at_different_times() {
         let interval = Duration::from_secs(60);
         let some: Vec<_> = (0..16).map(|_| jittered(interval)).collect();
         assert!(some.iter().all(|pause| (Duration::from_secs(30)..=interval).contains(pause)), "{some:?}");
