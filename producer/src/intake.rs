@@ -7,13 +7,13 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
 };
-use store::{Committed, NotAccepted, Placed, Receipt, Space, Watch, Writes};
+use store::{Committed, NotAccepted, Placed, Receipt, Room, Space, Watch, Writes};
 use tokio::sync::mpsc;
 
 use crate::outbox::Outbox;
 
-/// Most bytes of orders that wait for the disk, beside the bound on their number: a large order holds a
-/// hundred times the memory of a usual one, and as much again while it is committed.
+/// Most bytes of orders that wait for the disk, in addition to the bound on their number: a large order
+/// holds a hundred times the memory of a usual one.
 const WAITING_BYTES: usize = 16 * 1_024 * 1_024;
 
 /// The way in.
@@ -43,29 +43,28 @@ impl Intake {
         answer
     }
 
-    async fn hand_in(&self, mut placed: Placed) -> Result<Receipt, NotAccepted> {
-        self.make_room(&mut placed)?;
-        self.writes.accept(placed).await
+    async fn hand_in(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
+        let room = self.room(&placed)?;
+        self.writes.accept(placed, room).await
     }
 
     /// Accepts orders together, in one transaction; each has its own answer, in the same order.
     pub async fn accept_all(&self, placed: Vec<Placed>) -> Vec<Result<Receipt, NotAccepted>> {
-        let mut sound = Vec::with_capacity(placed.len());
+        let mut taken = Vec::with_capacity(placed.len());
         let room: Vec<_> =
-            placed.into_iter().map(|mut placed| self.make_room(&mut placed).map(|()| sound.push(placed))).collect();
-        let mut stored = if sound.is_empty() { Vec::new() } else { self.writes.accept_all(sound).await }.into_iter();
+            placed.into_iter().map(|placed| self.room(&placed).map(|room| taken.push((placed, room)))).collect();
+        let mut stored = if taken.is_empty() { Vec::new() } else { self.writes.accept_all(taken).await }.into_iter();
         let answers: Vec<_> =
             room.into_iter().map(|room| room.and_then(|()| stored.next().unwrap_or(Err(NotAccepted::Busy)))).collect();
         answers.iter().for_each(|answer| self.metrics.count(answer));
         answers
     }
 
-    fn make_room(&self, placed: &mut Placed) -> Result<(), NotAccepted> {
+    fn room(&self, placed: &Placed) -> Result<Room, NotAccepted> {
         if !self.outbox.has_room() {
             return Err(NotAccepted::Busy);
         }
-        placed.room = self.space.take(placed.bytes()).ok_or(NotAccepted::Busy)?;
-        Ok(())
+        self.space.take(placed.bytes()).ok_or(NotAccepted::Busy)
     }
 }
 
@@ -142,13 +141,13 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use store::{Backend, Backlog, Batch, Done, Entry, Known, Place, Room, StoreFault, WriterMetrics};
+    use store::{Acceptance, Backend, Backlog, Batch, Known, OutboxEntry, Position, StoreFault, WriterMetrics};
 
     /// A disk that does not answer.
     struct Stuck;
 
     impl Backend for Stuck {
-        async fn commit(&mut self, _: &Batch) -> Result<Done, StoreFault> {
+        async fn commit(&mut self, _: &Batch) -> Result<Vec<Acceptance>, StoreFault> {
             std::future::pending().await
         }
 
@@ -160,7 +159,7 @@ mod tests {
             std::future::pending().await
         }
 
-        async fn outbox(&mut self, _: Place, _: u32) -> Result<Vec<Entry>, StoreFault> {
+        async fn outbox(&mut self, _: Position, _: u32) -> Result<Vec<OutboxEntry>, StoreFault> {
             std::future::pending().await
         }
 
@@ -172,19 +171,15 @@ mod tests {
     fn placed(items: usize) -> Placed {
         let item = serde_json::json!({"product_id": "p".repeat(128), "qty": 1});
         let items: Items = serde_json::from_value(vec![item; items].into()).unwrap();
-        Placed {
-            event: OrderCreated {
-                event_id: EventId::fresh(),
-                order_id: OrderId::new(),
-                customer_id: CustomerId::parse("c".into()).unwrap(),
-                items,
-                correlation_id: CorrelationId::fresh(),
-                occurred_at: now(),
-            },
-            trace: TraceParent::root(),
-            idempotency: None,
-            room: Room::default(),
-        }
+        let event = OrderCreated {
+            event_id: EventId::fresh(),
+            order_id: OrderId::new(),
+            customer_id: CustomerId::parse("c".into()).unwrap(),
+            items,
+            correlation_id: CorrelationId::fresh(),
+            occurred_at: now(),
+        };
+        Placed::new(event, TraceParent::root(), None).unwrap()
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use store::{Backlog, Entry, Place};
+use store::{Backlog, OutboxEntry, Position};
 
 /// Most events kept in memory for the relay. Beyond it they are read from the table when their
 /// turn comes.
@@ -35,16 +35,16 @@ struct Queue {
     bytes: usize,
 }
 
-/// An event, and the place of the one that was committed before it.
+/// An event, and the position of the one that was committed before it.
 #[derive(Debug)]
 struct Following {
-    after: Place,
-    entry: Entry,
+    after: Position,
+    entry: OutboxEntry,
 }
 
 impl Queue {
     /// Takes it if there is room; the table has it in any case.
-    fn push(&mut self, after: Place, entry: Entry) {
+    fn push(&mut self, after: Position, entry: OutboxEntry) {
         let bytes = self.bytes + entry.body.len();
         if self.entries.len() < IN_MEMORY && bytes <= IN_MEMORY_BYTES {
             self.bytes = bytes;
@@ -52,7 +52,7 @@ impl Queue {
         }
     }
 
-    fn pop(&mut self) -> Option<Entry> {
+    fn pop(&mut self) -> Option<OutboxEntry> {
         let Following { entry, .. } = self.entries.pop_front()?;
         self.bytes -= entry.body.len();
         Some(entry)
@@ -86,12 +86,12 @@ impl Outbox {
 
     /// The last event that was committed.
     #[must_use]
-    pub fn committed(&self) -> Place {
+    pub fn committed(&self) -> Position {
         self.committed.load(Ordering::Acquire)
     }
 
     /// Hands over what one transaction committed, in its order.
-    pub fn hand_over(&self, entries: Vec<Entry>) {
+    pub fn hand_over(&self, entries: Vec<OutboxEntry>) {
         if entries.is_empty() {
             return;
         }
@@ -99,7 +99,7 @@ impl Outbox {
         self.backlog.fetch_add(entries.len() as u64, Ordering::Relaxed);
         let mut last = self.committed();
         for entry in entries {
-            let after = std::mem::replace(&mut last, entry.place);
+            let after = std::mem::replace(&mut last, entry.position);
             queue.push(after, entry);
         }
         self.committed.store(last, Ordering::Release);
@@ -107,8 +107,8 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Notes that the table holds so many more, the last of them at this place.
-    pub fn adopt(&self, events: u64, last: Place) {
+    /// Notes that the table holds so many more, the last of them at this position.
+    pub fn adopt(&self, events: u64, last: Position) {
         if events == 0 {
             return;
         }
@@ -128,7 +128,7 @@ impl Outbox {
 
     /// Notes that everything up to `up_to` was published. Where nothing was committed beyond it, nothing
     /// waits, whatever was counted: what another producer has taken over is counted there.
-    pub fn all_published(&self, up_to: Place) {
+    pub fn all_published(&self, up_to: Position) {
         let _queue = self.lock();
         if self.committed() <= up_to {
             self.backlog.store(0, Ordering::Relaxed);
@@ -137,9 +137,9 @@ impl Outbox {
 
     /// The next event after `taken`, in the order of commits and without a gap, if it is in memory.
     #[must_use]
-    pub fn next(&self, taken: Place) -> Option<Entry> {
+    pub fn next(&self, taken: Position) -> Option<OutboxEntry> {
         let mut queue = self.lock();
-        while queue.entries.front().is_some_and(|next| next.entry.place <= taken) {
+        while queue.entries.front().is_some_and(|next| next.entry.position <= taken) {
             queue.pop();
         }
         if queue.entries.front().is_some_and(|next| next.after <= taken) { queue.pop() } else { None }
@@ -148,9 +148,9 @@ impl Outbox {
     /// Whether the next event after `taken` is in the table only: it was committed when memory was
     /// full, or before the start.
     #[must_use]
-    pub fn in_table(&self, taken: Place) -> bool {
+    pub fn in_table(&self, taken: Position) -> bool {
         let queue = self.lock();
-        match queue.entries.iter().find(|next| next.entry.place > taken) {
+        match queue.entries.iter().find(|next| next.entry.position > taken) {
             Some(next) => next.after > taken,
             None => self.committed() > taken,
         }
@@ -172,9 +172,9 @@ mod tests {
 
     use super::*;
 
-    fn entries(places: impl IntoIterator<Item = Place>) -> Vec<Entry> {
-        let entry = |place| Entry {
-            place,
+    fn entries(positions: impl IntoIterator<Item = Position>) -> Vec<OutboxEntry> {
+        let entry = |position| OutboxEntry {
+            position,
             event_id: EventId::fresh(),
             order_id: OrderId::new(),
             correlation_id: String::new(),
@@ -182,11 +182,11 @@ mod tests {
             accepted_at: common::event::now(),
             body: bytes::Bytes::new(),
         };
-        places.into_iter().map(entry).collect()
+        positions.into_iter().map(entry).collect()
     }
 
-    fn next(outbox: &Outbox, taken: Place) -> Option<Place> {
-        outbox.next(taken).map(|entry| entry.place)
+    fn next(outbox: &Outbox, taken: Position) -> Option<Position> {
+        outbox.next(taken).map(|entry| entry.position)
     }
 
     #[test]
@@ -223,9 +223,9 @@ mod tests {
         let many = IN_MEMORY as u64 + 10;
         outbox.hand_over(entries(1..=many));
         let mut taken = 0;
-        while let Some(place) = next(&outbox, taken) {
-            assert_eq!(place, taken + 1);
-            taken = place;
+        while let Some(position) = next(&outbox, taken) {
+            assert_eq!(position, taken + 1);
+            taken = position;
         }
         assert_eq!(taken, IN_MEMORY as u64);
         assert!(next(&outbox, taken).is_none() && outbox.in_table(taken));
@@ -244,8 +244,8 @@ mod tests {
         }
         outbox.hand_over(large);
         let mut taken = 0;
-        while let Some(place) = next(&outbox, taken) {
-            taken = place;
+        while let Some(position) = next(&outbox, taken) {
+            taken = position;
         }
         assert_eq!(taken, 32);
         assert!(outbox.in_table(taken));

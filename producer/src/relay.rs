@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::outbox::Outbox;
-use store::{Entry, Place, Reads, StoreFault, Writes};
+use store::{OutboxEntry, Position, Reads, StoreFault, Writes};
 
 /// Most messages in flight.
 const WINDOW: usize = 512;
@@ -98,11 +98,11 @@ pub struct Relay {
     writes: Writes,
     metrics: RelayMetrics,
     /// The last event that was taken from the outbox.
-    taken: Place,
-    /// Taken and to be published, in the order of their places.
-    waiting: VecDeque<Entry>,
+    taken: Position,
+    /// Taken and to be published, in the order of their positions.
+    waiting: VecDeque<OutboxEntry>,
     /// Published and not confirmed.
-    in_flight: BTreeMap<Place, (Entry, Instant)>,
+    in_flight: BTreeMap<Position, (OutboxEntry, Instant)>,
     bytes_in_flight: usize,
     /// How many may be in flight: one after a refusal, until one is confirmed.
     window: usize,
@@ -126,7 +126,7 @@ impl Relay {
         reads: Reads,
         writes: Writes,
         metrics: RelayMetrics,
-        taken: Place,
+        taken: Position,
     ) -> Self {
         Self {
             broker,
@@ -149,7 +149,7 @@ impl Relay {
 
     async fn publish(
         &mut self,
-        publisher: &mut Publisher<Place>,
+        publisher: &mut Publisher<Position>,
         component: &Component,
         shutdown: &CancellationToken,
     ) -> Result<(), BrokerFault> {
@@ -197,7 +197,7 @@ impl Relay {
     }
 
     /// Publishes until the window is full, or nothing more is in memory.
-    fn fill(&mut self, publisher: &mut Publisher<Place>) {
+    fn fill(&mut self, publisher: &mut Publisher<Position>) {
         // After a refusal nothing is published until the pause is over, and then one event to see: each
         // one that a full queue refuses reaches the other queues all the same.
         if self.retry_at.is_some() {
@@ -208,7 +208,7 @@ impl Relay {
                 Some(entry) => entry,
                 None => match self.outbox.next(self.taken) {
                     Some(entry) => {
-                        self.taken = entry.place;
+                        self.taken = entry.position;
                         entry
                     }
                     None => return,
@@ -221,20 +221,20 @@ impl Relay {
                 trace: Some(entry.trace),
                 body: entry.body.clone(),
             };
-            publisher.publish(&Target::FanOut, message, entry.place);
+            publisher.publish(&Target::FanOut, message, entry.position);
             self.bytes_in_flight += entry.body.len();
-            self.in_flight.insert(entry.place, (entry, Instant::now()));
+            self.in_flight.insert(entry.position, (entry, Instant::now()));
         }
     }
 
-    fn resolve(&mut self, confirmed: &[Place]) {
+    fn resolve(&mut self, confirmed: &[Position]) {
         if confirmed.is_empty() {
             return;
         }
         self.window = WINDOW;
         let now = event::now().as_microsecond();
-        for place in confirmed {
-            if let Some((entry, published_at)) = self.in_flight.remove(place) {
+        for position in confirmed {
+            if let Some((entry, published_at)) = self.in_flight.remove(position) {
                 self.bytes_in_flight -= entry.body.len();
                 self.metrics.confirm_seconds.observe(published_at.elapsed().as_secs_f64());
                 let micros = u64::try_from(now - entry.accepted_at.as_microsecond()).unwrap_or(0);
@@ -252,10 +252,10 @@ impl Relay {
         self.mark_at.get_or_insert_with(|| Instant::now() + MARK_WITHIN);
     }
 
-    /// The broker has confirmed every event up to this place.
-    fn published_up_to(&self) -> Place {
+    /// The broker has confirmed every event up to this position.
+    fn published_up_to(&self) -> Position {
         let in_flight = self.in_flight.keys().next().copied();
-        let waiting = self.waiting.front().map(|entry| entry.place);
+        let waiting = self.waiting.front().map(|entry| entry.position);
         let first = [in_flight, waiting].into_iter().flatten().min();
         first.map_or(self.taken, |first| first - 1)
     }
@@ -266,16 +266,16 @@ impl Relay {
         }
     }
 
-    fn refuse(&mut self, refused: &[Place]) {
+    fn refuse(&mut self, refused: &[Position]) {
         if refused.is_empty() {
             return;
         }
         self.metrics.refused.inc_by(refused.len() as u64);
-        for (entry, _) in refused.iter().filter_map(|place| self.in_flight.remove(place)) {
+        for (entry, _) in refused.iter().filter_map(|position| self.in_flight.remove(position)) {
             self.bytes_in_flight -= entry.body.len();
             // In the order of commits, before all that was never published.
-            let place = self.waiting.partition_point(|waiting| waiting.place < entry.place);
-            self.waiting.insert(place, entry);
+            let index = self.waiting.partition_point(|waiting| waiting.position < entry.position);
+            self.waiting.insert(index, entry);
         }
         self.window = 1;
         self.retry_at.get_or_insert_with(|| Instant::now() + REFUSED_PAUSE);
@@ -286,9 +286,9 @@ impl Relay {
         match read {
             Ok(Page { entries, up_to }) => {
                 self.read_fault = None;
-                let last = entries.last().map(|entry| entry.place);
+                let last = entries.last().map(|entry| entry.position);
                 let after = self.taken;
-                self.waiting.extend(entries.into_iter().filter(|entry| entry.place > after));
+                self.waiting.extend(entries.into_iter().filter(|entry| entry.position > after));
                 // An empty page says that everything up to the moment of asking is published.
                 self.taken = self.taken.max(last.unwrap_or(up_to));
                 self.see_whether_all_is_published();
@@ -324,7 +324,7 @@ impl Relay {
         let unconfirmed = std::mem::take(&mut self.in_flight);
         self.bytes_in_flight = 0;
         self.waiting.extend(unconfirmed.into_values().map(|(entry, _)| entry));
-        self.waiting.make_contiguous().sort_unstable_by_key(|entry| entry.place);
+        self.waiting.make_contiguous().sort_unstable_by_key(|entry| entry.position);
         self.retry_at = None;
         self.window = WINDOW;
     }
@@ -339,7 +339,7 @@ impl Relay {
     }
 
     /// Waits for the confirms of what is in flight, takes nothing new.
-    async fn drain(&mut self, mut publisher: Publisher<Place>, component: &Component) -> Result<(), BrokerFault> {
+    async fn drain(&mut self, mut publisher: Publisher<Position>, component: &Component) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
         let mut health_tick = tokio::time::interval(HEALTH_TICK);
         component.down("draining");
@@ -361,13 +361,13 @@ impl Relay {
     }
 }
 
-/// What the table holds after a place, and how far the outbox had got when it was asked.
+/// What the table holds after a position, and how far the outbox had got when it was asked.
 struct Page {
-    entries: Vec<Entry>,
-    up_to: Place,
+    entries: Vec<OutboxEntry>,
+    up_to: Position,
 }
 
-async fn read_page(reads: Reads, after: Place, up_to: Place) -> Result<Page, StoreFault> {
+async fn read_page(reads: Reads, after: Position, up_to: Position) -> Result<Page, StoreFault> {
     match reads.outbox(after, PAGE).await {
         Ok(entries) => Ok(Page { entries, up_to }),
         Err(fault) => {
@@ -393,7 +393,7 @@ impl Session for Relay {
                 if let BrokerFault::Returned { message_ids } = &fault {
                     self.metrics.returned.inc_by(message_ids.len() as u64);
                     // One of them is enough to look into it; hundreds would make a line that nothing takes.
-                    let of = |(entry, _): &&(Entry, Instant)| message_ids.contains(&entry.event_id.0.to_string());
+                    let of = |(entry, _): &&(OutboxEntry, Instant)| message_ids.contains(&entry.event_id.0.to_string());
                     let first = self.in_flight.values().find(of).map(|(entry, _)| entry);
                     tracing::error!(
                         events = message_ids.len(),

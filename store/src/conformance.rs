@@ -8,34 +8,32 @@ use common::{
     event::{EventId, OrderCreated, now},
     order::{CorrelationId, CustomerId, OrderId},
     outcome::{Attempt, Outcome, OutcomeStatus, Reason},
+    status::OrderStatus,
     trace_context::TraceParent,
 };
 
 use jiff::Timestamp;
 
-use super::{Backend, Batch, Entry, Known, Recorded, StoreFault, Stored};
-use crate::{Idempotency, Placed, Room};
+use super::{Acceptance, Backend, Batch, Known, Position, Recorded, StoreFault};
+use crate::{Idempotency, Placed};
 
 pub(super) fn placed(key: Option<(&str, u8)>) -> Placed {
-    Placed {
-        event: OrderCreated {
-            event_id: EventId::fresh(),
-            order_id: OrderId::new(),
-            customer_id: CustomerId::parse("customer".into()).unwrap(),
-            items: serde_json::from_str(r#"[{"product_id":"p","qty":2}]"#).unwrap(),
-            correlation_id: CorrelationId::fresh(),
-            occurred_at: now(),
-        },
-        trace: TraceParent::root(),
-        idempotency: key.map(|(key, fill)| Idempotency {
-            scope: String::new(),
-            key: key.to_owned(),
-            fingerprint: [fill; 32],
-            earlier_fingerprint: None,
-            expired_up_to: Timestamp::UNIX_EPOCH,
-        }),
-        room: Room::default(),
-    }
+    let event = OrderCreated {
+        event_id: EventId::fresh(),
+        order_id: OrderId::new(),
+        customer_id: CustomerId::parse("customer".into()).unwrap(),
+        items: serde_json::from_str(r#"[{"product_id":"p","qty":2}]"#).unwrap(),
+        correlation_id: CorrelationId::fresh(),
+        occurred_at: now(),
+    };
+    let idempotency = key.map(|(key, fill)| Idempotency {
+        scope: String::new(),
+        key: key.to_owned(),
+        fingerprint: [fill; 32],
+        earlier_fingerprint: None,
+        expired_up_to: Timestamp::UNIX_EPOCH,
+    });
+    Placed::new(event, TraceParent::root(), idempotency).unwrap()
 }
 
 pub(super) fn outcome(order: &OrderCreated, destination: &str, status: OutcomeStatus) -> Outcome {
@@ -52,13 +50,19 @@ pub(super) fn outcome(order: &OrderCreated, destination: &str, status: OutcomeSt
     }
 }
 
-async fn accept(backend: &mut impl Backend, orders: Vec<Placed>) -> Vec<Stored> {
-    backend.commit(&Batch { orders, ..Batch::default() }).await.unwrap().stored
+async fn accept(backend: &mut impl Backend, orders: Vec<Placed>) -> Vec<Acceptance> {
+    backend.commit(&Batch { orders, ..Batch::default() }).await.unwrap()
 }
 
-fn entry(stored: &Stored) -> &Entry {
-    match stored {
-        Stored::New(entry) => entry,
+/// The status of an order, as it is shown.
+async fn status(backend: &mut impl Backend, order: &OrderCreated) -> OrderStatus {
+    backend.order(order.order_id).await.unwrap().unwrap().status()
+}
+
+/// The position of an order that is new.
+pub(super) fn position(acceptance: &Acceptance) -> Position {
+    match acceptance {
+        Acceptance::New(position) => *position,
         other => panic!("not new: {other:?}"),
     }
 }
@@ -66,22 +70,22 @@ fn entry(stored: &Stored) -> &Entry {
 /// An accepted order is in the outbox, with the bytes that were committed, until it is marked.
 pub(super) async fn an_accepted_order_waits_in_the_outbox_until_it_is_marked(backend: &mut impl Backend) {
     let orders: Vec<_> = (0..5).map(|_| placed(None)).collect();
-    let bodies: Vec<_> = orders.iter().map(|placed| placed.event.encode().unwrap()).collect();
+    let bodies: Vec<_> = orders.iter().map(|placed| placed.event().encode().unwrap()).collect();
     let traces: Vec<_> = orders.iter().map(|placed| placed.trace).collect();
     let stored = accept(backend, orders).await;
-    let places: Vec<_> = stored.iter().map(|stored| entry(stored).place).collect();
-    assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
+    let positions: Vec<_> = stored.iter().map(position).collect();
+    assert!(positions.is_sorted_by(|a, b| a < b), "{positions:?}");
 
     let waiting = backend.outbox(0, 100).await.unwrap();
-    assert_eq!(waiting.iter().map(|entry| entry.place).collect::<Vec<_>>(), places);
+    assert_eq!(waiting.iter().map(|entry| entry.position).collect::<Vec<_>>(), positions);
     assert_eq!(waiting.iter().map(|entry| entry.body.to_vec()).collect::<Vec<_>>(), bodies);
     assert_eq!(waiting.iter().map(|entry| entry.trace).collect::<Vec<_>>(), traces);
-    assert_eq!(backend.outbox(places[1], 2).await.unwrap().first().map(|entry| entry.place), Some(places[2]));
+    assert_eq!(backend.outbox(positions[1], 2).await.unwrap().first().map(|entry| entry.position), Some(positions[2]));
 
-    for (published_up_to, events) in [(places[1], 3), (places[4], 0), (places[0], 0)] {
+    for (published_up_to, events) in [(positions[1], 3), (positions[4], 0), (positions[0], 0)] {
         backend.commit(&Batch { published_up_to: Some(published_up_to), ..Batch::default() }).await.unwrap();
         let backlog = backend.backlog().await.unwrap();
-        assert_eq!((backlog.events, backlog.last), (events, places[4]));
+        assert_eq!((backlog.events, backlog.last), (events, positions[4]));
         // What was published stays published, whatever comes late.
         assert!(backlog.published_up_to >= published_up_to);
         assert_eq!(backlog.oldest_at.is_some(), events > 0);
@@ -91,35 +95,37 @@ pub(super) async fn an_accepted_order_waits_in_the_outbox_until_it_is_marked(bac
 /// One key is one order: within a transaction, over transactions, and never with another request.
 pub(super) async fn one_key_is_one_order(backend: &mut impl Backend) {
     let (first, twin, other) = (placed(Some(("k", 1))), placed(Some(("k", 1))), placed(Some(("k", 2))));
-    let (order_id, correlation_id) = (first.event.order_id, first.event.correlation_id.clone());
+    let (order_id, correlation_id) = (first.order_id, first.correlation_id.clone());
     let stored = accept(backend, vec![first, twin, other]).await;
-    assert_eq!(entry(&stored[0]).correlation_id, correlation_id.as_str());
+    let waiting = backend.outbox(0, 10).await.unwrap();
+    assert_eq!((waiting[0].position, waiting[0].order_id), (position(&stored[0]), order_id));
+    assert_eq!(waiting[0].correlation_id, correlation_id.as_str());
     let again = accept(backend, vec![placed(Some(("k", 1))), placed(Some(("k", 3)))]).await;
     for replayed in [&stored[1], &again[0]] {
-        let Stored::Replayed(receipt) = replayed else { panic!("not replayed: {replayed:?}") };
+        let Acceptance::Replayed(receipt) = replayed else { panic!("not replayed: {replayed:?}") };
         assert_eq!((receipt.order_id, &receipt.correlation_id, receipt.replayed), (order_id, &correlation_id, true));
     }
-    assert!(matches!(stored[2], Stored::KeyReused));
-    assert!(matches!(again[1], Stored::KeyReused));
+    assert!(matches!(stored[2], Acceptance::KeyReused));
+    assert!(matches!(again[1], Acceptance::KeyReused));
     assert_eq!(backend.outbox(0, 10).await.unwrap().len(), 1);
 }
 
 /// The ledger tells one truth per delivery, however often it is reported.
 pub(super) async fn the_ledger_tells_one_truth(backend: &mut impl Backend) {
     let placed = placed(None);
-    let order = placed.event.clone();
+    let order = placed.event();
     accept(backend, vec![placed]).await;
     let dead = outcome(&order, "north", OutcomeStatus::DeadLettered);
     let delivered = outcome(&order, "north", OutcomeStatus::Delivered);
     let south = outcome(&order, "south", OutcomeStatus::Delivered);
     let reports = [
-        (vec![dead.clone()], vec![]),
-        (vec![dead.clone(), south.clone()], vec![order.order_id]),
-        (vec![delivered.clone(), delivered.clone()], vec![]),
+        (vec![dead.clone()], OrderStatus::Pending),
+        (vec![dead.clone(), south.clone()], OrderStatus::PartiallyDelivered),
+        (vec![delivered.clone(), delivered.clone()], OrderStatus::Delivered),
     ];
-    for (outcomes, settled) in reports {
-        let done = backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
-        assert_eq!(done.settled, settled, "an order is settled once, with its last delivery");
+    for (outcomes, status) in reports {
+        backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+        assert_eq!(self::status(backend, &order).await, status, "an order is settled with its last delivery");
     }
     let Known { event, destinations, mut outcomes } = backend.order(order.order_id).await.unwrap().unwrap();
     assert_eq!(event, order);
@@ -135,7 +141,7 @@ pub(super) async fn the_ledger_tells_one_truth(backend: &mut impl Backend) {
 /// A transaction that fails leaves nothing behind.
 pub(super) async fn a_failed_transaction_stores_nothing(backend: &mut impl Backend) {
     let (one, mut twin) = (placed(None), placed(None));
-    twin.event.order_id = one.event.order_id;
+    twin.order_id = one.order_id;
     let failed = backend.commit(&Batch { orders: vec![one, twin], ..Batch::default() }).await;
     assert!(matches!(failed, Err(StoreFault::Database(_))), "{failed:?}");
     assert_eq!(backend.outbox(0, 10).await.unwrap().len(), 0);

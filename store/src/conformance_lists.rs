@@ -7,7 +7,7 @@ use common::{
 };
 
 use super::{
-    Backend, Batch, Change, Desk, Idempotency, Known, OrderFilter, Placed, Stored,
+    Acceptance, Backend, Batch, Change, Desk, Idempotency, Known, OrderFilter, Placed,
     testing::{at, ended, order},
 };
 
@@ -23,14 +23,14 @@ async fn place_all(backend: &mut impl Backend) -> Vec<Known> {
                     let placed = order(customer, second);
                     second += 10;
                     for (destination, end) in [("north", north), ("south", south)] {
-                        outcomes.extend(end.map(|delivered| ended(&placed.event, destination, delivered)));
+                        outcomes.extend(end.map(|delivered| ended(&placed.event(), destination, delivered)));
                     }
                     orders.push(placed);
                 }
             }
         }
     }
-    let ids: Vec<_> = orders.iter().rev().map(|placed| placed.event.order_id).collect();
+    let ids: Vec<_> = orders.iter().rev().map(|placed| placed.order_id).collect();
     backend.commit(&Batch { orders, ..Batch::default() }).await.unwrap();
     backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
     let mut shown = Vec::new();
@@ -124,7 +124,7 @@ pub(crate) async fn pages_are_stable_while_orders_come(backend: &mut impl Backen
 /// The feed tells each change in the order of its commit, and an order's end with the last of them.
 pub(crate) async fn the_feed_is_in_the_order_of_commits(backend: &mut impl Backend, desk: &dyn Desk) {
     let (one, two) = (order("c-1", 0), order("c-1", 1));
-    let (first, second) = (one.event.clone(), two.event.clone());
+    let (first, second) = (one.event(), two.event());
     backend.commit(&Batch { orders: vec![one, two], ..Batch::default() }).await.unwrap();
     let start = desk.last_change().await.unwrap();
     let reports = [
@@ -180,20 +180,20 @@ fn keyed(key: &str, fill: u8, second: i64, expired_up_to: i64) -> Placed {
     Placed { idempotency: Some(idempotency), ..order("c-1", second) }
 }
 
-async fn accept(backend: &mut impl Backend, placed: Placed) -> Stored {
-    backend.commit(&Batch { orders: vec![placed], ..Batch::default() }).await.unwrap().stored.remove(0)
+async fn accept(backend: &mut impl Backend, placed: Placed) -> Acceptance {
+    backend.commit(&Batch { orders: vec![placed], ..Batch::default() }).await.unwrap().remove(0)
 }
 
 /// A key that has expired is as good as new to the microsecond, swept or not; another client's is another key.
 pub(crate) async fn an_expired_key_is_as_good_as_new(backend: &mut impl Backend, desk: &dyn Desk) {
-    assert!(matches!(accept(backend, keyed("k", 1, 100, 0)).await, Stored::New(_)));
-    assert!(matches!(accept(backend, keyed("k", 2, 199, 99)).await, Stored::KeyReused));
-    assert!(matches!(accept(backend, keyed("k", 1, 199, 99)).await, Stored::Replayed(_)));
-    assert!(matches!(accept(backend, keyed("k", 2, 200, 100)).await, Stored::New(_)), "nothing was swept yet");
-    assert!(matches!(accept(backend, keyed("k", 1, 299, 199)).await, Stored::KeyReused));
+    assert!(matches!(accept(backend, keyed("k", 1, 100, 0)).await, Acceptance::New(_)));
+    assert!(matches!(accept(backend, keyed("k", 2, 199, 99)).await, Acceptance::KeyReused));
+    assert!(matches!(accept(backend, keyed("k", 1, 199, 99)).await, Acceptance::Replayed(_)));
+    assert!(matches!(accept(backend, keyed("k", 2, 200, 100)).await, Acceptance::New(_)), "nothing was swept yet");
+    assert!(matches!(accept(backend, keyed("k", 1, 299, 199)).await, Acceptance::KeyReused));
     let mut others = keyed("k", 3, 299, 199);
     others.idempotency.as_mut().unwrap().scope = "another client".to_owned();
-    assert!(matches!(accept(backend, others).await, Stored::New(_)));
+    assert!(matches!(accept(backend, others).await, Acceptance::New(_)));
 
     for number in 0..10 {
         accept(backend, keyed(&format!("old-{number}"), 1, 50, 0)).await;
@@ -201,8 +201,8 @@ pub(crate) async fn an_expired_key_is_as_good_as_new(backend: &mut impl Backend,
     let sweeps =
         [desk.sweep_keys(at(50), 4).await, desk.sweep_keys(at(50), 100).await, desk.sweep_keys(at(199), 100).await];
     assert_eq!(sweeps, [Ok(4), Ok(6), Ok(0)]);
-    assert!(matches!(accept(backend, keyed("old-1", 2, 60, 0)).await, Stored::New(_)));
-    assert!(matches!(accept(backend, keyed("k", 2, 299, 199)).await, Stored::Replayed(_)));
+    assert!(matches!(accept(backend, keyed("old-1", 2, 60, 0)).await, Acceptance::New(_)));
+    assert!(matches!(accept(backend, keyed("k", 2, 299, 199)).await, Acceptance::Replayed(_)));
 }
 
 /// Retention removes delivered orders that are old enough, whole, and nothing else.

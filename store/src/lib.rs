@@ -10,7 +10,7 @@ mod conformance;
 mod conformance_lists;
 mod dead_letters;
 mod desk;
-mod form;
+mod columns;
 mod opened;
 mod order;
 mod order_lists;
@@ -33,13 +33,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use common::{
-    event::{EventId, OrderCreated},
+    event::OrderCreated,
     order::OrderId,
     outcome::{Outcome, OutcomeStatus},
     status::{DeliveryStatus, OrderStatus, fold},
-    trace_context::TraceParent,
 };
 use jiff::Timestamp;
 
@@ -48,7 +46,7 @@ pub use dead_letters::{
 };
 pub use desk::{Answer, Desk};
 pub use opened::{Behind, Store};
-pub use order::{Idempotency, NotAccepted, Placed, Receipt};
+pub use order::{Idempotency, NotAccepted, OutboxEntry, Placed, Receipt};
 pub use order_lists::{Change, Changed, OrderFilter, OrderLists, OrderPage};
 pub use postgres::{Postgres, PostgresAddress, PostgresDesk};
 pub use reader::Reads;
@@ -83,9 +81,9 @@ impl Database {
     }
 }
 
-/// The place of an order in the outbox, in the order in which this process committed them. Places
+/// The position of an order in the outbox, in the order in which this process committed them. Positions
 /// ascend, and may leave gaps.
-pub type Place = u64;
+pub type Position = u64;
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,26 +111,17 @@ pub enum StoreFault {
 pub struct Batch {
     /// Orders to accept.
     pub orders: Vec<Placed>,
-    /// The broker has confirmed every event up to this place.
-    pub published_up_to: Option<Place>,
+    /// The broker has confirmed every event up to this position.
+    pub published_up_to: Option<Position>,
     /// Outcomes for the ledger.
     pub outcomes: Vec<Outcome>,
 }
 
-/// What a transaction that was committed brought.
-#[derive(Debug, Default)]
-pub struct Done {
-    /// What became of the orders, in the order of [`Batch::orders`].
-    pub stored: Vec<Stored>,
-    /// Orders whose last pending delivery has ended with it.
-    pub settled: Vec<OrderId>,
-}
-
 /// What became of an order in a transaction that was committed.
 #[derive(Debug)]
-pub enum Stored {
-    /// It is new, and waits in the outbox.
-    New(Box<Entry>),
+pub enum Acceptance {
+    /// It is new, and waits in the outbox at this position.
+    New(Position),
     /// Its key was seen before with the same request: this was the answer.
     Replayed(Receipt),
     /// Its key was seen before with another request.
@@ -187,34 +176,15 @@ impl Known {
     }
 }
 
-/// An event in the outbox.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Its place.
-    pub place: Place,
-    /// Its id, which becomes the message's.
-    pub event_id: EventId,
-    /// The order it speaks of.
-    pub order_id: OrderId,
-    /// The request it belongs to.
-    pub correlation_id: String,
-    /// The caller, for the trace.
-    pub trace: TraceParent,
-    /// When the order was accepted.
-    pub accepted_at: Timestamp,
-    /// The bytes that go on the wire, the same in every repetition.
-    pub body: Bytes,
-}
-
 /// How much waits in the outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// How many events.
     pub events: u64,
-    /// The broker has confirmed every event up to this place.
-    pub published_up_to: Place,
-    /// The last place that was ever given; 0 before the first.
-    pub last: Place,
+    /// The broker has confirmed every event up to this position.
+    pub published_up_to: Position,
+    /// The last position that was ever given; 0 before the first.
+    pub last: Position,
     /// When the oldest was accepted.
     pub oldest_at: Option<Timestamp>,
 }
@@ -224,8 +194,8 @@ pub struct Backlog {
 pub struct Adopted {
     /// How many events now wait in its outbox beside its own.
     pub events: u64,
-    /// The last place that was given to one of them.
-    pub last: Place,
+    /// The last position that was given to one of them.
+    pub last: Position,
     /// Whether there is more at once.
     pub more: bool,
 }
@@ -235,8 +205,9 @@ pub trait Backend: Send + 'static {
     /// How often the writer has to call [`Backend::tick`].
     const TICK: Option<Duration> = None;
 
-    /// Commits all of the batch, durably, or nothing of it.
-    fn commit(&mut self, batch: &Batch) -> impl Future<Output = Result<Done, StoreFault>> + Send;
+    /// Commits all of the batch, durably, or nothing of it. Returns what became of the orders, in the order
+    /// of [`Batch::orders`].
+    fn commit(&mut self, batch: &Batch) -> impl Future<Output = Result<Vec<Acceptance>, StoreFault>> + Send;
 
     /// Writes something that changes nothing, to see whether writing works again after a fault.
     fn probe(&mut self) -> impl Future<Output = Result<(), StoreFault>> + Send;
@@ -246,7 +217,11 @@ pub trait Backend: Send + 'static {
 
     /// Events in the outbox beyond `after`, oldest first: at least one if there is one, at most
     /// `limit`, and fewer where they are large.
-    fn outbox(&mut self, after: Place, limit: u32) -> impl Future<Output = Result<Vec<Entry>, StoreFault>> + Send;
+    fn outbox(
+        &mut self,
+        after: Position,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<OutboxEntry>, StoreFault>> + Send;
 
     /// How much waits in the outbox.
     fn backlog(&mut self) -> impl Future<Output = Result<Backlog, StoreFault>> + Send;
@@ -288,6 +263,7 @@ pub fn merge(known: Outcome, reported: Outcome) -> Outcome {
 #[cfg(test)]
 mod tests {
     use common::{
+        event::EventId,
         order::CorrelationId,
         outcome::{Attempt, OutcomeStatus, Reason},
     };

@@ -1,37 +1,98 @@
-//! The order as the store knows it: accepted with its idempotency key, answered by a receipt.
+//! The order as the store knows it: placed with its idempotency key, accepted with a position in the
+//! outbox, answered by a receipt.
 
+use bytes::Bytes;
 use common::{
-    event::OrderCreated,
-    order::{CorrelationId, Item, OrderId},
+    event::{EventId, OrderCreated},
+    order::{CorrelationId, CustomerId, OrderId},
     trace_context::TraceParent,
 };
 use jiff::Timestamp;
 
-use crate::room::Room;
+use crate::{Position, StoreFault, columns::parse_event};
 
-/// A well-formed order that wants to be accepted.
+/// A valid order, ready to be stored: its event is encoded, once, and the columns are set apart.
 #[derive(Debug)]
 pub struct Placed {
-    /// The event that will be published, which holds the whole order.
-    pub event: OrderCreated,
-    /// The caller, for the trace.
+    pub event_id: EventId,
+    pub order_id: OrderId,
+    pub customer_id: CustomerId,
+    pub correlation_id: CorrelationId,
+    pub accepted_at: Timestamp,
+    /// The caller's trace context.
     pub trace: TraceParent,
-    /// What makes a repetition of the request recognisable, where the client sent a key.
+    /// What identifies a repetition of the request, if the client sent a key.
     pub idempotency: Option<Idempotency>,
-    /// The room that it takes up while it waits for the disk; intake sees to it.
-    pub room: Room,
+    /// The encoded event, which holds the whole order.
+    pub(crate) body: Bytes,
 }
 
 impl Placed {
-    /// The memory it holds, in bytes, near enough.
+    /// Encodes the event of an order. The items are kept in encoded form only, so that a waiting order
+    /// takes up its bytes once.
+    ///
+    /// # Errors
+    /// [`NotAccepted::Store`] if the event cannot be encoded, which no valid event causes.
+    pub fn new(event: OrderCreated, trace: TraceParent, idempotency: Option<Idempotency>) -> Result<Self, NotAccepted> {
+        let body = event.encode().map_err(|fault| NotAccepted::Store(format!("cannot encode an event: {fault}")))?;
+        Ok(Self::of(event, body, trace, idempotency))
+    }
+
+    fn of(event: OrderCreated, body: Vec<u8>, trace: TraceParent, idempotency: Option<Idempotency>) -> Self {
+        let OrderCreated { event_id, order_id, customer_id, items: _, correlation_id, occurred_at } = event;
+        let body = body.into();
+        Self { event_id, order_id, customer_id, correlation_id, accepted_at: occurred_at, trace, idempotency, body }
+    }
+
+    /// The approximate memory it takes up, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let OrderCreated { customer_id, items, .. } = &self.event;
-        let items = items.as_slice();
-        size_of::<Self>()
-            + customer_id.as_str().len()
-            + size_of_val(items)
-            + items.iter().map(|Item { product_id, .. }| product_id.as_str().len()).sum::<usize>()
+        size_of::<Self>() + self.customer_id.as_str().len() + self.body.len()
+    }
+
+    /// The answer to the request that placed it.
+    pub(crate) fn receipt(self) -> Receipt {
+        Receipt { order_id: self.order_id, correlation_id: self.correlation_id, replayed: false }
+    }
+}
+
+/// An event in the outbox.
+#[derive(Clone, Debug)]
+pub struct OutboxEntry {
+    pub position: Position,
+    /// Becomes the id of the message.
+    pub event_id: EventId,
+    pub order_id: OrderId,
+    pub correlation_id: String,
+    /// The caller's trace context.
+    pub trace: TraceParent,
+    pub accepted_at: Timestamp,
+    /// The bytes that go on the wire, the same in every repetition.
+    pub body: Bytes,
+}
+
+impl OutboxEntry {
+    /// The entry of an order that was stored at this position.
+    pub(crate) fn new(position: Position, placed: &Placed) -> Self {
+        Self {
+            position,
+            event_id: placed.event_id,
+            order_id: placed.order_id,
+            correlation_id: placed.correlation_id.as_str().to_owned(),
+            trace: placed.trace,
+            accepted_at: placed.accepted_at,
+            body: placed.body.clone(),
+        }
+    }
+
+    /// The entry of an order that is read back from its columns.
+    ///
+    /// # Errors
+    /// [`StoreFault::Database`] if the stored event cannot be read.
+    pub(crate) fn stored(position: Position, body: Vec<u8>, traceparent: &str) -> Result<Self, StoreFault> {
+        let event = parse_event(&body)?;
+        let trace = TraceParent::parse(traceparent).unwrap_or_else(TraceParent::root);
+        Ok(Self::new(position, &Placed::of(event, body, trace, None)))
     }
 }
 

@@ -29,7 +29,7 @@ mod upkeep;
 
 use std::time::Duration;
 
-use common::{order::OrderId, trace_context::TraceParent};
+use common::order::OrderId;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -49,8 +49,8 @@ use self::{
     session::{Purpose, Server},
 };
 use super::{
-    Adopted, Backend, Backlog, Batch, Done, Entry, Known, Place, Recorded, StoreFault,
-    form::{parse_event, parse_outcome, signed, unsigned},
+    Acceptance, Adopted, Backend, Backlog, Batch, Known, OutboxEntry, Position, Recorded, StoreFault,
+    columns::{parse_event, parse_outcome, signed, unsigned},
 };
 use crate::Watch;
 
@@ -173,15 +173,15 @@ impl Shared {
 impl Backend for Postgres {
     const TICK: Option<Duration> = Some(line::TICK);
 
-    async fn commit(&mut self, batch: &Batch) -> Result<Done, StoreFault> {
+    async fn commit(&mut self, batch: &Batch) -> Result<Vec<Acceptance>, StoreFault> {
         if batch.orders.is_empty() && batch.outcomes.is_empty() && batch.published_up_to.is_none() {
-            return Ok(Done::default());
+            return Ok(Vec::new());
         }
-        let orders = Orders::new(&batch.orders)?;
+        let orders = Orders::new(&batch.orders);
         let outcomes = Outcomes::new(&batch.outcomes);
         let committing = self.commit_in_time(batch, &orders, &outcomes);
         match timeout(COMMIT_WITHIN, committing).await {
-            Ok(done) => done,
+            Ok(committed) => committed,
             Err(_) => {
                 self.link.lose();
                 self.leave_in_doubt(batch);
@@ -216,7 +216,7 @@ impl Backend for Postgres {
         Ok(Some(Known { event, destinations, outcomes }))
     }
 
-    async fn outbox(&mut self, after: Place, limit: u32) -> Result<Vec<Entry>, StoreFault> {
+    async fn outbox(&mut self, after: Position, limit: u32) -> Result<Vec<OutboxEntry>, StoreFault> {
         let Some(owner) = self.owner.get() else { return Ok(Vec::new()) };
         let session = self.link.session().await?;
         let (after, limit) = (signed(after), i64::from(limit));
@@ -224,17 +224,8 @@ impl Backend for Postgres {
         let read = timeout(READ_WITHIN, session.query(OUTBOX, parameters)).await;
         let rows = self.answered(read)?;
         let entry = |row: &tokio_postgres::Row| {
-            let (place, body, trace): (i64, Vec<u8>, &str) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            let event = parse_event(&body)?;
-            Ok::<_, Fault>(Entry {
-                place: unsigned(place),
-                event_id: event.event_id,
-                order_id: event.order_id,
-                correlation_id: event.correlation_id.as_str().to_owned(),
-                trace: TraceParent::parse(trace).unwrap_or_else(TraceParent::root),
-                accepted_at: event.occurred_at,
-                body: body.into(),
-            })
+            let position: i64 = row.try_get(0)?;
+            Ok::<_, Fault>(OutboxEntry::stored(unsigned(position), row.try_get(1)?, row.try_get(2)?)?)
         };
         Ok(rows.iter().map(entry).collect::<Result<_, _>>()?)
     }

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Backend, Backlog, Entry, Known, Place, StoreFault};
+use super::{Backend, Backlog, Known, OutboxEntry, Position, StoreFault};
 
 /// Most questions that may wait; beyond it the caller is told at once.
 const QUEUE: usize = 256;
@@ -24,7 +24,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreFault>>;
 #[derive(Debug)]
 enum Ask {
     Order(OrderId, Reply<Option<Known>>),
-    Outbox(Place, u32, Reply<Vec<Entry>>),
+    Outbox(Position, u32, Reply<Vec<OutboxEntry>>),
     Backlog(Reply<Backlog>),
 }
 
@@ -58,7 +58,7 @@ impl Reads {
     ///
     /// # Errors
     /// [`StoreFault`].
-    pub async fn outbox(&self, after: Place, limit: u32) -> Result<Vec<Entry>, StoreFault> {
+    pub async fn outbox(&self, after: Position, limit: u32) -> Result<Vec<OutboxEntry>, StoreFault> {
         self.ask(|reply| Ask::Outbox(after, limit, reply)).await
     }
 

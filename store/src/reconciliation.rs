@@ -6,7 +6,7 @@ use common::order::OrderId;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Answer, Entry, Place};
+use super::{Answer, OutboxEntry, Position};
 
 /// How far one line of the outbox is published. Each producer has a line of its own; in a database of
 /// one process there is one, without a name.
@@ -14,8 +14,8 @@ use super::{Answer, Entry, Place};
 pub struct Mark {
     /// The line.
     pub line: Uuid,
-    /// The broker has confirmed every event up to this place of it.
-    pub up_to: Place,
+    /// The broker has confirmed every event up to this position of it.
+    pub up_to: Position,
 }
 
 /// A delivery that is pending, and should have ended.
@@ -55,7 +55,7 @@ pub trait Reconciliation {
     fn pending_redriven(&self, destination: String, sent_before: Timestamp, limit: u32) -> Answer<'_, Found>;
 
     /// The events of these orders, to be published again. An order that is not known is left out.
-    fn events_of(&self, order_ids: Vec<OrderId>) -> Answer<'_, Vec<Entry>>;
+    fn events_of(&self, order_ids: Vec<OrderId>) -> Answer<'_, Vec<OutboxEntry>>;
 
     /// Has dead letters that were sent published again by the runner of redrives.
     fn send_redriven_again(&self, dead_letters: Vec<Uuid>) -> Answer<'_, ()>;

@@ -13,7 +13,7 @@ mod upkeep;
 
 use std::{path::Path, time::Duration};
 
-use common::{event::OrderCreated, order::OrderId, trace_context::TraceParent};
+use common::{event::OrderCreated, order::OrderId};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
@@ -21,8 +21,8 @@ pub use desk::SqliteDesk;
 
 use self::{accept::accept, line::Numbers, record::record};
 use super::{
-    Backend, Backlog, Batch, Done, Entry, Known, Place, Recorded, StoreFault,
-    form::{parse_event, parse_outcome, signed, unsigned},
+    Acceptance, Backend, Backlog, Batch, Known, OutboxEntry, Position, Recorded, StoreFault,
+    columns::{parse_event, parse_outcome, signed, unsigned},
 };
 
 /// The schema, as steps from one version to the next. A step that was released is never changed.
@@ -96,20 +96,18 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
 }
 
 impl Backend for Sqlite {
-    async fn commit(&mut self, batch: &Batch) -> Result<Done, StoreFault> {
+    async fn commit(&mut self, batch: &Batch) -> Result<Vec<Acceptance>, StoreFault> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut numbers = Numbers::take(&transaction, batch)?;
-        let mut done = Done { stored: Vec::with_capacity(batch.orders.len()), settled: Vec::new() };
+        let mut acceptances = Vec::with_capacity(batch.orders.len());
         for placed in &batch.orders {
-            done.stored.push(accept(&transaction, placed, &self.destinations, &mut numbers)?);
+            acceptances.push(accept(&transaction, placed, &self.destinations, &mut numbers)?);
         }
         for outcome in &batch.outcomes {
-            if record(&transaction, outcome, &mut numbers)? {
-                done.settled.push(outcome.order_id);
-            }
+            record(&transaction, outcome, &mut numbers)?;
         }
         transaction.commit()?;
-        Ok(done)
+        Ok(acceptances)
     }
 
     async fn probe(&mut self) -> Result<(), StoreFault> {
@@ -137,7 +135,7 @@ impl Backend for Sqlite {
         Ok(Some(Known { event, destinations, outcomes }))
     }
 
-    async fn outbox(&mut self, after: Place, limit: u32) -> Result<Vec<Entry>, StoreFault> {
+    async fn outbox(&mut self, after: Position, limit: u32) -> Result<Vec<OutboxEntry>, StoreFault> {
         let mut statement = self.connection.prepare_cached(
             "SELECT place, event, traceparent FROM pending JOIN orders USING (order_id)
              WHERE place > ?1 ORDER BY place LIMIT ?2",
@@ -148,18 +146,9 @@ impl Backend for Sqlite {
         let mut entries = Vec::new();
         let mut bytes = 0;
         for row in rows {
-            let (place, body, traceparent) = row?;
-            let event = parse_event(&body)?;
+            let (position, body, traceparent) = row?;
             bytes += body.len();
-            entries.push(Entry {
-                place: unsigned(place),
-                event_id: event.event_id,
-                order_id: event.order_id,
-                correlation_id: event.correlation_id.as_str().to_owned(),
-                trace: TraceParent::parse(&traceparent).unwrap_or_else(TraceParent::root),
-                accepted_at: event.occurred_at,
-                body: body.into(),
-            });
+            entries.push(OutboxEntry::stored(unsigned(position), body, &traceparent)?);
             if bytes >= OUTBOX_BYTES {
                 break;
             }

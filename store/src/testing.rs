@@ -14,7 +14,7 @@ use common::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Desk, Placed, Room, Sqlite, SqliteDesk};
+use super::{Desk, Placed, Sqlite, SqliteDesk};
 
 /// An SQLite file, removed at the end.
 pub struct Scratch(PathBuf);
@@ -71,18 +71,22 @@ pub fn at(second: i64) -> Timestamp {
 pub fn order(customer_id: &str, second: i64) -> Placed {
     let millis = u128::try_from(at(second).as_millisecond()).unwrap();
     let random = Uuid::new_v4().as_u128() & 0x0fff_3fff_ffff_ffff_ffff;
-    Placed {
-        event: OrderCreated {
-            event_id: EventId::fresh(),
-            order_id: OrderId(Uuid::from_u128((millis << 80) | 0x7000_8000_0000_0000_0000 | random)),
-            customer_id: CustomerId::parse(customer_id.to_owned()).unwrap(),
-            items: serde_json::from_str(r#"[{"product_id":"p","qty":2}]"#).unwrap(),
-            correlation_id: CorrelationId::fresh(),
-            occurred_at: at(second),
-        },
-        trace: TraceParent::root(),
-        idempotency: None,
-        room: Room::default(),
+    let event = OrderCreated {
+        event_id: EventId::fresh(),
+        order_id: OrderId(Uuid::from_u128((millis << 80) | 0x7000_8000_0000_0000_0000 | random)),
+        customer_id: CustomerId::parse(customer_id.to_owned()).unwrap(),
+        items: serde_json::from_str(r#"[{"product_id":"p","qty":2}]"#).unwrap(),
+        correlation_id: CorrelationId::fresh(),
+        occurred_at: at(second),
+    };
+    Placed::new(event, TraceParent::root(), None).unwrap()
+}
+
+impl Placed {
+    /// The event that it holds in encoded form.
+    #[must_use]
+    pub fn event(&self) -> OrderCreated {
+        crate::columns::parse_event(&self.body).unwrap()
     }
 }
 

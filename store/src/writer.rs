@@ -20,7 +20,9 @@ use tokio::{
 
 use self::marks::Marks;
 pub use self::metrics::WriterMetrics;
-use super::{Adopted, Backend, Batch, Done, Entry, NotAccepted, Place, Placed, Receipt, StoreFault, Stored};
+use super::{
+    Acceptance, Adopted, Backend, Batch, NotAccepted, OutboxEntry, Placed, Position, Receipt, Room, StoreFault,
+};
 
 /// How long marks and outcomes wait for an intake to ride along with.
 const LINGER: Duration = Duration::from_millis(20);
@@ -37,11 +39,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How often an idle writer says that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// What the writer is asked for.
-enum Ask {
-    Accept(Box<Placed>, oneshot::Sender<Answer>),
+/// What the writer is asked for. Room is given back when the order is committed, or refused.
+enum Request {
+    Accept(Box<Placed>, Room, oneshot::Sender<Answer>),
     /// Orders that go into one transaction.
-    AcceptAll(Vec<(Placed, oneshot::Sender<Answer>)>),
+    AcceptAll(Vec<(Placed, Room, oneshot::Sender<Answer>)>),
     CommitMarks,
     Record(Vec<Outcome>, oneshot::Sender<()>),
 }
@@ -54,7 +56,7 @@ type Answer = Result<Receipt, NotAccepted>;
 #[derive(Debug, Default)]
 pub struct Committed {
     /// New events for the relay, in the order of their commit.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<OutboxEntry>,
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     recorded: Vec<oneshot::Sender<()>>,
     /// What was taken over from producers that have ended.
@@ -84,13 +86,13 @@ impl Committed {
 /// The way to the writer. Cloning shares it; the writer ends when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Writes {
-    asks: mpsc::Sender<Ask>,
+    requests: mpsc::Sender<Request>,
     marks: Marks,
 }
 
-impl std::fmt::Debug for Ask {
+impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Ask")
+        f.write_str("Request")
     }
 }
 
@@ -105,14 +107,14 @@ impl Writes {
         committed: mpsc::UnboundedSender<Committed>,
         metrics: WriterMetrics,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (sender, asks) = mpsc::channel(queue);
+        let (sender, requests) = mpsc::channel(queue);
         let marks = Marks::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("store-writer".to_owned()).spawn({
             let marks = marks.clone();
-            move || runtime.block_on(write(backend, asks, marks, committed, metrics))
+            move || runtime.block_on(write(backend, requests, marks, committed, metrics))
         })?;
-        Ok((Self { asks: sender, marks }, thread))
+        Ok((Self { requests: sender, marks }, thread))
     }
 
     /// Asks for an order to be accepted; the answer comes after the commit.
@@ -122,10 +124,10 @@ impl Writes {
     ///
     /// # Errors
     /// [`NotAccepted`].
-    pub async fn accept(&self, placed: Placed) -> Answer {
+    pub async fn accept(&self, placed: Placed, room: Room) -> Answer {
         let (sender, answer) = oneshot::channel();
         // The queue is the bound: beyond it the caller is told at once.
-        self.asks.try_send(Ask::Accept(Box::new(placed), sender)).map_err(|_| NotAccepted::Busy)?;
+        self.requests.try_send(Request::Accept(Box::new(placed), room, sender)).map_err(|_| NotAccepted::Busy)?;
         answered(answer, Instant::now() + ANSWER_WITHIN).await
     }
 
@@ -133,15 +135,15 @@ impl Writes {
     /// orders. They take one place in the queue; it is the caller who bounds their number.
     ///
     /// Cancellation safe as [`Writes::accept`] is.
-    pub async fn accept_all(&self, placed: Vec<Placed>) -> Vec<Answer> {
+    pub async fn accept_all(&self, placed: Vec<(Placed, Room)>) -> Vec<Answer> {
         let (asked, answers): (Vec<_>, Vec<_>) = placed
             .into_iter()
-            .map(|placed| {
+            .map(|(placed, room)| {
                 let (sender, answer) = oneshot::channel();
-                ((placed, sender), answer)
+                ((placed, room, sender), answer)
             })
             .unzip();
-        if self.asks.try_send(Ask::AcceptAll(asked)).is_err() {
+        if self.requests.try_send(Request::AcceptAll(asked)).is_err() {
             return answers.iter().map(|_| Err(NotAccepted::Busy)).collect();
         }
         let deadline = Instant::now() + ANSWER_WITHIN;
@@ -153,9 +155,9 @@ impl Writes {
         all
     }
 
-    /// Marks every event up to this place as published, with the next transaction or after
+    /// Marks every event up to this position as published, with the next transaction or after
     /// [`Writes::commit_marks`]. Losing a mark only publishes once more.
-    pub fn published(&self, up_to: Place) {
+    pub fn published(&self, up_to: Position) {
         self.marks.published(up_to);
     }
 
@@ -167,7 +169,7 @@ impl Writes {
         if self.marks.due().is_none() {
             return Ok(());
         }
-        self.asks.try_send(Ask::CommitMarks).map_err(|_| StoreFault::Busy)
+        self.requests.try_send(Request::CommitMarks).map_err(|_| StoreFault::Busy)
     }
 
     /// Records outcomes, soon; the receiver hears of it after the commit.
@@ -176,7 +178,7 @@ impl Writes {
     /// The store has ended.
     pub async fn record(&self, outcomes: Vec<Outcome>) -> Result<oneshot::Receiver<()>, StoreFault> {
         let (sender, recorded) = oneshot::channel();
-        self.asks.send(Ask::Record(outcomes, sender)).await.map_err(|_| StoreFault::Busy)?;
+        self.requests.send(Request::Record(outcomes, sender)).await.map_err(|_| StoreFault::Busy)?;
         Ok(recorded)
     }
 }
@@ -194,6 +196,8 @@ async fn answered(answer: oneshot::Receiver<Answer>, deadline: Instant) -> Answe
 #[derive(Default)]
 struct Gathering {
     batch: Batch,
+    /// What the orders of the batch take up of the bound on bytes.
+    rooms: Vec<Room>,
     callers: Vec<oneshot::Sender<Answer>>,
     recorders: Vec<oneshot::Sender<()>>,
     /// When marks and outcomes are committed even without an intake.
@@ -201,27 +205,28 @@ struct Gathering {
 }
 
 impl Gathering {
-    fn take(&mut self, ask: Ask) {
-        match ask {
-            Ask::Accept(placed, caller) => {
-                self.batch.orders.push(*placed);
-                self.callers.push(caller);
-                return;
-            }
-            Ask::AcceptAll(all) => {
-                for (placed, caller) in all {
-                    self.batch.orders.push(placed);
-                    self.callers.push(caller);
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Accept(placed, room, caller) => return self.order(*placed, room, caller),
+            Request::AcceptAll(all) => {
+                for (placed, room, caller) in all {
+                    self.order(placed, room, caller);
                 }
                 return;
             }
-            Ask::CommitMarks => {}
-            Ask::Record(outcomes, recorder) => {
+            Request::CommitMarks => {}
+            Request::Record(outcomes, recorder) => {
                 self.batch.outcomes.extend(outcomes);
                 self.recorders.push(recorder);
             }
         }
         self.due.get_or_insert_with(|| Instant::now() + LINGER);
+    }
+
+    fn order(&mut self, placed: Placed, room: Room, caller: oneshot::Sender<Answer>) {
+        self.batch.orders.push(placed);
+        self.rooms.push(room);
+        self.callers.push(caller);
     }
 
     fn full(&self) -> bool {
@@ -235,7 +240,7 @@ impl Gathering {
 
 async fn write<B: Backend>(
     mut backend: B,
-    mut asks: mpsc::Receiver<Ask>,
+    mut requests: mpsc::Receiver<Request>,
     marks: Marks,
     committed: mpsc::UnboundedSender<Committed>,
     metrics: WriterMetrics,
@@ -259,12 +264,12 @@ async fn write<B: Backend>(
         if let Some(tick_at) = tick_at {
             wake_at = wake_at.min(tick_at);
         }
-        match timeout_at(wake_at, asks.recv()).await {
-            Ok(Some(ask)) => {
-                gathering.take(ask);
+        match timeout_at(wake_at, requests.recv()).await {
+            Ok(Some(request)) => {
+                gathering.take(request);
                 while !gathering.full() {
-                    let Ok(ask) = asks.try_recv() else { break };
-                    gathering.take(ask);
+                    let Ok(request) = requests.try_recv() else { break };
+                    gathering.take(request);
                 }
             }
             Ok(None) => open = false,
@@ -305,7 +310,7 @@ async fn commit(
     metrics.seconds.observe(started.elapsed().as_secs_f64());
     let callers = std::mem::take(&mut gathering.callers);
     let message = match result {
-        Ok(Done { stored, .. }) => {
+        Ok(acceptances) => {
             metrics.commits.inc();
             if let Some(up_to) = gathering.batch.published_up_to {
                 marks.committed(up_to);
@@ -315,17 +320,17 @@ async fn commit(
                 metrics.group.observe(callers.len() as f64);
             }
             let placed = std::mem::take(&mut gathering.batch.orders);
-            let mut entries = Vec::with_capacity(stored.len());
-            let mut answers = Vec::with_capacity(stored.len());
-            for ((stored, placed), caller) in stored.into_iter().zip(placed).zip(callers) {
-                let answer = match stored {
-                    Stored::New(entry) => {
-                        entries.push(*entry);
-                        let (order_id, correlation_id) = (placed.event.order_id, placed.event.correlation_id);
-                        Ok(Receipt { order_id, correlation_id, replayed: false })
+            gathering.rooms.clear();
+            let mut entries = Vec::with_capacity(acceptances.len());
+            let mut answers = Vec::with_capacity(acceptances.len());
+            for ((acceptance, placed), caller) in acceptances.into_iter().zip(placed).zip(callers) {
+                let answer = match acceptance {
+                    Acceptance::New(position) => {
+                        entries.push(OutboxEntry::new(position, &placed));
+                        Ok(placed.receipt())
                     }
-                    Stored::Replayed(receipt) => Ok(receipt),
-                    Stored::KeyReused => Err(NotAccepted::KeyReused),
+                    Acceptance::Replayed(receipt) => Ok(receipt),
+                    Acceptance::KeyReused => Err(NotAccepted::KeyReused),
                 };
                 answers.push((caller, answer));
             }
@@ -339,6 +344,7 @@ async fn commit(
             tracing::error!(%fault, orders = callers.len(), "a transaction failed, nothing of it is stored");
             // Callers are told at once, and place again; marks and outcomes are kept and tried again.
             gathering.batch.orders.clear();
+            gathering.rooms.clear();
             let not_accepted = NotAccepted::Store(fault.to_string());
             let answers = callers.into_iter().map(|caller| (caller, Err(not_accepted.clone()))).collect();
             let pause = Instant::now() + FAULT_PAUSE;

@@ -12,9 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     headers,
     new_order::NewOrder,
+    place_order::refused,
     problem::{IDEMPOTENCY_KEY_REQUIRED, Problem},
 };
-use store::{Idempotency, Placed, Room};
+use store::{Idempotency, Placed};
 
 /// The client that a key is known for, while all are one.
 const EVERYBODY: &str = "";
@@ -63,19 +64,15 @@ impl Keys {
             expired_up_to: before(occurred_at, self.ttl),
         });
         let NewOrder { customer_id, items } = order;
-        Ok(Placed {
-            event: OrderCreated {
-                event_id: EventId::fresh(),
-                order_id: OrderId::new(),
-                customer_id,
-                items,
-                correlation_id: correlation_id.clone(),
-                occurred_at,
-            },
-            trace: headers::trace(headers),
-            idempotency,
-            room: Room::default(),
-        })
+        let event = OrderCreated {
+            event_id: EventId::fresh(),
+            order_id: OrderId::new(),
+            customer_id,
+            items,
+            correlation_id: correlation_id.clone(),
+            occurred_at,
+        };
+        Placed::new(event, headers::trace(headers), idempotency).map_err(|reason| refused(reason, correlation_id))
     }
 }
 

@@ -113,7 +113,7 @@ async fn answer<A: Accept, S: Show>(
     let placed = read(api, correlation_id, sound, request).await?;
     let place = wait.and_then(|wait| api.waiting.place(wait));
     // Before the order is accepted, so that no outcome can come unheard.
-    let news = place.as_ref().map(|_| News::of_new(&api.watch, placed.event.order_id));
+    let news = place.as_ref().map(|_| News::of_new(&api.watch, placed.order_id));
     let receipt = api.intake.accept(placed).await.map_err(|refusal| refused(refusal, correlation_id))?;
     tracing::debug!(
         order_id = %receipt.order_id,

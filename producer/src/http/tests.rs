@@ -56,7 +56,7 @@ impl Accept for Memory {
         if let Some(refusal) = stored.refusal.clone() {
             return Err(refusal);
         }
-        let (order_id, correlation_id) = (placed.event.order_id, placed.event.correlation_id.clone());
+        let (order_id, correlation_id) = (placed.order_id, placed.correlation_id.clone());
         let receipt = Receipt { order_id, correlation_id, replayed: false };
         if let Some(idempotency) = placed.idempotency.clone() {
             if let Some((known, receipt)) = stored.keys.get(&idempotency.key) {
@@ -91,8 +91,8 @@ impl Show for Memory {
         }
         let pending = || [("inventory".to_owned(), DeliveryView::pending())].into();
         let deliveries = stored.deliveries.get(&order_id).cloned().unwrap_or_else(pending);
-        let found = stored.placed.iter().map(|placed| &placed.event).find(|event| event.order_id == order_id);
-        Ok(found.cloned().map(|event| OrderView {
+        let found = stored.placed.iter().find(|placed| placed.order_id == order_id);
+        Ok(found.map(Placed::event).map(|event| OrderView {
             order_id,
             correlation_id: event.correlation_id,
             customer_id: event.customer_id,
@@ -160,7 +160,7 @@ impl Bench {
     }
 
     fn last_placed(&self) -> Option<OrderId> {
-        self.memory.0.lock().unwrap().placed.last().map(|placed| placed.event.order_id)
+        self.memory.0.lock().unwrap().placed.last().map(|placed| placed.order_id)
     }
 
     fn placed(&self) -> usize {

@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant, timeout};
 use uuid::Uuid;
 
 use super::{Key, NotSwept, Reconciler, Seen, key};
-use store::{Entry, Found};
+use store::{Found, OutboxEntry};
 
 /// Most deliveries that one sweep publishes again.
 const AT_A_TIME: usize = 500;
@@ -59,7 +59,7 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn publish(&self, orders: &[(OrderId, String)], entries: &[Entry]) -> Result<usize, BrokerFault> {
+    async fn publish(&self, orders: &[(OrderId, String)], entries: &[OutboxEntry]) -> Result<usize, BrokerFault> {
         let mut publisher = Publisher::open(&self.broker, &self.destinations).await?;
         for (order_id, destination) in orders {
             let Some(entry) = entries.iter().find(|entry| entry.order_id == *order_id) else { continue };

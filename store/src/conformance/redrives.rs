@@ -50,15 +50,12 @@ async fn dead(backend: &mut impl Backend, desk: &Arc<dyn Desk>, count: usize) ->
     dead
 }
 
-async fn end(
-    backend: &mut impl Backend,
-    order: &OrderCreated,
-    status: OutcomeStatus,
-    dead_letter: Option<Uuid>,
-) -> bool {
-    let outcomes = vec![Outcome { dead_letter, ..outcome(order, "north", status) }];
-    let done = backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
-    done.settled.contains(&order.order_id)
+/// Reports the end of the delivery to north. Returns whether that settled the order.
+async fn end(backend: &mut impl Backend, order: &OrderCreated, end: OutcomeStatus, dead_letter: Option<Uuid>) -> bool {
+    let outcomes = vec![Outcome { dead_letter, ..outcome(order, "north", end) }];
+    let before = status(backend, order).await;
+    backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+    before == OrderStatus::Pending && status(backend, order).await != OrderStatus::Pending
 }
 
 async fn redriving(backend: &mut impl Backend, order: &OrderCreated) -> bool {
@@ -182,8 +179,8 @@ pub(in super::super) async fn what_is_pending_is_found_by_where_it_was_seen(
     assert_eq!(desk.pending_published("north".to_owned(), marks, 9).await.unwrap().total, 0);
     let unpublished = desk.pending_unpublished(later, 9).await.unwrap();
     assert_eq!((unpublished.total, unpublished.overdue.len()), (2, 2));
-    let place = backend.outbox(0, 1).await.unwrap()[0].place;
-    backend.commit(&Batch { published_up_to: Some(place), ..Batch::default() }).await.unwrap();
+    let position = backend.outbox(0, 1).await.unwrap()[0].position;
+    backend.commit(&Batch { published_up_to: Some(position), ..Batch::default() }).await.unwrap();
     assert_eq!(desk.pending_unpublished(later, 9).await.unwrap().total, 0);
     let marks = desk.published_marks().await.unwrap();
     let found = desk.pending_published("north".to_owned(), marks.clone(), 9).await.unwrap();

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use common::order::{CorrelationId, OrderId};
 use uuid::Uuid;
 
@@ -11,8 +10,8 @@ use super::{
     session::Session,
 };
 use crate::{
-    Entry, Idempotency, Placed, Receipt, StoreFault, Stored,
-    form::{parse_event, unsigned},
+    Acceptance, Idempotency, Placed, Receipt,
+    columns::{parse_event, unsigned},
 };
 
 /// In the order of the keys, so that two producers with the same ones wait for each other in turn and
@@ -48,7 +47,6 @@ pub(super) const STATEMENTS: [&str; 3] = [TAKE_KEYS, KEYS, INSERT];
 /// The orders of a batch, as they are written.
 pub(super) struct Orders<'a> {
     placed: &'a [Placed],
-    bodies: Vec<Bytes>,
     /// Each key once with the order that came first with it, in the order of keys.
     keys: Vec<(&'a Idempotency, &'a Placed)>,
 }
@@ -69,18 +67,13 @@ pub(super) struct Used {
 pub(super) type Earlier<'a> = HashMap<(&'a str, &'a str), Used>;
 
 impl<'a> Orders<'a> {
-    pub(super) fn new(placed: &'a [Placed]) -> Result<Self, StoreFault> {
-        let encode = |placed: &Placed| {
-            let encoded = placed.event.encode();
-            encoded.map(Bytes::from).map_err(|fault| StoreFault::Database(format!("cannot encode an event: {fault}")))
-        };
-        let bodies = placed.iter().map(encode).collect::<Result<_, _>>()?;
+    pub(super) fn new(placed: &'a [Placed]) -> Self {
         let mut keys: Vec<_> =
             placed.iter().filter_map(|placed| Some((placed.idempotency.as_ref()?, placed))).collect();
         // Stable: of twins, the first stays the first.
         keys.sort_by(|(a, _), (b, _)| name(a).cmp(&name(b)));
         keys.dedup_by(|(later, _), (first, _)| name(later) == name(first));
-        Ok(Self { placed, bodies, keys })
+        Self { placed, keys }
     }
 
     fn names(&self) -> (Vec<&'a str>, Vec<&'a str>) {
@@ -94,11 +87,11 @@ impl<'a> Orders<'a> {
         }
         let (scopes, keys) = self.names();
         let fingerprints: Vec<_> = self.keys.iter().map(|(idempotency, _)| &idempotency.fingerprint[..]).collect();
-        let order_ids: Vec<_> = self.keys.iter().map(|(_, placed)| placed.event.order_id.0).collect();
-        let times: Vec<_> = self.keys.iter().map(|(_, placed)| placed.event.occurred_at.as_microsecond()).collect();
+        let order_ids: Vec<_> = self.keys.iter().map(|(_, placed)| placed.order_id.0).collect();
+        let times: Vec<_> = self.keys.iter().map(|(_, placed)| placed.accepted_at.as_microsecond()).collect();
         // How long a key is known is a setting of the process, the same for all of them.
         let lives = |(idempotency, placed): &(&Idempotency, &Placed)| {
-            placed.event.occurred_at.as_microsecond().saturating_sub(idempotency.expired_up_to.as_microsecond())
+            placed.accepted_at.as_microsecond().saturating_sub(idempotency.expired_up_to.as_microsecond())
         };
         let ttl = self.keys.iter().map(lives).max().unwrap_or(i64::MAX);
         session.execute(TAKE_KEYS, &[&scopes, &keys, &fingerprints, &order_ids, &times, &ttl]).await
@@ -122,7 +115,7 @@ impl<'a> Orders<'a> {
             let order_id = OrderId(order_id);
             let ours = self.keys.binary_search_by(|(idempotency, _)| name(idempotency).cmp(&asked));
             let Some((idempotency, placed)) = ours.ok().and_then(|index| self.keys.get(index)) else { continue };
-            if placed.event.order_id == order_id {
+            if placed.order_id == order_id {
                 continue;
             }
             let event: Option<&[u8]> = row.try_get(4)?;
@@ -130,20 +123,19 @@ impl<'a> Orders<'a> {
             // not known any more.
             let correlation_id = match event {
                 Some(event) => parse_event(event)?.correlation_id,
-                None => placed.event.correlation_id.clone(),
+                None => placed.correlation_id.clone(),
             };
             earlier.insert(name(idempotency), Used { fingerprint, order_id, correlation_id });
         }
         Ok(earlier)
     }
 
-    /// What becomes of each order, with places from the one after `before`. The events are those of the
-    /// orders that are new.
-    pub(super) fn judge(&self, mut known: Earlier<'a>, before: i64) -> Vec<Stored> {
-        let mut place = before;
-        let mut stored = Vec::with_capacity(self.placed.len());
+    /// What becomes of each order, with positions from the one after `before`.
+    pub(super) fn judge(&self, mut known: Earlier<'a>, before: i64) -> Vec<Acceptance> {
+        let mut position = before;
+        let mut acceptances = Vec::with_capacity(self.placed.len());
         let mut twins: HashMap<(&str, &str), &Placed> = HashMap::new();
-        for (placed, body) in self.placed.iter().zip(&self.bodies) {
+        for placed in self.placed {
             if let Some(idempotency) = &placed.idempotency {
                 let key = name(idempotency);
                 if let Some(first) = twins.get(&key) {
@@ -152,57 +144,48 @@ impl<'a> Orders<'a> {
                             .idempotency
                             .as_ref()
                             .map_or_else(Vec::new, |first| first.fingerprint.to_vec()),
-                        order_id: first.event.order_id,
-                        correlation_id: first.event.correlation_id.clone(),
+                        order_id: first.order_id,
+                        correlation_id: first.correlation_id.clone(),
                     });
                 }
                 if let Some(Used { fingerprint: used_for, order_id, correlation_id }) = known.get(&key) {
-                    stored.push(if idempotency.matches(used_for) {
+                    acceptances.push(if idempotency.matches(used_for) {
                         let (order_id, correlation_id) = (*order_id, correlation_id.clone());
-                        Stored::Replayed(Receipt { order_id, correlation_id, replayed: true })
+                        Acceptance::Replayed(Receipt { order_id, correlation_id, replayed: true })
                     } else {
-                        Stored::KeyReused
+                        Acceptance::KeyReused
                     });
                     continue;
                 }
                 twins.insert(key, placed);
             }
-            place += 1;
-            let event = &placed.event;
-            stored.push(Stored::New(Box::new(Entry {
-                place: unsigned(place),
-                event_id: event.event_id,
-                order_id: event.order_id,
-                correlation_id: event.correlation_id.as_str().to_owned(),
-                trace: placed.trace,
-                accepted_at: event.occurred_at,
-                body: body.clone(),
-            })));
+            position += 1;
+            acceptances.push(Acceptance::New(unsigned(position)));
         }
-        stored
+        acceptances
     }
 
-    /// Writes those that are new, in the order of their places.
+    /// Writes those that are new, in the order of their positions.
     pub(super) async fn insert(
         &self,
         session: &Session,
-        stored: &[Stored],
+        acceptances: &[Acceptance],
         destinations: &[String],
         owner: Uuid,
         before: i64,
     ) -> Result<(), Fault> {
-        let new: Vec<_> = (self.placed.iter().zip(&self.bodies).zip(stored))
-            .filter(|(_, stored)| matches!(stored, Stored::New(_)))
-            .map(|(order, _)| order)
+        let new: Vec<_> = (self.placed.iter().zip(acceptances))
+            .filter(|(_, acceptance)| matches!(acceptance, Acceptance::New(_)))
+            .map(|(placed, _)| placed)
             .collect();
         if new.is_empty() {
             return Ok(());
         }
-        let order_ids: Vec<_> = new.iter().map(|(placed, _)| placed.event.order_id.0).collect();
-        let customers: Vec<_> = new.iter().map(|(placed, _)| placed.event.customer_id.as_str()).collect();
-        let times: Vec<_> = new.iter().map(|(placed, _)| placed.event.occurred_at.as_microsecond()).collect();
-        let bodies: Vec<_> = new.iter().map(|(_, body)| body.as_ref()).collect();
-        let traces: Vec<_> = new.iter().map(|(placed, _)| placed.trace.to_string()).collect();
+        let order_ids: Vec<_> = new.iter().map(|placed| placed.order_id.0).collect();
+        let customers: Vec<_> = new.iter().map(|placed| placed.customer_id.as_str()).collect();
+        let times: Vec<_> = new.iter().map(|placed| placed.accepted_at.as_microsecond()).collect();
+        let bodies: Vec<_> = new.iter().map(|placed| placed.body.as_ref()).collect();
+        let traces: Vec<_> = new.iter().map(|placed| placed.trace.to_string()).collect();
         session
             .execute(INSERT, &[&order_ids, &customers, &times, &bodies, &traces, &destinations, &owner, &before])
             .await?;

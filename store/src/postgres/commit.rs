@@ -12,7 +12,7 @@ use super::{
     record::{self, Outcomes},
     session,
 };
-use crate::{Batch, Done, StoreFault, form::signed};
+use crate::{Acceptance, Batch, StoreFault, columns::signed};
 
 /// A lease that was not renewed for so long may have been over: a little less than its length.
 pub(super) const LAPSED: Duration = Duration::from_secs(line::LEASE as u64 - 2);
@@ -45,12 +45,12 @@ impl Postgres {
         batch: &Batch,
         orders: &Orders<'_>,
         outcomes: &Outcomes<'_>,
-    ) -> Result<Done, StoreFault> {
+    ) -> Result<Vec<Acceptance>, StoreFault> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.try_commit(batch, orders, outcomes).await {
-                Ok(done) => return Ok(done),
+                Ok(acceptances) => return Ok(acceptances),
                 Err(Failed { fault, in_doubt }) => {
                     let remedy = fault.remedy;
                     self.recover(&fault).await;
@@ -71,7 +71,7 @@ impl Postgres {
         batch: &Batch,
         orders: &Orders<'_>,
         outcomes: &Outcomes<'_>,
-    ) -> Result<Done, Failed> {
+    ) -> Result<Vec<Acceptance>, Failed> {
         let session = self.link.session().await?;
         let owner = self.line.owner(session).await?;
         let before = self.line.take(batch.orders.len());
@@ -93,16 +93,16 @@ impl Postgres {
         let others: bool = line.try_get(0).map_err(Fault::from)?;
         let (earlier, ended) =
             tokio::try_join!(biased; orders.earlier(session, taken), outcomes.merge(session, inserted))?;
-        let stored = orders.judge(earlier, before);
-        let ((), settled) = tokio::try_join!(
+        let acceptances = orders.judge(earlier, before);
+        let ((), ()) = tokio::try_join!(
             biased;
-            orders.insert(session, &stored, &self.destinations, owner, before),
+            orders.insert(session, &acceptances, &self.destinations, owner, before),
             record::close(session, &ended),
         )?;
         session.commit().await.map_err(|fault| Failed { in_doubt: fault.remedy == Remedy::Reconnect, fault })?;
         self.renewed(others);
         self.news.tell(batch.outcomes.iter().map(|outcome| outcome.order_id));
-        Ok(Done { stored, settled })
+        Ok(acceptances)
     }
 
     /// The lease is renewed. While it was over, others had no reason to tell us anything.

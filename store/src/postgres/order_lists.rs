@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{PostgresDesk, fault::Fault, session::Session};
 use crate::{
     Answer, Known, Recorded,
-    form::{parse_event, parse_outcome, signed, unsigned},
+    columns::{parse_event, parse_outcome, signed, unsigned},
     order_lists::{Change, Changed, OrderFilter, OrderLists, OrderPage},
 };
 use common::status::{DeliveryStatus, OrderStatus, fold};

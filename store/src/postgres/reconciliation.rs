@@ -2,16 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use common::{order::OrderId, trace_context::TraceParent};
+use common::order::OrderId;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{desk::PostgresDesk, fault::Fault, redrives::work, session::Session};
 use crate::{
-    Answer, Entry, Found, Mark, Overdue, Reconciliation,
+    Answer, Found, Mark, OutboxEntry, Overdue, Reconciliation,
+    columns::{signed, unsigned},
     dead_letters::stored::time,
-    form::{parse_event, signed, unsigned},
 };
 
 /// A line is removed when all that it has left is published: so are the rows that still bear its name.
@@ -38,7 +38,7 @@ const REDRIVEN: &str = "
     SELECT order_id, sent_at, dead_letter, count(*) OVER ()
     FROM redrive_items JOIN dead_letters ON dead_letters.id = dead_letter
     WHERE redrive_items.state = 'sent' AND sent_at < $1 AND destination = $2 ORDER BY sent_at LIMIT $3";
-const EVENTS: &str = "SELECT order_id, event, traceparent FROM orders WHERE order_id = ANY($1::uuid[])";
+const EVENTS: &str = "SELECT event, traceparent FROM orders WHERE order_id = ANY($1::uuid[])";
 const AGAIN: &str = "UPDATE redrive_items SET state = 'sending' WHERE dead_letter = ANY($1::uuid[]) AND state = 'sent'";
 const LEASE: &str = "
     INSERT INTO leases (what, holder, leased_until) VALUES ($1, $2, now() + make_interval(secs => $3))
@@ -92,7 +92,7 @@ impl Reconciliation for PostgresDesk {
         }))
     }
 
-    fn events_of(&self, order_ids: Vec<OrderId>) -> Answer<'_, Vec<Entry>> {
+    fn events_of(&self, order_ids: Vec<OrderId>) -> Answer<'_, Vec<OutboxEntry>> {
         let order_ids: Arc<Vec<Uuid>> = Arc::new(order_ids.into_iter().map(|order_id| order_id.0).collect());
         self.ask(work(move |session| {
             let order_ids = Arc::clone(&order_ids);
@@ -146,20 +146,10 @@ fn found(rows: &[Row], destination: Option<&str>) -> Result<Found, Fault> {
     Ok(found)
 }
 
-async fn events(session: &Session, order_ids: &Vec<Uuid>) -> Result<Vec<Entry>, Fault> {
+async fn events(session: &Session, order_ids: &Vec<Uuid>) -> Result<Vec<OutboxEntry>, Fault> {
     let mut entries = Vec::new();
     for row in session.query(EVENTS, &[order_ids]).await? {
-        let (order_id, body): (Uuid, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
-        let event = parse_event(&body)?;
-        entries.push(Entry {
-            place: 0,
-            event_id: event.event_id,
-            order_id: OrderId(order_id),
-            correlation_id: event.correlation_id.as_str().to_owned(),
-            trace: TraceParent::parse(row.try_get(2)?).unwrap_or_else(TraceParent::root),
-            accepted_at: event.occurred_at,
-            body: body.into(),
-        });
+        entries.push(OutboxEntry::stored(0, row.try_get(0)?, row.try_get(1)?)?);
     }
     Ok(entries)
 }

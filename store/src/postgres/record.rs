@@ -3,16 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use common::{
-    order::OrderId,
-    outcome::{Outcome, OutcomeStatus},
-};
+use common::outcome::{Outcome, OutcomeStatus};
 use uuid::Uuid;
 
 use super::{dead_letters, fault::Fault, redrives, session::Session};
 use crate::{
     StoreFault,
-    form::{parse_outcome, to_json},
+    columns::{parse_outcome, to_json},
     merge,
 };
 
@@ -68,11 +65,11 @@ pub(super) struct Outcomes<'a> {
 /// The outcomes of one delivery that were reported, and what the ledger is to say of it.
 type ByDelivery<'a> = BTreeMap<(Uuid, &'a str), Vec<&'a Outcome>>;
 
-/// Records outcomes in the caller's transaction. Tells whose last pending delivery has ended with it.
+/// Records outcomes in the caller's transaction.
 ///
 /// Whoever calls it over the desk tells [`Watch`](crate::Watch) and the other producers of the
 /// change after the commit.
-pub(super) async fn record(session: &Session, outcomes: &[Outcome]) -> Result<Vec<OrderId>, Fault> {
+pub(super) async fn record(session: &Session, outcomes: &[Outcome]) -> Result<(), Fault> {
     let outcomes = Outcomes::new(outcomes);
     let inserted = outcomes.insert(session).await?;
     let ended = outcomes.merge(session, inserted).await?;
@@ -170,11 +167,10 @@ fn merged(known: Result<Outcome, StoreFault>, outcome: &Outcome) -> Outcome {
     }
 }
 
-/// Takes deliveries that have ended, in the order of the table, from those that are pending. Tells whose
-/// last one it was.
-pub(super) async fn close(session: &Session, ended: &[(Uuid, &str)]) -> Result<Vec<OrderId>, Fault> {
+/// Takes deliveries that have ended, in the order of the table, from those that are pending.
+pub(super) async fn close(session: &Session, ended: &[(Uuid, &str)]) -> Result<(), Fault> {
     if ended.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let mut order_ids: Vec<Uuid> = Vec::with_capacity(ended.len());
     let mut destinations: Vec<String> = Vec::with_capacity(ended.len());
@@ -183,12 +179,11 @@ pub(super) async fn close(session: &Session, ended: &[(Uuid, &str)]) -> Result<V
         // A name holds no comma.
         destinations.push(order.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(","));
     }
-    let mut settled = Vec::with_capacity(order_ids.len());
+    let mut closed = Vec::with_capacity(order_ids.len());
     for row in session.query(CLOSE, &[&order_ids, &destinations]).await? {
-        settled.push(row.try_get::<_, Uuid>(0)?);
+        closed.push(row.try_get::<_, Uuid>(0)?);
     }
-    if settled.len() < order_ids.len() {
-        let mut closed = settled.clone();
+    if closed.len() < order_ids.len() {
         closed.sort_unstable();
         let (order_ids, destinations): (Vec<Uuid>, Vec<String>) = order_ids
             .into_iter()
@@ -203,10 +198,9 @@ pub(super) async fn close(session: &Session, ended: &[(Uuid, &str)]) -> Result<V
         }
         if !empty.is_empty() {
             session.execute(REMOVE, &[&empty]).await?;
-            settled.append(&mut empty);
         }
     }
-    Ok(settled.into_iter().map(OrderId).collect())
+    Ok(())
 }
 
 fn delivery(outcome: &Outcome) -> (Uuid, &str) {

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     Answer, Control, Controlled, Created, Plan, Progress, Redrive, RedriveStatus, Redrives, Sending, Standing,
     StoreFault, Terms, Wish,
+    columns::unsigned,
     dead_letters::stored::{parse, time},
-    form::unsigned,
 };
 
 const ONE: &str = "

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use uuid::Uuid;
 
 use super::{line::Numbers, stored_order};
-use crate::{Entry, Idempotency, Placed, Receipt, StoreFault, Stored, form::unsigned};
+use crate::{Acceptance, Idempotency, Placed, Receipt, StoreFault, columns::unsigned};
 
 /// Order, outbox and idempotency key, in the caller's transaction.
 pub(super) fn accept(
@@ -13,32 +13,30 @@ pub(super) fn accept(
     placed: &Placed,
     destinations: &str,
     numbers: &mut Numbers,
-) -> Result<Stored, StoreFault> {
+) -> Result<Acceptance, StoreFault> {
     if let Some(idempotency) = &placed.idempotency
         && let Some(earlier) = earlier(transaction, placed, idempotency)?
     {
         return Ok(earlier);
     }
-    let event = &placed.event;
-    let body = event.encode().map_err(|fault| StoreFault::Database(format!("cannot encode an event: {fault}")))?;
     transaction
         .prepare_cached(
             "INSERT INTO orders (order_id, customer_id, created_at, event, traceparent, destinations)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
-            event.order_id.0,
-            event.customer_id.as_str(),
-            event.occurred_at.as_microsecond(),
-            body,
+            placed.order_id.0,
+            placed.customer_id.as_str(),
+            placed.accepted_at.as_microsecond(),
+            placed.body.as_ref(),
             placed.trace.to_string(),
             destinations
         ])?;
-    let place = numbers.next_place();
+    let position = numbers.next_position();
     transaction.prepare_cached("INSERT INTO pending (order_id, open, place) VALUES (?1, ?2, ?3)")?.execute(params![
-        event.order_id.0,
+        placed.order_id.0,
         destinations,
-        place
+        position
     ])?;
     if let Some(Idempotency { scope, key, fingerprint, .. }) = &placed.idempotency {
         // The row of an expired key that was not swept yet is the new one's.
@@ -49,17 +47,9 @@ pub(super) fn accept(
                  ON CONFLICT (scope, key) DO UPDATE SET fingerprint = excluded.fingerprint,
                  order_id = excluded.order_id, created_at = excluded.created_at",
             )?
-            .execute(params![scope, key, fingerprint, event.order_id.0, event.occurred_at.as_microsecond()])?;
+            .execute(params![scope, key, fingerprint, placed.order_id.0, placed.accepted_at.as_microsecond()])?;
     }
-    Ok(Stored::New(Box::new(Entry {
-        place: unsigned(place),
-        event_id: event.event_id,
-        order_id: event.order_id,
-        correlation_id: event.correlation_id.as_str().to_owned(),
-        trace: placed.trace,
-        accepted_at: event.occurred_at,
-        body: body.into(),
-    })))
+    Ok(Acceptance::New(unsigned(position)))
 }
 
 /// What the same key was used for before, where it has not expired.
@@ -67,7 +57,7 @@ fn earlier(
     transaction: &Transaction<'_>,
     placed: &Placed,
     idempotency: &Idempotency,
-) -> Result<Option<Stored>, StoreFault> {
+) -> Result<Option<Acceptance>, StoreFault> {
     let known: Option<([u8; 32], Uuid)> = transaction
         .prepare_cached(
             "SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = ?1 AND key = ?2 AND created_at > ?3",
@@ -78,13 +68,13 @@ fn earlier(
         .optional()?;
     let Some((fingerprint, order_id)) = known else { return Ok(None) };
     if !idempotency.matches(&fingerprint) {
-        return Ok(Some(Stored::KeyReused));
+        return Ok(Some(Acceptance::KeyReused));
     }
     let order_id = OrderId(order_id);
     let correlation_id = match stored_order(transaction, order_id)? {
         Some((event, _)) => event.correlation_id,
         // Removed as old before the clock was set back: who placed it first is not known any more.
-        None => placed.event.correlation_id.clone(),
+        None => placed.correlation_id.clone(),
     };
-    Ok(Some(Stored::Replayed(Receipt { order_id, correlation_id, replayed: true })))
+    Ok(Some(Acceptance::Replayed(Receipt { order_id, correlation_id, replayed: true })))
 }

@@ -2,11 +2,11 @@
 
 use rusqlite::{Transaction, params};
 
-use crate::{Batch, StoreFault, form::signed};
+use crate::{Batch, StoreFault, columns::signed};
 
 /// The numbers that one transaction gives out.
 pub(super) struct Numbers {
-    place: i64,
+    position: i64,
     change: i64,
 }
 
@@ -29,12 +29,12 @@ impl Numbers {
                  published_up_to = max(published_up_to, ?3) RETURNING last_place, last_change",
             )?
             .query_row(params![places, changes, published_up_to], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Self { place: last_place - places, change: last_change - changes })
+        Ok(Self { position: last_place - places, change: last_change - changes })
     }
 
-    pub(super) fn next_place(&mut self) -> i64 {
-        self.place += 1;
-        self.place
+    pub(super) fn next_position(&mut self) -> i64 {
+        self.position += 1;
+        self.position
     }
 
     pub(super) fn next_change(&mut self) -> i64 {

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use common::{order::OrderId, trace_context::TraceParent};
+use common::order::OrderId;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, TransactionBehavior, params};
 use uuid::Uuid;
 
 use super::{SqliteDesk, names};
 use crate::{
-    Answer, Entry, Found, Mark, Overdue, Reconciliation, StoreFault,
+    Answer, Found, Mark, OutboxEntry, Overdue, Reconciliation, StoreFault,
+    columns::{signed, unsigned},
     dead_letters::stored::time,
-    form::{parse_event, signed, unsigned},
 };
 
 impl Reconciliation for SqliteDesk {
@@ -74,7 +74,7 @@ impl Reconciliation for SqliteDesk {
         })
     }
 
-    fn events_of(&self, order_ids: Vec<OrderId>) -> Answer<'_, Vec<Entry>> {
+    fn events_of(&self, order_ids: Vec<OrderId>) -> Answer<'_, Vec<OutboxEntry>> {
         self.ask(move |connection| {
             let mut statement =
                 connection.prepare_cached("SELECT event, traceparent FROM orders WHERE order_id = ?1")?;
@@ -83,16 +83,7 @@ impl Reconciliation for SqliteDesk {
                 let found: Option<(Vec<u8>, String)> =
                     statement.query_row(params![order_id.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
                 let Some((body, traceparent)) = found else { continue };
-                let event = parse_event(&body)?;
-                entries.push(Entry {
-                    place: 0,
-                    event_id: event.event_id,
-                    order_id,
-                    correlation_id: event.correlation_id.as_str().to_owned(),
-                    trace: TraceParent::parse(&traceparent).unwrap_or_else(TraceParent::root),
-                    accepted_at: event.occurred_at,
-                    body: body.into(),
-                });
+                entries.push(OutboxEntry::stored(0, body, &traceparent)?);
             }
             Ok(entries)
         })

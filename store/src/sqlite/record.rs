@@ -7,17 +7,16 @@ use uuid::Uuid;
 use super::{dead_letters, line::Numbers, redrives};
 use crate::{
     StoreFault,
-    form::{parse_outcome, to_json},
+    columns::{parse_outcome, to_json},
     merge,
 };
 
-/// One ledger row for each delivery, written once in the usual case. Tells whether its order has no
-/// pending delivery any more, and had one before.
+/// One ledger row for each delivery, usually written once.
 pub(super) fn record(
     transaction: &Transaction<'_>,
     outcome: &Outcome,
     numbers: &mut Numbers,
-) -> Result<bool, StoreFault> {
+) -> Result<(), StoreFault> {
     let change = numbers.next_change();
     let inserted = transaction
         .prepare_cached(
@@ -35,7 +34,7 @@ pub(super) fn record(
     if let Some(dead_letter) = outcome.dead_letter {
         redrives::ended(transaction, dead_letter, outcome.status)?;
     }
-    if ended { close(transaction, outcome) } else { Ok(false) }
+    if ended { close(transaction, outcome) } else { Ok(()) }
 }
 
 /// A further report of a delivery of which one is known. Tells whether the delivery was pending and
@@ -79,13 +78,13 @@ fn record_again(transaction: &Transaction<'_>, outcome: &Outcome, change: i64) -
     Ok(pending && !runs_on)
 }
 
-/// Takes a delivery that has ended from those that are pending. Tells whether it was the last.
-fn close(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<bool, StoreFault> {
+/// Removes a delivery that has ended from those that are pending.
+fn close(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<(), StoreFault> {
     let open: Option<String> = transaction
         .prepare_cached("SELECT open FROM pending WHERE order_id = ?1")?
         .query_row(params![outcome.order_id.0], |row| row.get(0))
         .optional()?;
-    let Some(open) = open else { return Ok(false) };
+    let Some(open) = open else { return Ok(()) };
     let rest: Vec<_> = open.split(',').filter(|name| *name != outcome.destination).collect();
     if rest.is_empty() {
         transaction.prepare_cached("DELETE FROM pending WHERE order_id = ?1")?.execute(params![outcome.order_id.0])?;
@@ -94,5 +93,5 @@ fn close(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<bool, Store
             .prepare_cached("UPDATE pending SET open = ?2 WHERE order_id = ?1")?
             .execute(params![outcome.order_id.0, rest.join(",")])?;
     }
-    Ok(rest.is_empty())
+    Ok(())
 }

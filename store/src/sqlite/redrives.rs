@@ -14,8 +14,8 @@ use super::SqliteDesk;
 use crate::{
     Answer, Control, Controlled, Created, Plan, Progress, Redrive, RedriveStatus, Redrives, Sending, Standing,
     StoreFault, Terms, Wish,
+    columns::unsigned,
     dead_letters::stored::{parse, time},
-    form::unsigned,
 };
 
 impl Redrives for SqliteDesk {

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::Place;
+use crate::Position;
 
 /// How far the outbox is published. The writer takes it along with whatever it commits next, so that
 /// a mark costs no wake-up.
@@ -19,17 +19,17 @@ struct MarkedUpTo {
 }
 
 impl Marks {
-    pub(super) fn published(&self, up_to: Place) {
+    pub(super) fn published(&self, up_to: Position) {
         self.0.published.fetch_max(up_to, Ordering::AcqRel);
     }
 
     /// What is published and not yet committed as such.
-    pub(super) fn due(&self) -> Option<Place> {
+    pub(super) fn due(&self) -> Option<Position> {
         let published = self.0.published.load(Ordering::Acquire);
         (published > self.0.committed.load(Ordering::Acquire)).then_some(published)
     }
 
-    pub(super) fn committed(&self, up_to: Place) {
+    pub(super) fn committed(&self, up_to: Position) {
         self.0.committed.fetch_max(up_to, Ordering::AcqRel);
     }
 }

@@ -87,6 +87,6 @@ async fn where_keys_are_required_an_order_without_one_is_refused() {
     assert_eq!((&answer["items"][0]["status"], &answer["items"][1]["status"]), (&400.into(), &202.into()));
     assert_eq!(answer["items"][0]["problem"]["type"], "/problems/idempotency-key-required");
     let lives_for = bench.memory.0.lock().unwrap().placed[0].idempotency.as_ref().map(|key| key.expired_up_to);
-    let accepted = bench.memory.0.lock().unwrap().placed[0].event.occurred_at;
+    let accepted = bench.memory.0.lock().unwrap().placed[0].accepted_at;
     assert_eq!(lives_for.unwrap() + jiff::SignedDuration::from_hours(24), accepted);
 }

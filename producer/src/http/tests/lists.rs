@@ -6,7 +6,7 @@ async fn orders_are_listed_page_by_page_as_they_are_shown() {
     let bench = Bench::new();
     let mut store = bench.scratch.open();
     let orders: Vec<_> = (0..5).map(|number| order("c-1", number)).collect();
-    let ids: Vec<_> = orders.iter().rev().map(|placed| placed.event.order_id.to_string()).collect();
+    let ids: Vec<_> = orders.iter().rev().map(|placed| placed.order_id.to_string()).collect();
     store.commit(&Batch { orders, ..Batch::default() }).await.unwrap();
     let mut seen = Vec::new();
     let mut path = "/v1/orders?limit=2&customer_id=c-1&status=pending&destination=north".to_owned();

@@ -26,11 +26,11 @@ async fn what_was_sent_is_what_is_handed_to_intake() {
     assert_eq!(answer.header("X-Correlation-ID"), Some("shop-7"));
     let stored = bench.memory.0.lock().unwrap();
     let placed = &stored.placed[0];
-    assert_eq!(placed.event.order_id.to_string(), answer.json()["order_id"]);
-    assert_eq!(placed.event.customer_id.as_str(), "c-1");
-    assert_eq!(placed.event.items.as_slice()[0].product_id.as_str(), "p-1");
-    assert_eq!(placed.event.items.as_slice()[0].qty.get(), 2);
-    assert_eq!(placed.event.correlation_id.as_str(), "shop-7");
+    assert_eq!(placed.order_id.to_string(), answer.json()["order_id"]);
+    assert_eq!(placed.customer_id.as_str(), "c-1");
+    assert_eq!(placed.event().items.as_slice()[0].product_id.as_str(), "p-1");
+    assert_eq!(placed.event().items.as_slice()[0].qty.get(), 2);
+    assert_eq!(placed.correlation_id.as_str(), "shop-7");
     assert_eq!(placed.trace.to_string(), trace);
     assert_eq!(placed.idempotency.as_ref().unwrap().key, "k-1");
 }

@@ -88,7 +88,7 @@ async fn the_feed_tells_of_all_orders_in_the_order_of_their_commits_and_loses_no
     let bench = Bench::new();
     let mut store = bench.scratch.open();
     let orders: Vec<_> = (0..50).map(|number| order("c-1", number)).collect();
-    let events_of: Vec<_> = orders.iter().map(|placed| placed.event.clone()).collect();
+    let events_of: Vec<_> = orders.iter().map(|placed| placed.event()).collect();
     store.commit(&Batch { orders, ..Batch::default() }).await.unwrap();
     let mut now_on = bench.open("/v1/events", "").await;
     assert_eq!(now_on.next().await.as_deref(), Some("retry: 1000\nid: 0\n\n"));

@@ -9,11 +9,11 @@ use uuid::Uuid;
 use super::super::{fault::Fault, record::record, redrives, session::Session};
 use crate::{
     Collected, Collection, State,
+    columns::parse_outcome,
     dead_letters::{
         ending::{End, Ending, Fields, Parent, ending, last_error, last_status, order_of},
         stored::json,
     },
-    form::parse_outcome,
 };
 
 const TAKEN: &str = "SELECT FROM dead_letters WHERE fingerprint = $1";

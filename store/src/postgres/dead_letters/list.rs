@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     DeadLetter, Filter, Group,
+    columns::unsigned,
     dead_letters::stored::{containing, reason, time},
-    form::unsigned,
 };
 
 /// The inner part looks at an index alone: rows are wide.

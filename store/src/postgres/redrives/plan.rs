@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     Created, Filter, Idempotency, Plan, Refusal, Refused, Selection, Terms, Wish,
+    columns::signed,
     dead_letters::stored::{containing, json},
-    form::signed,
 };
 
 const BY_FILTER: &str = "

@@ -61,7 +61,7 @@ fn no_list_is_read_from_end_to_end_or_sorted() {
 async fn a_page_ends_where_much_was_looked_through_and_the_next_goes_on() {
     let scratch = Scratch::default();
     let orders: Vec<_> = (0..40).map(|second| testing::order("c-1", second)).collect();
-    let oldest = orders[0].event.order_id;
+    let oldest = orders[0].order_id;
     scratch.open().commit(&Batch { orders, ..Batch::default() }).await.unwrap();
     let mut connection = super::super::connect(scratch.path()).unwrap();
     let filter = OrderFilter { destination: Some("nowhere".to_owned()), ..OrderFilter::default() };
@@ -93,8 +93,8 @@ async fn a_page_costs_the_same_however_many_orders_there_are() {
             // One order in 500 is dead, one in 100 pending.
             let placed = testing::order(if number % 10 == 0 { "large" } else { "other" }, number / 10);
             if number % 100 != 7 {
-                outcomes.push(testing::ended(&placed.event, "north", number % 500 != 3));
-                outcomes.push(testing::ended(&placed.event, "south", number % 1_000 != 3));
+                outcomes.push(testing::ended(&placed.event(), "north", number % 500 != 3));
+                outcomes.push(testing::ended(&placed.event(), "south", number % 1_000 != 3));
             }
             orders.push(placed);
         }

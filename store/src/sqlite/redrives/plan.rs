@@ -12,8 +12,8 @@ use super::{
     one,
 };
 use crate::{
-    Created, Idempotency, Plan, Refusal, Refused, Selection, StoreFault, Terms, Wish, dead_letters::stored::json,
-    form::signed,
+    Created, Idempotency, Plan, Refusal, Refused, Selection, StoreFault, Terms, Wish, columns::signed,
+    dead_letters::stored::json,
 };
 
 /// What is looked at of a dead letter. A redrive that has not ended has it while it is queued there or under way.
