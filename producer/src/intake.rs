@@ -1,4 +1,6 @@
-//! Intake: an order is accepted when it is on disk, and answered only then.
+//! Intake: an order is born here, accepted once it is on disk, and answered only then.
+
+mod new_order;
 
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use prometheus_client::{
 use store::{Committed, NotAccepted, Placed, Receipt, Room, Space, Watch, Writes};
 use tokio::sync::mpsc;
 
+pub use self::new_order::{Caller, NewOrder};
 use crate::outbox::Outbox;
 
 /// Most bytes of orders that wait for the disk, in addition to the bound on their number: a large order

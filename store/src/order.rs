@@ -1,13 +1,15 @@
 //! The order as the store knows it: placed with its idempotency key, accepted with a position in the
 //! outbox, answered by a receipt.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::{
     event::{EventId, OrderCreated},
     order::{CorrelationId, CustomerId, OrderId},
     trace_context::TraceParent,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{Position, StoreFault, columns::parse_event};
 
@@ -112,6 +114,14 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
+    /// A key that is used at `now`, and was known if it was first used less than `ttl` ago.
+    #[must_use]
+    pub fn new(scope: &str, key: String, fingerprint: [u8; 32], now: Timestamp, ttl: Duration) -> Self {
+        let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
+        let expired_up_to = now.checked_sub(ttl).unwrap_or(Timestamp::MIN);
+        Self { scope: scope.to_owned(), key, fingerprint, earlier_fingerprint: None, expired_up_to }
+    }
+
     /// Whether the key was stored for the same request, by this version or an earlier one.
     #[must_use]
     pub fn matches(&self, stored: &[u8]) -> bool {

@@ -1,29 +1,22 @@
-//! The clients' idempotency keys: whether they must be there, and how long they are known.
+//! The clients' idempotency keys: whether an order must have one, and how long keys are known.
 
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use common::{
-    event::{EventId, OrderCreated, now},
-    order::{CorrelationId, OrderId},
-};
-use jiff::{SignedDuration, Timestamp};
+use common::{event::now, order::CorrelationId};
+use store::{Idempotency, Placed};
 
 use super::{
     headers,
-    new_order::NewOrder,
     place_order::refused,
     problem::{IDEMPOTENCY_KEY_REQUIRED, Problem},
 };
-use store::{Idempotency, Placed};
+use crate::intake::{Caller, NewOrder};
 
-/// The client that a key is known for, while all are one.
-const EVERYBODY: &str = "";
-
-/// The keys of redrives are no orders' keys.
+/// The scope of redrives' keys, which are separate from those of orders.
 const REDRIVES: &str = "redrives";
 
-/// What is asked of keys.
+/// The rules for keys.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keys {
     /// How long a key is known.
@@ -35,13 +28,7 @@ pub(super) struct Keys {
 impl Keys {
     /// The key of a redrive.
     pub(super) fn of_redrive(&self, key: String, fingerprint: [u8; 32]) -> Idempotency {
-        Idempotency {
-            scope: REDRIVES.to_owned(),
-            key,
-            fingerprint,
-            earlier_fingerprint: None,
-            expired_up_to: before(now(), self.ttl),
-        }
+        Idempotency::new(REDRIVES, key, fingerprint, now(), self.ttl)
     }
 
     /// The order that goes to intake.
@@ -55,28 +42,7 @@ impl Keys {
         if self.required && key.is_none() {
             return Err(Problem::new(&IDEMPOTENCY_KEY_REQUIRED, "the order has no idempotency key"));
         }
-        let occurred_at = now();
-        let idempotency = key.map(|key| Idempotency {
-            scope: EVERYBODY.to_owned(),
-            key,
-            fingerprint: order.fingerprint(),
-            earlier_fingerprint: None,
-            expired_up_to: before(occurred_at, self.ttl),
-        });
-        let NewOrder { customer_id, items } = order;
-        let event = OrderCreated {
-            event_id: EventId::fresh(),
-            order_id: OrderId::new(),
-            customer_id,
-            items,
-            correlation_id: correlation_id.clone(),
-            occurred_at,
-        };
-        Placed::new(event, headers::trace(headers), idempotency).map_err(|reason| refused(reason, correlation_id))
+        let caller = Caller { correlation_id: correlation_id.clone(), trace: headers::trace(headers), key };
+        order.placed(caller, self.ttl).map_err(|reason| refused(reason, correlation_id))
     }
-}
-
-fn before(time: Timestamp, age: Duration) -> Timestamp {
-    let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
-    time.checked_sub(age).unwrap_or(Timestamp::MIN)
 }

@@ -6,8 +6,9 @@ use super::{
     faults::{Faults, Flaw, Place},
     headers::check_key,
     json::{self, Anything, Field, Name, Read, Shape, Unread, unknown_field},
-    new_order::{CustomerShape, ItemsShape, NewOrder},
+    new_order::{CustomerShape, ItemsShape},
 };
+use crate::intake::NewOrder;
 
 /// Most orders of one batch.
 pub(super) const MAX_ORDERS: usize = 500;

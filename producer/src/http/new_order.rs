@@ -4,43 +4,18 @@ use std::marker::PhantomData;
 
 use common::order::{CustomerId, Invalid, Item, Items, MAX_ITEMS, MAX_QTY, ProductId, Qty};
 use serde::de::{MapAccess, SeqAccess};
-use sha2::{Digest as _, Sha256};
+
+use crate::intake::NewOrder;
 
 use super::{
     faults::{Faults, Flaw, Place},
     json::{self, Field, Name, Read, Shape, Unread, unknown_field},
 };
 
-/// An order as it was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NewOrder {
-    pub(super) customer_id: CustomerId,
-    pub(super) items: Items,
-}
-
 impl NewOrder {
     /// Reads a body.
     pub(super) fn read(body: &[u8]) -> Result<Self, Unread> {
         json::read::<OrderShape>(body)
-    }
-
-    /// What makes a repetition recognisable: SHA-256 over what the order says, so that white space,
-    /// the order of fields and the way a string is escaped do not matter. A field added later
-    /// enters only where it is set: a key must not change its meaning by an upgrade.
-    pub(super) fn fingerprint(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        // Each text goes in behind its length: no two orders run into the same bytes.
-        let mut text = |text: &str| {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text);
-        };
-        text("tandem order 1");
-        text(self.customer_id.as_str());
-        for item in self.items.as_slice() {
-            text(item.product_id.as_str());
-            text(&item.qty.get().to_string());
-        }
-        hash.finalize().into()
     }
 }
 

@@ -13,7 +13,6 @@ use super::{
     Accept, Api, Show, body,
     call::{Call, json_answer},
     headers::{self, IDEMPOTENCY_REPLAYED},
-    new_order::NewOrder,
     openapi,
     prefer::{self, X_PREFERENCE_APPLIED},
     problem::{
@@ -25,6 +24,7 @@ use super::{
     schema::Accepted,
     waiting::{News, Place},
 };
+use crate::intake::NewOrder;
 use crate::status::OrderView;
 use common::status::OrderStatus;
 use store::{NotAccepted, Placed, Receipt};

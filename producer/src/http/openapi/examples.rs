@@ -17,7 +17,6 @@ use super::super::{
     group_dead_letters::DeadLetterGroup,
     headers::CORRELATION_ID,
     list_dead_letters,
-    new_order::NewOrder,
     place_batch::{BatchResult, ItemResult},
     problem::{self, Kind, Problem},
     reconciliation::ReconciliationView,
@@ -26,6 +25,7 @@ use super::super::{
     show_dead_letter::DeadLetterView,
     streams::{self, EventData},
 };
+use crate::intake::NewOrder;
 use crate::{
     reconcile::{Finding, Seen},
     status::{DeliveryView, OrderView},

@@ -7,10 +7,10 @@ use super::{
     *,
 };
 use crate::http::{
-    new_order::NewOrder,
     openapi,
     problem::{KINDS, PROBLEM_JSON},
 };
+use crate::intake::NewOrder;
 
 #[tokio::test]
 async fn the_document_lists_every_path_with_its_methods_and_statuses() {
