@@ -33,6 +33,7 @@ mod group_dead_letters;
 mod show_dead_letter;
 mod archive_dead_letter;
 mod new_redrive;
+mod earlier_fingerprint;
 mod edited_body;
 mod create_redrive;
 mod redrives;

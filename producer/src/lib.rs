@@ -9,6 +9,7 @@
 
 pub mod http;
 pub mod intake;
+mod fingerprint;
 pub mod outbox;
 pub mod relay;
 pub mod ledger;

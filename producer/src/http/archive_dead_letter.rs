@@ -8,14 +8,16 @@ use axum::{
     response::Response,
 };
 use common::order::CorrelationId;
-use serde_json::Value;
+use serde::de::MapAccess;
 use uuid::Uuid;
 
 use super::{
     Accept, Api, Show, body,
     call::{Call, id, json_answer, unanswered},
-    faults::{Faults, Flaw, Place},
-    headers, json, openapi,
+    faults::{Faults, Flaw, Pointer},
+    headers,
+    json::{self, Shape, fields},
+    openapi,
     problem::{
         BODY_TOO_LARGE, BUSY, DEAD_LETTER_NOT_WAITING, INTERNAL, INVALID_HEADER, INVALID_NOTE, Kind, MALFORMED_JSON,
         NESTED_TOO_DEEPLY, Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE, UNKNOWN_DEAD_LETTER, UNREADABLE_BODY,
@@ -132,7 +134,8 @@ async fn answer<A: Accept, S: Show>(
         None
     } else {
         headers::json_body(&head.headers)?;
-        note(&body)?
+        let invalid = |faults| Problem::faulty(&INVALID_NOTE, "note", faults);
+        json::read::<NoteShape>(&body).map_err(|unread| unread.problem(invalid))?
     };
     let archived = if archive { api.desk.archive(id, note).await } else { api.desk.unarchive(id).await };
     done(archived, id, correlation_id)
@@ -161,33 +164,36 @@ fn done(
     }
 }
 
-/// The note in a body.
-fn note(body: &[u8]) -> Result<Option<String>, Problem> {
-    let invalid = |faults| Problem::faulty(&INVALID_NOTE, "note", faults);
-    let json = json::tree(body).map_err(|unread| unread.problem(invalid))?;
-    let (mut faults, mut note) = (Faults::default(), None);
-    match json {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match (name.as_str(), value) {
-                    ("note", Value::Null) => {}
-                    ("note", Value::String(text))
-                        if (1..=MAX_NOTE_CHARS).contains(&text.chars().count()) && !text.contains('\0') =>
-                    {
-                        note = Some(text);
-                    }
-                    ("note", _) => {
-                        let rule = format!("must be a string of 1 to {MAX_NOTE_CHARS} characters, none of them U+0000");
-                        faults.add(&Place::BODY.field("note"), &Flaw::Rule(rule));
-                    }
-                    (other, _) => {
-                        let other = super::faults::shorten(other);
-                        faults.add(&Place::BODY.field(&other), &Flaw::Unknown { known: "note" });
-                    }
-                }
-            }
-        }
-        _ => faults.add(&Place::BODY, &Flaw::Rule("must be an object".to_owned())),
+struct NoteShape;
+
+impl<'de> Shape<'de> for NoteShape {
+    type Out = Option<String>;
+    const WANTED: &'static str = "an object";
+
+    fn object<A: MapAccess<'de>>(
+        mut object: A,
+        at: &Pointer<'_>,
+        faults: &mut Faults,
+    ) -> Result<Option<Self::Out>, A::Error> {
+        fields!(object, at, faults, { note: NoteText });
+        Ok(Some(note.optional().flatten()))
     }
-    if faults.listed.is_empty() { Ok(note) } else { Err(invalid(faults)) }
+}
+
+/// The text of a note, or null for none.
+struct NoteText;
+
+impl Shape<'_> for NoteText {
+    type Out = Option<String>;
+    const WANTED: &'static str = "a string";
+
+    fn null() -> Result<Self::Out, Flaw> {
+        Ok(None)
+    }
+
+    fn text(text: &str) -> Result<Self::Out, Flaw> {
+        let valid = (1..=MAX_NOTE_CHARS).contains(&text.chars().count()) && !text.contains('\0');
+        let rule = || Flaw::rule(format!("must have 1 to {MAX_NOTE_CHARS} characters, none of them U+0000"));
+        if valid { Ok(Some(text.to_owned())) } else { Err(rule()) }
+    }
 }

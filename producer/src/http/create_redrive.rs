@@ -135,7 +135,7 @@ async fn created<A: Accept, S: Show>(
     let invalid = |faults| Problem::faulty(&INVALID_REDRIVE, "redrive", faults);
     let asked = NewRedrive::read(&body).map_err(|unread| unread.problem(invalid))?;
     let failed = |fault| failed(fault, correlation_id);
-    let idempotency = key.map(|key| api.keys.of_redrive(key, asked.fingerprint()));
+    let idempotency = key.map(|key| api.keys.of_redrive(key, &asked));
     let edited = match (&asked.body, &asked.selection) {
         (Some(body), Selection::Ids(ids)) => {
             let original = match ids.first() {

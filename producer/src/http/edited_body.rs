@@ -4,8 +4,8 @@ use common::event::{self, Decoded, EventId};
 use serde_json::Value;
 
 use super::{
-    faults::{Faults, Flaw, Place},
-    json,
+    faults::{Faults, Flaw, Pointer},
+    json::{self, Tree},
     problem::{INVALID_REDRIVE, Problem},
 };
 use store::Opened;
@@ -13,17 +13,16 @@ use store::Opened;
 /// The bytes that go on the wire. The event keeps the id that the dead letter had, and so its key,
 /// unless a `new_key` is asked for.
 pub(super) fn edited_body(body: &Value, original: &Opened, new_key: bool) -> Result<Vec<u8>, Problem> {
-    let place = Place::BODY;
-    let at = place.field("body");
-    let refused = |at: &Place<'_>, rule: &str| {
+    let whole = Pointer::BODY;
+    let at = whole.field("body");
+    let refused = |at: &Pointer<'_>, rule: &'static str| {
         let mut faults = Faults::default();
-        faults.add(at, &Flaw::Rule(rule.to_owned()));
+        faults.add(at, &Flaw::rule(rule));
         Problem::faulty(&INVALID_REDRIVE, "redrive", faults)
     };
     let mut event = match body {
-        Value::String(text) => {
-            json::tree(text.as_bytes()).map_err(|_| refused(&at, "must hold JSON, nested no deeper than a request"))?
-        }
+        Value::String(text) => json::read::<Tree>(text.as_bytes())
+            .map_err(|_| refused(&at, "must hold JSON, nested no deeper than a request"))?,
         other => other.clone(),
     };
     let Some(object) = event.as_object_mut() else { return Err(refused(&at, "must be an object")) };

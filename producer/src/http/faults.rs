@@ -1,6 +1,9 @@
 //! What is wrong with a body, and where: every fault at once, so that one look mends them all.
 
-use std::fmt::Write as _;
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write as _},
+};
 
 use common::order::Invalid;
 use serde::Serialize;
@@ -17,7 +20,7 @@ pub(super) const MAX_DEPTH: usize = 64;
 
 /// A place in the body. It lives on the stack and is written out only where there is a fault.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'p> {
+pub(super) struct Pointer<'p> {
     step: Step<'p>,
     /// How many arrays and objects are around it.
     pub(super) depth: usize,
@@ -26,11 +29,11 @@ pub(super) struct Place<'p> {
 #[derive(Clone, Copy, Debug)]
 enum Step<'p> {
     Body,
-    Field(&'p Place<'p>, &'p str),
-    Item(&'p Place<'p>, usize),
+    Field(&'p Pointer<'p>, &'p str),
+    Item(&'p Pointer<'p>, usize),
 }
 
-impl<'p> Place<'p> {
+impl<'p> Pointer<'p> {
     /// The body itself.
     pub(super) const BODY: Self = Self { step: Step::Body, depth: 0 };
 
@@ -100,13 +103,32 @@ pub(super) enum Flaw {
     #[error("is given more than once")]
     Repeated,
     #[error("{0}")]
-    Rule(String),
-    #[error("{0}")]
-    Key(&'static str),
+    Rule(Cow<'static, str>),
     #[error("must have between 1 and {most} orders, has {count}")]
     OrderCount { most: usize, count: usize },
-    #[error("is no known field; known are {known}")]
-    Unknown { known: &'static str },
+    #[error("is not a known field; known are {}", listing(known))]
+    Unknown { known: &'static [&'static str] },
+}
+
+impl Flaw {
+    /// A rule in words.
+    pub(super) fn rule(rule: impl Into<Cow<'static, str>>) -> Self {
+        Self::Rule(rule.into())
+    }
+
+    /// A number that is too small or too large.
+    pub(super) fn out_of_range(least: impl Display, most: impl Display) -> Self {
+        Self::rule(format!("must be between {least} and {most}"))
+    }
+}
+
+/// "a", "a and b", "a, b and c".
+fn listing(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
 }
 
 /// One fault, as it is answered.
@@ -137,7 +159,7 @@ impl Fault {
 
     /// A parameter of the query that nobody knows.
     pub(super) fn unknown_parameter(name: &str) -> Self {
-        let detail = "is no known parameter".to_owned();
+        let detail = "is not a known parameter".to_owned();
         Self { pointer: None, header: None, parameter: Some(shorten(name)), detail }
     }
 }
@@ -155,7 +177,7 @@ pub(super) struct Faults {
 
 impl Faults {
     /// Notes a fault.
-    pub(super) fn add(&mut self, at: &Place<'_>, flaw: &Flaw) {
+    pub(super) fn add(&mut self, at: &Pointer<'_>, flaw: &Flaw) {
         if self.listed.len() < MAX_LISTED {
             self.listed.push(Fault {
                 pointer: Some(at.pointer()),
@@ -175,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_pointer_is_escaped_for_json_and_for_the_fragment() {
-        let body = Place::BODY;
+        let body = Pointer::BODY;
         let odd = body.field("a/b~c d%é\"#");
         assert_eq!(body.pointer(), "#");
         assert_eq!(odd.pointer(), "#/a~1b~0c%20d%25%C3%A9%22%23");
@@ -194,7 +216,7 @@ mod tests {
     fn faults_beyond_the_list_are_counted() {
         let mut faults = Faults::default();
         for _ in 0..25 {
-            faults.add(&Place::BODY, &Flaw::Missing);
+            faults.add(&Pointer::BODY, &Flaw::Missing);
         }
         assert_eq!((faults.listed.len(), faults.omitted), (20, 5));
     }

@@ -7,7 +7,9 @@ use common::{event::now, order::CorrelationId};
 use store::{Idempotency, Placed};
 
 use super::{
+    earlier_fingerprint::earlier_fingerprint,
     headers,
+    new_redrive::NewRedrive,
     place_order::refused,
     problem::{IDEMPOTENCY_KEY_REQUIRED, Problem},
 };
@@ -27,8 +29,9 @@ pub(super) struct Keys {
 
 impl Keys {
     /// The key of a redrive.
-    pub(super) fn of_redrive(&self, key: String, fingerprint: [u8; 32]) -> Idempotency {
-        Idempotency::new(REDRIVES, key, fingerprint, now(), self.ttl)
+    pub(super) fn of_redrive(&self, key: String, redrive: &NewRedrive) -> Idempotency {
+        let idempotency = Idempotency::new(REDRIVES, key, redrive.fingerprint(), now(), self.ttl);
+        Idempotency { earlier_fingerprint: Some(earlier_fingerprint(redrive)), ..idempotency }
     }
 
     /// The order that goes to intake.

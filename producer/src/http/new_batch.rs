@@ -1,12 +1,13 @@
 //! A batch: a body with many orders, each of which is read, or refused, by itself.
 
+use common::order::CustomerId;
 use serde::de::{MapAccess, SeqAccess};
 
 use super::{
-    faults::{Faults, Flaw, Place},
+    faults::{Faults, Flaw, Pointer},
     headers::check_key,
-    json::{self, Anything, Field, Name, Read, Shape, Unread, unknown_field},
-    new_order::{CustomerShape, ItemsShape},
+    json::{self, Anything, Read, Shape, Unread, fields},
+    new_order::{ItemsShape, Text},
 };
 use crate::intake::NewOrder;
 
@@ -36,16 +37,10 @@ impl<'de> Shape<'de> for BatchShape {
 
     fn object<A: MapAccess<'de>>(
         mut object: A,
-        at: &Place<'_>,
+        at: &Pointer<'_>,
         faults: &mut Faults,
     ) -> Result<Option<NewBatch>, A::Error> {
-        let mut orders = Field::new("orders");
-        while let Some(name) = object.next_key_seed(Name(&["orders"]))? {
-            match name {
-                Ok(_) => orders.read::<OrdersShape, _>(&mut object, at, faults)?,
-                Err(name) => unknown_field(&mut object, at, &name, "orders", faults)?,
-            }
-        }
+        fields!(object, at, faults, { orders: OrdersShape });
         Ok(orders.required(at, faults))
     }
 }
@@ -58,7 +53,7 @@ impl<'de> Shape<'de> for OrdersShape {
 
     fn array<A: SeqAccess<'de>>(
         mut array: A,
-        at: &Place<'_>,
+        at: &Pointer<'_>,
         faults: &mut Faults,
     ) -> Result<Option<NewBatch>, A::Error> {
         let mut orders = Vec::new();
@@ -90,24 +85,13 @@ impl<'de> Shape<'de> for KeyedOrderShape {
 
     fn object<A: MapAccess<'de>>(
         mut object: A,
-        at: &Place<'_>,
+        at: &Pointer<'_>,
         faults: &mut Faults,
     ) -> Result<Option<KeyedOrder>, A::Error> {
-        let (mut key, mut customer_id, mut items) =
-            (Field::new("idempotency_key"), Field::new("customer_id"), Field::new("items"));
-        while let Some(name) = object.next_key_seed(Name(&["idempotency_key", "customer_id", "items"]))? {
-            match name {
-                Ok("idempotency_key") => key.read::<KeyShape, _>(&mut object, at, faults)?,
-                Ok("customer_id") => customer_id.read::<CustomerShape, _>(&mut object, at, faults)?,
-                Ok(_) => items.read::<ItemsShape, _>(&mut object, at, faults)?,
-                Err(name) => {
-                    unknown_field(&mut object, at, &name, "idempotency_key, customer_id and items", faults)?;
-                }
-            }
-        }
+        fields!(object, at, faults, { idempotency_key: KeyShape, customer_id: Text<CustomerId>, items: ItemsShape });
         let (customer_id, items) = (customer_id.required(at, faults), items.required(at, faults));
         let order = customer_id.zip(items).map(|(customer_id, items)| NewOrder { customer_id, items });
-        Ok(order.map(|order| KeyedOrder { key: key.optional(), order }))
+        Ok(order.map(|order| KeyedOrder { key: idempotency_key.optional(), order }))
     }
 }
 
@@ -118,7 +102,7 @@ impl Shape<'_> for KeyShape {
     const WANTED: &'static str = "a string";
 
     fn text(text: &str) -> Result<String, Flaw> {
-        check_key(text.as_bytes().to_vec()).map_err(Flaw::Key)
+        check_key(text.as_bytes().to_vec()).map_err(Flaw::rule)
     }
 }
 

@@ -5,12 +5,11 @@ use std::marker::PhantomData;
 use common::order::{CustomerId, Invalid, Item, Items, MAX_ITEMS, MAX_QTY, ProductId, Qty};
 use serde::de::{MapAccess, SeqAccess};
 
-use crate::intake::NewOrder;
-
 use super::{
-    faults::{Faults, Flaw, Place},
-    json::{self, Field, Name, Read, Shape, Unread, unknown_field},
+    faults::{Faults, Flaw, Pointer},
+    json::{self, Read, Shape, Unread, fields},
 };
+use crate::intake::NewOrder;
 
 impl NewOrder {
     /// Reads a body.
@@ -27,17 +26,10 @@ impl<'de> Shape<'de> for OrderShape {
 
     fn object<A: MapAccess<'de>>(
         mut object: A,
-        at: &Place<'_>,
+        at: &Pointer<'_>,
         faults: &mut Faults,
     ) -> Result<Option<NewOrder>, A::Error> {
-        let (mut customer_id, mut items) = (Field::new("customer_id"), Field::new("items"));
-        while let Some(name) = object.next_key_seed(Name(&["customer_id", "items"]))? {
-            match name {
-                Ok("customer_id") => customer_id.read::<CustomerShape, _>(&mut object, at, faults)?,
-                Ok(_) => items.read::<ItemsShape, _>(&mut object, at, faults)?,
-                Err(name) => unknown_field(&mut object, at, &name, "customer_id and items", faults)?,
-            }
-        }
+        fields!(object, at, faults, { customer_id: Text<CustomerId>, items: ItemsShape });
         let (customer_id, items) = (customer_id.required(at, faults), items.required(at, faults));
         Ok(customer_id.zip(items).map(|(customer_id, items)| NewOrder { customer_id, items }))
     }
@@ -49,7 +41,11 @@ impl<'de> Shape<'de> for ItemsShape {
     type Out = Items;
     const WANTED: &'static str = "an array";
 
-    fn array<A: SeqAccess<'de>>(mut array: A, at: &Place<'_>, faults: &mut Faults) -> Result<Option<Items>, A::Error> {
+    fn array<A: SeqAccess<'de>>(
+        mut array: A,
+        at: &Pointer<'_>,
+        faults: &mut Faults,
+    ) -> Result<Option<Items>, A::Error> {
         let (mut items, mut count) = (Vec::new(), 0);
         while let Some(item) = array.next_element_seed(Read::<ItemShape>::new(at.item(count), faults))? {
             count += 1;
@@ -70,23 +66,18 @@ impl<'de> Shape<'de> for ItemShape {
     type Out = Item;
     const WANTED: &'static str = "an object";
 
-    fn object<A: MapAccess<'de>>(mut object: A, at: &Place<'_>, faults: &mut Faults) -> Result<Option<Item>, A::Error> {
-        let (mut product_id, mut qty) = (Field::new("product_id"), Field::new("qty"));
-        while let Some(name) = object.next_key_seed(Name(&["product_id", "qty"]))? {
-            match name {
-                Ok("product_id") => product_id.read::<Text<ProductId>, _>(&mut object, at, faults)?,
-                Ok(_) => qty.read::<QtyShape, _>(&mut object, at, faults)?,
-                Err(name) => unknown_field(&mut object, at, &name, "product_id and qty", faults)?,
-            }
-        }
+    fn object<A: MapAccess<'de>>(
+        mut object: A,
+        at: &Pointer<'_>,
+        faults: &mut Faults,
+    ) -> Result<Option<Item>, A::Error> {
+        fields!(object, at, faults, { product_id: Text<ProductId>, qty: QtyShape });
         let (product_id, qty) = (product_id.required(at, faults), qty.required(at, faults));
         Ok(product_id.zip(qty).map(|(product_id, qty)| Item { product_id, qty }))
     }
 }
 
-/// Who places an order.
-pub(super) type CustomerShape = Text<CustomerId>;
-
+/// A text that keeps the rules of its type.
 pub(super) struct Text<T>(PhantomData<T>);
 
 impl<T: TryFrom<String, Error = Invalid>> Shape<'_> for Text<T> {

@@ -1,28 +1,27 @@
-//! A wish for a redrive: a body read into what is meant, or everything that is wrong with it.
-
-use std::fmt::Display;
+//! A request for a redrive: a body read into what is meant, or everything that is wrong with it.
 
 use common::order::OrderId;
-use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
+use serde::de::{MapAccess, SeqAccess};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
     dead_letter_filter::{self, EMPTY_SPAN, MAX_ERROR_CHARS, is_empty_span},
-    faults::{Faults, Flaw, Place},
-    json::{self, Unread},
+    faults::{Faults, Flaw, Pointer},
+    json::{self, Anything, Flag, Read, Shape, Tree, Unread, WholeWithin, Within, fields},
     query::sound_text,
 };
+use crate::fingerprint::Fingerprint;
 use store::{Filter, Selection};
 
 /// Most ids of one redrive.
 pub(super) const MAX_IDS: usize = 5_000;
-/// Most dead letters a second.
-pub(super) const MAX_RATE: f64 = 5_000.0;
-/// Most that are sent and have not ended.
-pub(super) const MAX_CONCURRENCY: u64 = 10_000;
+/// Most dead letters per second.
+pub(super) const MAX_RATE: u32 = 5_000;
+/// Most dead letters that are sent and have not ended.
+pub(super) const MAX_CONCURRENCY: u32 = 10_000;
 
-/// A wish as it was sent.
+/// A redrive as it was requested.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct NewRedrive {
     pub(super) selection: Selection,
@@ -35,215 +34,211 @@ pub(super) struct NewRedrive {
     pub(super) new_key: bool,
 }
 
-const KNOWN: &str = "filter, ids, dry_run, rate, concurrency, stop_after_failed_share, force, body and new_key";
-const KNOWN_FILTER: &str = "destination, reason, status_code, error, order_id, from, to and archived";
-
 impl NewRedrive {
     /// Reads a body.
     pub(super) fn read(body: &[u8]) -> Result<Self, Unread> {
-        let json = json::tree(body)?;
-        let mut faults = Faults::default();
-        match read(&json, &mut faults) {
-            Some(wish) if faults.listed.is_empty() => Ok(wish),
-            _ => Err(Unread::Invalid(faults)),
-        }
+        json::read::<RedriveShape>(body)
     }
 
-    /// What makes a repetition recognisable.
+    /// What identifies a repetition. A field added later enters only where it is set.
     pub(super) fn fingerprint(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(format!("tandem redrive 1 {self:?}"));
-        hash.finalize().into()
+        let mut fingerprint = Fingerprint::new("tandem redrive 2");
+        let time = |time: Option<jiff::Timestamp>| time.map(|time| time.as_nanosecond().to_string());
+        match &self.selection {
+            Selection::Filter(Filter { destination, reason, status_code, error, order_id, from, to, archived }) => {
+                fingerprint.add("filter");
+                fingerprint.add_field("destination", destination.as_deref());
+                fingerprint.add_field("reason", reason.map(|reason| reason.as_str()));
+                fingerprint.add_field("status_code", status_code.map(|code| code.to_string()).as_deref());
+                fingerprint.add_field("error", error.as_deref());
+                fingerprint.add_field("order_id", order_id.map(|id| id.to_string()).as_deref());
+                fingerprint.add_field("from", time(*from).as_deref());
+                fingerprint.add_field("to", time(*to).as_deref());
+                fingerprint.add_field("archived", archived.then_some("true"));
+            }
+            Selection::Ids(ids) => {
+                fingerprint.add("ids");
+                ids.iter().for_each(|id| fingerprint.add(&id.to_string()));
+            }
+        }
+        fingerprint.add_field("dry_run", self.dry_run.then_some("true"));
+        fingerprint.add_field("rate", Some(&self.rate.to_string()));
+        fingerprint.add_field("concurrency", Some(&self.concurrency.to_string()));
+        fingerprint.add_field("stop_after_failed_share", Some(&self.stop_after_failed_share.to_string()));
+        fingerprint.add_field("force", self.force.then_some("true"));
+        fingerprint.add_field("body", self.body.as_ref().map(Value::to_string).as_deref());
+        fingerprint.add_field("new_key", self.new_key.then_some("true"));
+        fingerprint.finish()
     }
 }
 
-fn read(json: &Value, faults: &mut Faults) -> Option<NewRedrive> {
-    let at = Place::BODY;
-    let Some(object) = json.as_object() else {
-        faults.add(&at, &Flaw::Type { wanted: "an object", found: found(json) });
-        return None;
-    };
-    let mut fields = Fields { object, at, faults, taken: Vec::new() };
-    let filter = fields.get("filter", "an object", |value, at, faults| filter(value.as_object()?, &at, faults));
-    let ids = fields.get("ids", "an array", |value, at, faults| ids(value.as_array()?, &at, faults));
-    let dry_run = fields.get("dry_run", "a boolean", |value, _, _| value.as_bool().map(Some));
-    let rate = fields.within("rate", 1.0, MAX_RATE);
-    let concurrency = fields.get("concurrency", "a whole number", |value, at, faults| {
-        let number = value.as_u64()?;
-        let sound = (1..=MAX_CONCURRENCY).contains(&number);
-        if !sound {
-            faults.add(&at, &Flaw::Rule(format!("must be between 1 and {MAX_CONCURRENCY}")));
-        }
-        Some(u32::try_from(number).ok().filter(|_| sound))
-    });
-    let share = fields.within("stop_after_failed_share", 0.0, 1.0);
-    let force = fields.get("force", "a boolean", |value, _, _| value.as_bool().map(Some));
-    let new_key = fields.get("new_key", "a boolean", |value, _, _| value.as_bool().map(Some));
-    let body = fields.get("body", "an object, or a string that holds one", |value, _, _| {
-        (value.is_object() || value.is_string()).then(|| Some(value.clone()))
-    });
-    fields.finish(KNOWN);
-    let new_key = new_key.unwrap_or_default();
-    let one = matches!(&ids, Some(ids) if ids.len() == 1);
-    if body.is_some() && !one {
-        faults
-            .add(&at.field("body"), &Flaw::Rule("is possible for exactly one dead letter: name it in ids".to_owned()));
-    }
-    if new_key && body.is_none() {
-        faults.add(&at.field("new_key"), &Flaw::Rule("is possible only together with body".to_owned()));
-    }
-    let named = |name| object.contains_key(name);
-    let selection = match (named("filter"), named("ids")) {
-        (true, false) => filter.map(Selection::Filter),
-        (false, true) => ids.map(Selection::Ids),
-        _ => {
+struct RedriveShape;
+
+impl<'de> Shape<'de> for RedriveShape {
+    type Out = NewRedrive;
+    const WANTED: &'static str = "an object";
+
+    fn object<A: MapAccess<'de>>(
+        mut object: A,
+        at: &Pointer<'_>,
+        faults: &mut Faults,
+    ) -> Result<Option<NewRedrive>, A::Error> {
+        fields!(object, at, faults, {
+            filter: FilterShape,
+            ids: IdsShape,
+            dry_run: Flag,
+            rate: Within<1, MAX_RATE>,
+            concurrency: WholeWithin<1, MAX_CONCURRENCY>,
+            stop_after_failed_share: Within<0, 1>,
+            force: Flag,
+            body: EventShape,
+            new_key: Flag,
+        });
+        if filter.is_given() == ids.is_given() {
             let rule = "exactly one of filter and ids must be given; an empty filter matches every dead letter";
-            faults.add(&at, &Flaw::Rule(rule.to_owned()));
-            None
+            faults.add(at, &Flaw::rule(rule));
+        }
+        let (filter, ids) = (filter.optional(), ids.optional());
+        let (body, new_key) = (body.optional(), new_key.optional().unwrap_or_default());
+        if body.is_some() && ids.as_ref().is_none_or(|ids| ids.len() != 1) {
+            let rule = "is possible for exactly one dead letter: name it in ids";
+            faults.add(&at.field("body"), &Flaw::rule(rule));
+        }
+        if new_key && body.is_none() {
+            faults.add(&at.field("new_key"), &Flaw::rule("is possible only together with body"));
+        }
+        let selection = filter.map(Selection::Filter).or(ids.map(Selection::Ids));
+        Ok(selection.map(|selection| NewRedrive {
+            selection,
+            dry_run: dry_run.optional().unwrap_or_default(),
+            rate: rate.optional().unwrap_or(50.0),
+            concurrency: concurrency.optional().unwrap_or(100),
+            stop_after_failed_share: stop_after_failed_share.optional().unwrap_or(0.5),
+            force: force.optional().unwrap_or_default(),
+            body,
+            new_key,
+        }))
+    }
+}
+
+struct FilterShape;
+
+impl<'de> Shape<'de> for FilterShape {
+    type Out = Filter;
+    const WANTED: &'static str = "an object";
+
+    fn object<A: MapAccess<'de>>(
+        mut object: A,
+        at: &Pointer<'_>,
+        faults: &mut Faults,
+    ) -> Result<Option<Filter>, A::Error> {
+        fields!(object, at, faults, {
+            destination: Destination,
+            reason: Reason,
+            status_code: WholeWithin<100, 999>,
+            error: ErrorPart,
+            order_id: Id,
+            from: Time,
+            to: Time,
+            archived: Flag,
+        });
+        let filter = Filter {
+            destination: destination.optional(),
+            reason: reason.optional(),
+            status_code: status_code.optional().and_then(|code| u16::try_from(code).ok()),
+            error: error.optional(),
+            order_id: order_id.optional().map(OrderId),
+            from: from.optional(),
+            to: to.optional(),
+            archived: archived.optional().unwrap_or_default(),
+        };
+        if is_empty_span(&filter) {
+            faults.add(&at.field("to"), &Flaw::rule(EMPTY_SPAN));
+        }
+        Ok(Some(filter))
+    }
+}
+
+/// A text and how it is read.
+macro_rules! text {
+    ($shape:ident: $out:ty = $parse:expr) => {
+        struct $shape;
+
+        impl Shape<'_> for $shape {
+            type Out = $out;
+            const WANTED: &'static str = "a string";
+
+            fn text(text: &str) -> Result<$out, Flaw> {
+                let parse: fn(&str) -> Result<$out, String> = $parse;
+                parse(text).map_err(Flaw::rule)
+            }
         }
     };
-    Some(NewRedrive {
-        selection: selection?,
-        dry_run: dry_run.unwrap_or_default(),
-        rate: rate.unwrap_or(50.0),
-        concurrency: concurrency.unwrap_or(100),
-        stop_after_failed_share: share.unwrap_or(0.5),
-        force: force.unwrap_or_default(),
-        body,
-        new_key,
-    })
 }
 
-/// The fields of an object, each taken once.
-struct Fields<'j, 'p, 'f> {
-    object: &'j Map<String, Value>,
-    at: Place<'p>,
-    faults: &'f mut Faults,
-    taken: Vec<&'static str>,
-}
+text!(Destination: String = dead_letter_filter::destination);
+text!(Reason: common::outcome::Reason = dead_letter_filter::reason);
+text!(ErrorPart: String = |text| sound_text(text, MAX_ERROR_CHARS));
+text!(Id: Uuid = |text| text.parse().map_err(|_| "must be an id, a UUID".to_owned()));
+text!(Time: jiff::Timestamp = |text| {
+    text.parse().map_err(|_| "must be a time such as 2026-01-02T03:04:05Z (RFC 3339)".to_owned())
+});
 
-impl Fields<'_, '_, '_> {
-    /// A field, as `read` reads it: none where it has another type; what is wrong within is noted there.
-    fn get<T>(
-        &mut self,
-        name: &'static str,
-        wanted: &'static str,
-        read: impl FnOnce(&Value, Place<'_>, &mut Faults) -> Option<Option<T>>,
-    ) -> Option<T> {
-        self.taken.push(name);
-        let value = self.object.get(name)?;
-        let at = self.at.field(name);
-        match read(value, at, self.faults) {
-            Some(read) => read,
-            None => {
-                self.faults.add(&at, &Flaw::Type { wanted, found: found(value) });
-                None
+/// Ids in ascending order, each once.
+struct IdsShape;
+
+impl<'de> Shape<'de> for IdsShape {
+    type Out = Vec<Uuid>;
+    const WANTED: &'static str = "an array";
+
+    fn array<A: SeqAccess<'de>>(
+        mut array: A,
+        at: &Pointer<'_>,
+        faults: &mut Faults,
+    ) -> Result<Option<Vec<Uuid>>, A::Error> {
+        let (mut ids, mut count) = (Vec::new(), 0);
+        while count < MAX_IDS
+            && let Some(id) = array.next_element_seed(Read::<Id>::new(at.item(count), faults))?
+        {
+            ids.extend(id);
+            count += 1;
+        }
+        if count == MAX_IDS {
+            while array.next_element_seed(Read::<Anything>::new(at.item(count), faults))?.is_some() {
+                count += 1;
             }
         }
-    }
-
-    fn within(&mut self, name: &'static str, least: f64, most: f64) -> Option<f64> {
-        self.get(name, "a number", |value, at, faults| {
-            let number = value.as_f64()?;
-            let sound = (least..=most).contains(&number);
-            if !sound {
-                faults.add(&at, &Flaw::Rule(format!("must be between {least} and {most}")));
-            }
-            Some(Some(number).filter(|_| sound))
-        })
-    }
-
-    /// A text that `parse` takes.
-    fn text<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        self.get(name, "a string", |value, at, faults| {
-            let parsed = parse(value.as_str()?);
-            Some(parsed.map_err(|rule| faults.add(&at, &Flaw::Rule(rule))).ok())
-        })
-    }
-
-    fn finish(self, known: &'static str) {
-        for name in self.object.keys().filter(|name| !self.taken.contains(&name.as_str())) {
-            let shown = super::faults::shorten(name);
-            self.faults.add(&self.at.field(&shown), &Flaw::Unknown { known });
+        if !(1..=MAX_IDS).contains(&count) {
+            faults.add(at, &Flaw::rule(format!("must have between 1 and {MAX_IDS} ids, has {count}")));
         }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(Some(ids))
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as the fields want it: whatever is wrong is noted")]
-fn filter(object: &Map<String, Value>, at: &Place<'_>, faults: &mut Faults) -> Option<Option<Filter>> {
-    let mut fields = Fields { object, at: *at, faults, taken: Vec::new() };
-    let destination = fields.text("destination", dead_letter_filter::destination);
-    let reason = fields.text("reason", dead_letter_filter::reason);
-    let status_code = fields.get("status_code", "a whole number", |value, at, faults| {
-        let code = u16::try_from(value.as_u64()?).ok().filter(|code| (100..=999).contains(code));
-        if code.is_none() {
-            faults.add(&at, &Flaw::Rule("must be between 100 and 999".to_owned()));
-        }
-        Some(code)
-    });
-    let error = fields.text("error", |text| sound_text(text, MAX_ERROR_CHARS));
-    let order_id = fields.text("order_id", |text| id(text).map(OrderId));
-    let mut time =
-        |name| fields.text(name, |text| parsed(text, "must be a time such as 2026-01-02T03:04:05Z (RFC 3339)"));
-    let (from, to) = (time("from"), time("to"));
-    let archived = fields.get("archived", "a boolean", |value, _, _| value.as_bool().map(Some)).unwrap_or_default();
-    fields.finish(KNOWN_FILTER);
-    let filter = Filter { destination, reason, status_code, error, order_id, from, to, archived };
-    if is_empty_span(&filter) {
-        faults.add(&at.field("to"), &Flaw::Rule(EMPTY_SPAN.to_owned()));
+/// An event in place of a dead letter's own.
+struct EventShape;
+
+impl<'de> Shape<'de> for EventShape {
+    type Out = Value;
+    const WANTED: &'static str = "an object, or a string that holds one";
+
+    fn text(text: &str) -> Result<Value, Flaw> {
+        Tree::text(text)
     }
-    Some(Some(filter))
-}
 
-#[expect(clippy::unnecessary_wraps, reason = "as the fields want it: whatever is wrong is noted")]
-fn ids(values: &[Value], at: &Place<'_>, faults: &mut Faults) -> Option<Option<Vec<Uuid>>> {
-    if values.is_empty() || values.len() > MAX_IDS {
-        faults.add(at, &Flaw::Rule(format!("must have between 1 and {MAX_IDS} ids, has {}", values.len())));
-        return Some(None);
-    }
-    let mut ids = Vec::with_capacity(values.len());
-    for (index, value) in values.iter().enumerate() {
-        let place = at.item(index);
-        match value.as_str() {
-            Some(text) => match id(text) {
-                Ok(id) => ids.push(id),
-                Err(rule) => faults.add(&place, &Flaw::Rule(rule)),
-            },
-            None => faults.add(&place, &Flaw::Type { wanted: "a string", found: found(value) }),
-        }
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    Some(Some(ids))
-}
-
-fn id(text: &str) -> Result<Uuid, String> {
-    parsed(text, "must be an id, a UUID")
-}
-
-fn parsed<T: std::str::FromStr<Err: Display>>(text: &str, rule: &str) -> Result<T, String> {
-    text.parse().map_err(|_| rule.to_owned())
-}
-
-fn found(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+    fn object<A: MapAccess<'de>>(object: A, at: &Pointer<'_>, faults: &mut Faults) -> Result<Option<Value>, A::Error> {
+        Tree::object(object, at, faults)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn faults(body: Value) -> Vec<String> {
-        match NewRedrive::read(body.to_string().as_bytes()) {
+    fn faults(body: &str) -> Vec<String> {
+        match NewRedrive::read(body.as_bytes()) {
             Err(Unread::Invalid(faults)) => {
                 faults.listed.iter().map(|fault| fault.pointer.clone().unwrap_or_default()).collect()
             }
@@ -252,39 +247,51 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_has_the_defaults_of_the_contract() {
-        let Ok(wish) = NewRedrive::read(br#"{"filter":{}}"#) else { panic!("refused") };
-        assert_eq!(wish.selection, Selection::Filter(Filter::default()));
-        assert_eq!((wish.rate, wish.concurrency, wish.stop_after_failed_share), (50.0, 100, 0.5));
-        assert!(!wish.dry_run && !wish.force && !wish.new_key && wish.body.is_none());
+    fn a_redrive_has_the_defaults_of_the_contract() {
+        let Ok(redrive) = NewRedrive::read(br#"{"filter":{}}"#) else { panic!("refused") };
+        assert_eq!(redrive.selection, Selection::Filter(Filter::default()));
+        assert_eq!((redrive.rate, redrive.concurrency, redrive.stop_after_failed_share), (50.0, 100, 0.5));
+        assert!(!redrive.dry_run && !redrive.force && !redrive.new_key && redrive.body.is_none());
     }
 
     #[test]
-    fn whatever_is_wrong_is_named_with_its_place() {
-        let id = Uuid::from_u128(7);
-        for (body, places) in [
-            (json!([]), vec!["#"]),
-            (json!({}), vec!["#"]),
-            (json!({"filter": {}, "ids": [id]}), vec!["#"]),
-            (json!({"ids": []}), vec!["#/ids"]),
-            (json!({"ids": ["x", 7]}), vec!["#/ids/0", "#/ids/1"]),
+    fn every_fault_is_named_with_its_pointer() {
+        const ID: &str = "00000000-0000-0000-0000-000000000007";
+        for (body, pointers) in [
+            ("[]", vec!["#"]),
+            ("{}", vec!["#"]),
+            (r#"{"filter":{},"ids":["ID"]}"#, vec!["#"]),
+            (r#"{"ids":[]}"#, vec!["#/ids"]),
+            (r#"{"ids":["x",7]}"#, vec!["#/ids/0", "#/ids/1"]),
             (
-                json!({"filter": {"reason": "bad", "status_code": 7, "other": 1}}),
+                r#"{"filter":{"reason":"bad","status_code":7,"other":1}}"#,
                 vec!["#/filter/reason", "#/filter/status_code", "#/filter/other"],
             ),
             (
-                json!({"filter": {}, "rate": 0, "concurrency": 0, "stop_after_failed_share": 2}),
+                r#"{"filter":{},"rate":0,"concurrency":0,"stop_after_failed_share":2}"#,
                 vec!["#/rate", "#/concurrency", "#/stop_after_failed_share"],
             ),
-            (json!({"filter": {}, "body": {}}), vec!["#/body"]),
-            (json!({"ids": [id], "new_key": true}), vec!["#/new_key"]),
-            (json!({"ids": [id], "body": 7, "dry": true}), vec!["#/body", "#/dry"]),
-            (json!({"filter": {"from": "now"}, "force": "yes"}), vec!["#/filter/from", "#/force"]),
-            (json!({"filter": {"error": "a\u{0}"}}), vec!["#/filter/error"]),
-            (json!({"filter": {"from": "2026-01-02T03:04:05Z", "to": "2026-01-02T03:04:05Z"}}), vec!["#/filter/to"]),
+            (r#"{"filter":{},"body":{}}"#, vec!["#/body"]),
+            (r#"{"ids":["ID"],"new_key":true}"#, vec!["#/new_key"]),
+            (r#"{"ids":["ID"],"body":7,"dry":true}"#, vec!["#/body", "#/dry"]),
+            (r#"{"ids":["ID"],"body":{"a":1,"a":2}}"#, vec!["#/body/a"]),
+            (r#"{"filter":{"from":"now"},"force":"yes"}"#, vec!["#/filter/from", "#/force"]),
+            (r#"{"filter":{"error":"a\u0000"}}"#, vec!["#/filter/error"]),
+            (r#"{"filter":{"from":"2026-01-02T03:04:05Z","to":"2026-01-02T03:04:05Z"}}"#, vec!["#/filter/to"]),
         ] {
-            assert_eq!(faults(body.clone()), places, "{body}");
+            assert_eq!(faults(&body.replace("ID", ID)), pointers, "{body}");
         }
+    }
+
+    #[test]
+    fn a_redrive_has_1_to_5000_ids_each_once() {
+        let with_ids = |count: usize| {
+            let ids: Vec<_> = (0..count).map(|number| format!("\"{}\"", Uuid::from_u128(number as u128 / 2))).collect();
+            format!(r#"{{"ids":[{}]}}"#, ids.join(","))
+        };
+        let Ok(redrive) = NewRedrive::read(with_ids(5_000).as_bytes()) else { panic!("refused") };
+        assert!(matches!(redrive.selection, Selection::Ids(ids) if ids.len() == 2_500));
+        assert_eq!(faults(&with_ids(5_001)), ["#/ids"]);
     }
 
     #[test]
@@ -297,5 +304,50 @@ mod tests {
         for broken in ["", "{", "{} {}"] {
             assert!(matches!(NewRedrive::read(broken.as_bytes()), Err(Unread::Malformed(_))), "{broken}");
         }
+    }
+
+    fn fingerprint(body: &str) -> String {
+        let Ok(redrive) = NewRedrive::read(body.as_bytes()) else { panic!("{body} was refused") };
+        redrive.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_the_redrive_and_not_of_its_spelling() {
+        let one = fingerprint(r#"{"filter":{"destination":"inventory","error":"x"},"rate":50,"dry_run":false}"#);
+        assert_eq!(one, fingerprint(r#" {"filter":{"error":"\u0078","destination":"inventory"},"rate":5e1}"#));
+        let id = "019b7cb2-4d5e-7a31-9f6e-2c8d5b1a7e40";
+        let mut all = vec![one];
+        for other in [
+            r#"{"filter":{"destination":"inventory"}}"#,
+            r#"{"filter":{"destination":"inventory","error":"x","archived":true}}"#,
+            r#"{"filter":{"destination":"inventory","error":"x"},"rate":51}"#,
+            r#"{"filter":{"destination":"inventory","error":"x"},"dry_run":true}"#,
+            r#"{"filter":{"destination":"inventory","error":"x"},"force":true}"#,
+            &format!(r#"{{"ids":["{id}"]}}"#),
+            &format!(r#"{{"ids":["{id}"],"body":{{}}}}"#),
+            &format!(r#"{{"ids":["{id}"],"body":"{{}}"}}"#),
+            &format!(r#"{{"ids":["{id}"],"body":{{}},"new_key":true}}"#),
+        ] {
+            let other = fingerprint(other);
+            assert!(!all.contains(&other));
+            all.push(other);
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_never_changes_because_it_outlives_the_version_that_computed_it() {
+        let id = "019b7cb2-4d5e-7a31-9f6e-2c8d5b1a7e40";
+        let filter = r#"{"filter":{"destination":"inventory","reason":"rejected","status_code":422,"error":"x",
+            "order_id":"ID","from":"2026-01-02T03:04:05Z","to":"2026-01-02T03:04:06.5Z","archived":true},"rate":0.5e2,
+            "stop_after_failed_share":0.25,"concurrency":7,"force":true,"dry_run":true}"#;
+        let edited = r#"{"ids":["ID"],"body":{"b":[1,null],"a":"é"},"new_key":true}"#;
+        assert_eq!(
+            fingerprint(&filter.replace("ID", id)),
+            "a095267b7c89be2186506c32a7b78a7a2f3d2c0a2951ed21d15dcee78f03f05b"
+        );
+        assert_eq!(
+            fingerprint(&edited.replace("ID", id)),
+            "77f6d12e4d37be8216bc2514df5913cd433787c943fc10ba997c86a5cecca002"
+        );
     }
 }

@@ -7,8 +7,9 @@ use common::{
     order::{CorrelationId, CustomerId, Items, OrderId},
     trace_context::TraceParent,
 };
-use sha2::{Digest as _, Sha256};
 use store::{Idempotency, NotAccepted, Placed};
+
+use crate::fingerprint::Fingerprint;
 
 /// The scope of clients' keys: one for all clients, since none is authenticated.
 const EVERYBODY: &str = "";
@@ -49,23 +50,16 @@ impl NewOrder {
         Placed::new(event, caller.trace, idempotency)
     }
 
-    /// What identifies a repetition: SHA-256 over what the order says, so that white space, the order of
-    /// fields and the escaping of strings do not matter. A field added later enters only if it is set: an
-    /// upgrade must not change the meaning of a key.
+    /// What identifies a repetition. A field added later enters only if it is set: an upgrade must not
+    /// change the meaning of a key.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        // Each text follows its length, so that no two orders give the same bytes.
-        let mut text = |text: &str| {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text);
-        };
-        text("tandem order 1");
-        text(self.customer_id.as_str());
+        let mut fingerprint = Fingerprint::new("tandem order 1");
+        fingerprint.add(self.customer_id.as_str());
         for item in self.items.as_slice() {
-            text(item.product_id.as_str());
-            text(&item.qty.get().to_string());
+            fingerprint.add(item.product_id.as_str());
+            fingerprint.add(&item.qty.get().to_string());
         }
-        hash.finalize().into()
+        fingerprint.finish()
     }
 }

@@ -119,8 +119,8 @@ fn every_fault_is_found_at_once() {
             ("#/items/1", "must be an object, is a number"),
             ("#/items/2/product_id", "must not be empty"),
             ("#/items/2/qty", "must be a whole number, is a string"),
-            ("#/items/2/colour", "is no known field; known are product_id and qty"),
-            ("#/a~1b~0c%20d", "is no known field; known are customer_id and items"),
+            ("#/items/2/colour", "is not a known field; known are product_id and qty"),
+            ("#/a~1b~0c%20d", "is not a known field; known are customer_id and items"),
             ("#/customer_id", "must be a string, is null"),
         ],
     );

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::super::{
     create_redrive::PlanView,
-    faults::{Fault, Faults, Flaw, Place},
+    faults::{Fault, Faults, Flaw, Pointer},
     group_dead_letters::DeadLetterGroup,
     headers::CORRELATION_ID,
     list_dead_letters,
@@ -281,7 +281,7 @@ fn value(body: &impl Serialize) -> Value {
 pub(super) fn problem_example(kind: &'static Kind) -> Value {
     let problem = if kind.name == problem::INVALID_ORDER.name {
         let mut faults = Faults::default();
-        let body = Place::BODY;
+        let body = Pointer::BODY;
         let items = body.field("items");
         let item = items.item(0);
         faults.add(&body.field("customer_id"), &Flaw::Missing);
@@ -293,7 +293,7 @@ pub(super) fn problem_example(kind: &'static Kind) -> Value {
         Problem::query(vec![Fault::parameter("limit", "must be a whole number from 1 to 500".to_owned())])
     } else if kind.name == problem::INVALID_BATCH.name {
         let mut faults = Faults::default();
-        faults.add(&Place::BODY.field("orders"), &Flaw::Missing);
+        faults.add(&Pointer::BODY.field("orders"), &Flaw::Missing);
         Problem::invalid_batch(faults)
     } else {
         Problem::new(kind, kind.help)

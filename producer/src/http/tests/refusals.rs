@@ -17,7 +17,7 @@ async fn each_fault_of_an_order_is_named_with_its_place_and_nothing_is_stored() 
         ),
         (
             r#"{"customer_id":"c","items":[{"product_id":"p","qty":1,"price":2}]}"#,
-            vec![("#/items/0/price", "is no known field; known are product_id and qty")],
+            vec![("#/items/0/price", "is not a known field; known are product_id and qty")],
         ),
         (
             r#"{"customer_id":"","items":[{"qty":"1"},null]}"#,
