@@ -1,8 +1,14 @@
 //! The documents: what they say of the code is compared with the code.
 
+mod api;
+mod logs;
+mod messages;
+mod metrics;
+mod page;
+
 use std::fs;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use common::{
     config::{Setting, markdown_table},
     worker::worker_settings,
@@ -10,28 +16,8 @@ use common::{
 use worker_fulfillment::Fulfillment;
 use worker_inventory::Inventory;
 
+use self::page::Page;
 use crate::checkout::{files, root};
-
-/// The text of a document after `<!-- marker -->`, up to the next empty line.
-fn section(document: &str, marker: &str) -> Result<String> {
-    let text = fs::read_to_string(root()?.join(document)).with_context(|| document.to_owned())?;
-    let (_, after) =
-        text.split_once(&format!("<!-- {marker} -->\n\n")).with_context(|| format!("no {marker} in {document}"))?;
-    Ok(after.split("\n\n").next().unwrap_or_default().trim_end().to_owned())
-}
-
-/// Fails unless the section is exactly `generated`; then it also brings the document up to date.
-fn is_up_to_date(document: &str, marker: &str, generated: &str) -> Result<()> {
-    let (written, generated) = (section(document, marker)?, generated.trim_end());
-    if written != generated {
-        let path = root()?.join(document);
-        let marker = format!("<!-- {marker} -->\n\n");
-        let text = fs::read_to_string(&path)?;
-        fs::write(&path, text.replacen(&format!("{marker}{written}"), &format!("{marker}{generated}"), 1))?;
-        bail!("{document} was out of date. It has been rewritten: look at the difference and commit it");
-    }
-    Ok(())
-}
 
 #[test]
 fn every_setting_is_documented_as_it_is() -> Result<()> {
@@ -44,14 +30,14 @@ fn every_setting_is_documented_as_it_is() -> Result<()> {
         ("settings: worker-inventory", markdown_table(&inventory)),
         ("settings: worker-fulfillment", markdown_table(&fulfillment)),
     ];
-    tables.iter().try_for_each(|(marker, table)| is_up_to_date("docs/settings.md", marker, table))
+    tables.iter().try_for_each(|(marker, table)| Page::read("docs/settings.md")?.is_up_to_date(marker, table))
 }
 
 #[test]
 fn each_promise_names_a_test_that_exists() -> Result<()> {
-    let table = section("docs/promises.md", "promises")?;
-    let rows: Vec<_> = table.lines().skip(2).collect();
-    assert!(rows.len() >= 8, "{table}");
+    let page = Page::read("docs/promises.md")?;
+    let rows: Vec<_> = page.section("promises")?.lines().skip(2).collect();
+    assert!(rows.len() >= 8, "{rows:?}");
     for row in rows {
         let mut tests = 0;
         for link in row.split("[`").skip(1) {
@@ -69,19 +55,59 @@ fn each_promise_names_a_test_that_exists() -> Result<()> {
     Ok(())
 }
 
+/// The prose of every document, by its path from the root: without code blocks, which are every other part between fences.
+fn prose() -> Result<Vec<(String, String)>> {
+    let read = |path: std::path::PathBuf| {
+        let text = fs::read_to_string(&path)?;
+        let name = path.strip_prefix(root()?)?.display().to_string();
+        Ok((name, text.split("```").step_by(2).collect()))
+    };
+    files(".", ".md")?.into_iter().map(read).collect()
+}
+
 #[test]
-fn every_link_in_a_document_leads_to_a_file() -> Result<()> {
-    for document in files(".", ".md")? {
-        let text = fs::read_to_string(&document)?;
-        // Every other part between fences is code.
-        let prose: String = text.split("```").step_by(2).collect();
+fn every_link_leads_to_a_file_and_every_fragment_to_a_heading() -> Result<()> {
+    for (name, prose) in prose()? {
         for link in prose.split("](").skip(1) {
-            let target = link.split([')', '#', ' ']).next().unwrap_or_default();
-            if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+            let target = link.split([')', ' ']).next().unwrap_or_default();
+            if target.contains("://") || target.starts_with("mailto:") {
                 continue;
             }
-            let path = document.parent().context("a directory")?.join(target);
-            assert!(path.exists(), "{} links to {target}, which is not there", document.display());
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let here = root()?.join(&name);
+            let path = if file.is_empty() { here } else { here.parent().context("a directory")?.join(file) };
+            assert!(path.exists(), "{name} links to {file}, which is not there");
+            if !fragment.is_empty() {
+                let headings = fs::read_to_string(&path)?;
+                let mut headings = headings.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(' '));
+                assert!(headings.any(|heading| anchor(heading) == fragment), "{name} links to #{fragment} of {file}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The fragment by which a heading is found.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-' || *c == '_');
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+/// Where the paths that a document names may begin; a page about an example speaks of its files.
+const BEGINNINGS: [&str; 2] = ["", "examples/worker-billing"];
+
+#[test]
+fn every_path_that_a_document_names_exists() -> Result<()> {
+    for (name, prose) in prose()? {
+        for code in prose.split('`').skip(1).step_by(2) {
+            let of_a_file = [".rs", ".md", ".sql", ".sh", ".yml", ".json", "/"].iter().any(|end| code.ends_with(end));
+            let of_this_machine = code.starts_with(['/', '~']) || code.starts_with("target/");
+            if !code.contains('/') || !of_a_file || of_this_machine || code.contains(char::is_whitespace) {
+                continue;
+            }
+            let root = root()?;
+            let exists = BEGINNINGS.iter().any(|beginning| root.join(beginning).join(code).exists());
+            assert!(exists, "{name} names {code}, which is not there");
         }
     }
     Ok(())
