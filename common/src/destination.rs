@@ -1,7 +1,11 @@
 //! The destination: what one downstream API needs to say of itself.
 
+mod name;
+
 use reqwest::{RequestBuilder, StatusCode, header::HeaderName};
 use uuid::Uuid;
+
+pub use name::{Name, NotAName};
 
 use crate::{
     config::{Faults, Setting, Settings},
@@ -46,21 +50,6 @@ pub trait Destination: Sized + Send + Sync + 'static {
         order: &OrderCreated,
         call: &Call,
     ) -> impl Future<Output = Result<StatusCode, AttemptError>> + Send;
-}
-
-/// Whether a text can name a destination: 1 to 64 lower-case letters, digits and dashes, and no part
-/// of the broker's topology.
-#[must_use]
-pub const fn is_name(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let mut index = 0;
-    while index < bytes.len() {
-        if !(bytes[index].is_ascii_lowercase() || bytes[index].is_ascii_digit() || bytes[index] == b'-') {
-            return false;
-        }
-        index += 1;
-    }
-    !bytes.is_empty() && bytes.len() <= 64 && !matches!(bytes, b"outcomes" | b"dlx")
 }
 
 /// The defaults in which destinations differ.

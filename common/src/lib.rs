@@ -16,6 +16,7 @@ pub mod trace_context;
 pub mod broker;
 pub mod worker;
 pub mod destination;
+pub mod origin;
 pub mod http_client;
 mod tls;
 mod reach;

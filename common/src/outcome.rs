@@ -1,12 +1,12 @@
 //! The outcome of a delivery: how it ended, and the report that says so.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    destination::is_name,
+    destination::Name,
     event::{EventId, Identity, now},
     order::{CorrelationId, OrderId},
 };
@@ -101,8 +101,7 @@ pub struct Outcome {
     /// The request it belongs to.
     pub correlation_id: CorrelationId,
     /// The destination's name.
-    #[serde(deserialize_with = "name")]
-    pub destination: String,
+    pub destination: Name,
     /// The end.
     pub status: OutcomeStatus,
     /// Set exactly when dead-lettered.
@@ -122,14 +121,14 @@ impl Outcome {
     #[must_use]
     pub fn unreadable(
         Identity { event_id, order_id, correlation_id }: Identity,
-        destination: &str,
+        destination: Name,
         dead_letter: Option<Uuid>,
     ) -> Self {
         Self {
             event_id,
             order_id,
             correlation_id,
-            destination: destination.to_owned(),
+            destination,
             status: OutcomeStatus::DeadLettered,
             reason: Some(Reason::Unreadable),
             attempts: Vec::new(),
@@ -137,13 +136,6 @@ impl Outcome {
             dead_letter,
         }
     }
-}
-
-/// What is no name reaches no database: it would be a fault of the whole transaction, and of all that
-/// shares it.
-fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if is_name(&text) { Ok(text) } else { Err(de::Error::custom("destination is no destination's name")) }
 }
 
 /// What travels on the outcomes queue: outcomes gathered into one message, because a message each
@@ -172,10 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_name_names_a_destination() -> Result<(), serde_json::Error> {
+    fn an_outcome_without_the_name_of_a_destination_is_refused() -> Result<(), Box<dyn std::error::Error>> {
         let identity =
             Identity { event_id: EventId::fresh(), order_id: OrderId::new(), correlation_id: CorrelationId::fresh() };
-        let outcome = Outcome::unreadable(identity, "north-1", None);
+        let outcome = Outcome::unreadable(identity, "north-1".parse()?, None);
         let mut json = serde_json::to_value(&outcome)?;
         assert_eq!(serde_json::from_value::<Outcome>(json.clone())?, outcome);
         for bad in ["", "a\0", "a,b", "A", &"a".repeat(65), "outcomes"] {

@@ -26,7 +26,7 @@ use crate::{
         topology::Names,
     },
     config::{CommonConfig, Faults, Setting, Settings},
-    destination::{Destination, is_name},
+    destination::{Destination, Name},
     doctor::{self, Doctor},
     health::{Health, Kind},
     http,
@@ -41,7 +41,6 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// The whole `main` of a worker.
 #[must_use]
 pub fn main<D: Destination>() -> ExitCode {
-    const { assert!(is_name(D::NAME), "a destination's name is 1 to 64 of a-z, 0-9 and '-'") };
     process::main::<Worker<D>>()
 }
 
@@ -104,9 +103,10 @@ impl<D: Destination> Process for Worker<D> {
 
 /// Examines the broker and the way to the API.
 fn doctor<D: Destination>(broker: &Broker, url: reqwest::Url) -> Doctor {
+    let name = Name::of::<D>();
     let needs = Needs {
-        destinations: vec![D::NAME.to_owned()],
-        consumes: vec![broker.names().queue(D::NAME)],
+        consumes: vec![broker.names().queue(&name)],
+        destinations: vec![name],
         publishes_events: false,
         publishes_to_queues: true,
         collector: Collector::Elsewhere,

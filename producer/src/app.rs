@@ -19,6 +19,7 @@ use common::{
     event::now,
     health::{Health, Kind},
     order::OrderId,
+    origin::Origin,
     process::{Failure, Process},
     telemetry::metrics::{Gauge, Metrics},
 };
@@ -39,7 +40,7 @@ use crate::{
     status::OrderView,
     upkeep::{Sweeper, UpkeepMetrics},
 };
-use store::{Behind, NotAccepted, OUTCOMES, Placed, Reads, Receipt, Store, StoreFault, Watch};
+use store::{Behind, NotAccepted, Placed, Reads, Receipt, Store, StoreFault, Watch};
 
 /// How long the last transaction may take, after everything else has ended.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -169,13 +170,13 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let ledger = tokio::spawn(ending(ledger, shutdown.clone()));
     let mut collectors = Vec::new();
     if collector {
-        let queues: Vec<_> = destinations.iter().cloned().chain([OUTCOMES.to_owned()]).collect();
-        let metrics = CollectorMetrics::register(&metrics, &queues);
-        for destination in queues {
-            let component = health.component(format!("collector {destination}"), Kind::Tolerated);
+        let origins: Vec<_> = destinations.iter().cloned().map(Origin::from).chain([Origin::Reports]).collect();
+        let metrics = CollectorMetrics::register(&metrics, &origins);
+        for origin in origins {
+            let component = health.component(format!("collector {origin}"), Kind::Tolerated);
             let collector = Collector {
                 broker: new_broker(),
-                destination,
+                origin,
                 destinations: destinations.clone(),
                 grace,
                 desk: Arc::clone(&desk),

@@ -15,8 +15,10 @@ use common::{
         supervisor::Session,
         topology::dead_letter_queue,
     },
+    destination::Name,
     event::{Identity, now},
     health::Component,
+    origin::Origin,
     outcome::Reason,
 };
 use jiff::Timestamp;
@@ -46,10 +48,10 @@ const HEALTH_TICK: Duration = Duration::from_secs(1);
 pub struct Collector {
     /// Where the queue is.
     pub broker: Broker,
-    /// Whose dead letters: a destination, or [`store::OUTCOMES`].
-    pub destination: String,
+    /// Whose dead letters.
+    pub origin: Origin,
     /// What is declared, besides the queue of reports.
-    pub destinations: Vec<String>,
+    pub destinations: Vec<Name>,
     /// How long a drain may take.
     pub grace: Duration,
     /// Where dead letters go.
@@ -195,13 +197,13 @@ impl Collector {
         self.pace = before.after(dead.body.len());
         if before == Pace::Many && self.pace != Pace::Many {
             tracing::warn!(
-                destination = self.destination,
+                destination = %self.origin,
                 bytes = dead.body.len(),
                 "a large dead letter: they are taken one at a time for a while"
             );
             return true;
         }
-        let letter = letter::read(dead, &self.destination, since, now());
+        let letter = letter::read(dead, &self.origin, since, now());
         hand.put(InHand { unsettled, letter: Arc::new(letter) });
         if hand.len() >= usize::from(self.pace.prefetch()) {
             hand.due = Some(Instant::now());
@@ -216,7 +218,7 @@ impl Collector {
         let collections = match self.desk.collect(letters, now()).await {
             Ok(collections) => collections,
             Err(fault) => {
-                tracing::error!(%fault, destination = self.destination, dead_letters = batch.len(), "not stored, tried again");
+                tracing::error!(%fault, destination = %self.origin, dead_letters = batch.len(), "not stored, tried again");
                 self.metrics.faults.inc();
                 hand.singly = true;
                 batch.into_iter().for_each(|held| hand.put_off(held));
@@ -233,8 +235,8 @@ impl Collector {
                 }
                 Collection::Known => {}
                 Collection::Stored { id, reason, changed: order_changed } => {
-                    self.metrics.collected(&self.destination, reason);
-                    told(id, &self.destination, reason, letter.identity.as_ref());
+                    self.metrics.collected(&self.origin, reason);
+                    told(id, &self.origin, reason, letter.identity.as_ref());
                     let identity = letter.identity.as_ref();
                     changed.extend(identity.filter(|_| order_changed).map(|identity| identity.order_id));
                 }
@@ -253,23 +255,23 @@ impl Collector {
             tracing::warn!("the store did not answer in time");
         }
         if hand.len() > 0 {
-            tracing::info!(destination = self.destination, dead_letters = hand.len(), "left in their queue");
+            tracing::info!(destination = %self.origin, dead_letters = hand.len(), "left in their queue");
         }
         consumer.close().await;
     }
 }
 
 /// What a worker has said already is not said again: it has warned of each dead letter that it made.
-fn told(id: Uuid, destination: &str, reason: Reason, identity: Option<&Identity>) {
+fn told(id: Uuid, origin: &Origin, reason: Reason, identity: Option<&Identity>) {
     let order_id = identity.map(|identity| tracing::field::display(identity.order_id));
     let correlation_id = identity.map(|identity| tracing::field::display(&identity.correlation_id));
     let (dead_letter, reason_word) = (tracing::field::display(id), reason.as_str());
     match reason {
         Reason::Rejected | Reason::AttemptsExhausted | Reason::WorkerPanic => {
-            tracing::debug!(dead_letter, destination, reason = reason_word, order_id, correlation_id, "collected");
+            tracing::debug!(dead_letter, destination = %origin, reason = reason_word, order_id, correlation_id, "collected");
         }
         Reason::Unreadable | Reason::DeliveryLimit | Reason::Unreported => {
-            tracing::info!(dead_letter, destination, reason = reason_word, order_id, correlation_id, "collected");
+            tracing::info!(dead_letter, destination = %origin, reason = reason_word, order_id, correlation_id, "collected");
         }
     }
 }
@@ -277,7 +279,7 @@ fn told(id: Uuid, destination: &str, reason: Reason, identity: Option<&Identity>
 impl Session for Collector {
     async fn run(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
         loop {
-            let queue = dead_letter_queue(&self.broker.names().queue(&self.destination));
+            let queue = dead_letter_queue(&self.broker.names().queue_of(&self.origin));
             let prefetch = self.pace.prefetch();
             let mut consumer = tokio::select! {
                 biased;
@@ -286,9 +288,9 @@ impl Session for Collector {
             };
             component.up();
             let mut hand = Hand::default();
-            self.metrics.up(&self.destination, true);
+            self.metrics.up(&self.origin, true);
             let stop = self.take(&mut consumer, &mut hand, component, shutdown).await;
-            self.metrics.up(&self.destination, false);
+            self.metrics.up(&self.origin, false);
             match stop? {
                 Stop::Pace => consumer.close().await,
                 Stop::Shutdown => {

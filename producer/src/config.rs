@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use common::{
     config::{CommonConfig, Faults, Setting, Settings, age, common_settings},
-    destination::is_name,
+    destination::Name,
 };
 use secrecy::ExposeSecret as _;
 
@@ -18,7 +18,7 @@ pub struct Config {
     /// Where orders are kept.
     pub database: Database,
     /// Who is told of every order.
-    pub destinations: Vec<String>,
+    pub destinations: Vec<Name>,
     /// Most requests that wait for the disk.
     pub intake_queue: usize,
     /// Most orders that wait for the broker.
@@ -26,7 +26,7 @@ pub struct Config {
     /// Whether dead letters are taken from their queues into the store.
     pub collector: bool,
     /// How long each destination remembers an idempotency key; for ever where there is nothing.
-    pub key_ttls: BTreeMap<String, Duration>,
+    pub key_ttls: BTreeMap<Name, Duration>,
     /// How deliveries are looked for that nothing will end.
     pub reconcile: Reconcile,
     /// What clients may have.
@@ -215,7 +215,7 @@ impl Config {
 }
 
 /// `NAME_KEY_TTL` for each destination.
-fn key_ttls(settings: &mut Settings, destinations: &[String]) -> Result<BTreeMap<String, Duration>, Faults> {
+fn key_ttls(settings: &mut Settings, destinations: &[Name]) -> Result<BTreeMap<Name, Duration>, Faults> {
     let mut ttls = BTreeMap::new();
     for destination in destinations {
         if let Some(ttl) = settings.named(&key_ttl_variable(destination), age)? {
@@ -226,8 +226,8 @@ fn key_ttls(settings: &mut Settings, destinations: &[String]) -> Result<BTreeMap
 }
 
 /// The variable that tells how long a destination remembers a key.
-fn key_ttl_variable(destination: &str) -> String {
-    format!("{}_KEY_TTL", destination.to_ascii_uppercase().replace('-', "_"))
+fn key_ttl_variable(destination: &Name) -> String {
+    format!("{}_KEY_TTL", destination.as_str().to_ascii_uppercase().replace('-', "_"))
 }
 
 /// The text may hold a password, so it is never repeated.
@@ -256,15 +256,15 @@ fn retention(text: &str) -> Result<Option<Duration>, String> {
     positive_age(text).map(Some).map_err(|detail| format!("{detail}; or never"))
 }
 
-fn destinations(text: &str) -> Result<Vec<String>, String> {
+fn destinations(text: &str) -> Result<Vec<Name>, String> {
     const MOST: usize = 32;
-    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
-    if names.len() > MOST || !names.iter().all(|name| is_name(name)) {
+    let names: Result<Vec<Name>, _> = text.split(',').map(|name| name.trim().parse()).collect();
+    let Some(names) = names.ok().filter(|names| names.len() <= MOST) else {
         return Err(format!(
             "must be 1 to {MOST} names of lower-case letters, digits and '-', with commas between; \
              outcomes and dlx name parts of the broker's topology"
         ));
-    }
+    };
     if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
         return Err(format!("{} is named twice", twice.1));
     }
@@ -302,12 +302,12 @@ mod tests {
 
     #[test]
     fn the_variable_of_a_destination_is_its_name_in_capitals() {
-        assert_eq!(key_ttl_variable("south-2"), "SOUTH_2_KEY_TTL");
+        assert_eq!(key_ttl_variable(&"south-2".parse().unwrap()), "SOUTH_2_KEY_TTL");
     }
 
     #[test]
     fn destinations_are_plain_names_each_once() {
-        assert_eq!(destinations("north, south-2"), Ok(vec!["north".into(), "south-2".into()]));
+        assert_eq!(destinations("north, south-2"), Ok(vec!["north".parse().unwrap(), "south-2".parse().unwrap()]));
         for bad in ["", "a,,b", "A", "a b", "a,a", "outcomes", "dlx", "a.b"] {
             assert!(destinations(bad).is_err(), "{bad}");
         }

@@ -53,7 +53,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use common::{order::OrderId, telemetry::metrics::Metrics};
+use common::{destination::Name, order::OrderId, telemetry::metrics::Metrics};
 use tokio_util::sync::CancellationToken;
 
 pub use self::create_redrive::Redriving;
@@ -106,6 +106,7 @@ struct Api<A, S> {
     /// News of orders.
     watch: Watch,
     redriving: Redriving,
+    destinations: Vec<Name>,
     swept: Swept,
     bodies: BodyReader,
     batches: BodyReader,
@@ -134,7 +135,7 @@ pub struct Parts<A, S> {
     /// What the last sweep for overdue deliveries found.
     pub swept: Swept,
     /// Who is told of every order.
-    pub destinations: Vec<String>,
+    pub destinations: Vec<Name>,
     /// What clients may have.
     pub clients: Clients,
     /// Ends whoever waits and every stream.
@@ -159,7 +160,8 @@ pub fn router<A: Accept, S: Show>(parts: Parts<A, S>, metrics: &Metrics, operati
         waiting: Waiting::new(clients.wait_max, clients.waiters, shutdown.clone(), metrics),
         streams: Streams::new(clients.event_streams, metrics),
         shutdown,
-        pending: destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect(),
+        pending: destinations.iter().map(|name| (name.to_string(), DeliveryView::pending())).collect(),
+        destinations,
         metrics: HttpMetrics::register(metrics),
     });
     Router::new()

@@ -10,6 +10,7 @@ use common::{
         delivery::{Delivery, Settlement, Unsettled},
         supervisor::Session,
     },
+    destination::Name,
     event::Unreadable,
     health::Component,
     outcome::{Outcome, Report},
@@ -73,7 +74,7 @@ impl LedgerMetrics {
     }
 
     /// Counts by the destinations that are known, so that no report can invent a series.
-    fn recorded(&self, outcomes: &[Outcome], destinations: &[String]) {
+    fn recorded(&self, outcomes: &[Outcome], destinations: &[Name]) {
         // A report is of one destination and mostly of one status: counting runs spares look-ups.
         for run in
             outcomes.chunk_by(|a, b| (a.status, a.reason, &a.destination) == (b.status, b.reason, &b.destination))
@@ -83,7 +84,7 @@ impl LedgerMetrics {
                     destination: destinations
                         .iter()
                         .find(|name| **name == outcome.destination)
-                        .map_or("other", String::as_str)
+                        .map_or("other", Name::as_str)
                         .to_owned(),
                     status: outcome.status.as_str(),
                     reason: outcome.reason.map_or("", |reason| reason.as_str()),
@@ -99,7 +100,7 @@ pub struct Ledger {
     /// Where the reports are.
     pub broker: Broker,
     /// What is declared, besides the queue of reports.
-    pub destinations: Vec<String>,
+    pub destinations: Vec<Name>,
     /// How long a drain may take.
     pub grace: Duration,
     /// The way to the store.

@@ -19,6 +19,7 @@ use std::{
 
 use common::{
     broker::{Broker, BrokerFault, depth},
+    destination::Name,
     event::now,
     health::{Component, ComponentStatus},
     telemetry::metrics::Metrics,
@@ -54,7 +55,7 @@ pub struct ReconcileMetrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByDestination {
-    destination: String,
+    destination: Name,
 }
 
 impl ReconcileMetrics {
@@ -81,7 +82,7 @@ impl ReconcileMetrics {
 /// Sweeps, again and again.
 pub struct Reconciler {
     broker: Broker,
-    destinations: Vec<String>,
+    destinations: Vec<Name>,
     desk: Arc<dyn Desk>,
     /// Whether the relay publishes.
     relay: Component,
@@ -97,7 +98,7 @@ pub struct Reconciler {
 }
 
 /// One delivery, by order or dead letter.
-type Key = (Uuid, String);
+type Key = (Uuid, Name);
 
 /// Why a sweep tells nothing this time.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +115,7 @@ impl Reconciler {
     #[expect(clippy::too_many_arguments, reason = "wiring, called once; each is a different part")]
     pub fn new(
         broker: Broker,
-        destinations: Vec<String>,
+        destinations: Vec<Name>,
         desk: Arc<dyn Desk>,
         relay: Component,
         settings: Reconcile,
@@ -237,7 +238,7 @@ impl Reconciler {
 
     /// One line for each delivery, once, and the metric.
     fn tell(&mut self, findings: &[(Seen, Found)]) {
-        let mut counts: HashMap<&str, u64> = self.destinations.iter().map(|name| (name.as_str(), 0)).collect();
+        let mut counts: HashMap<&Name, u64> = self.destinations.iter().map(|name| (name, 0)).collect();
         let mut present = HashSet::new();
         for (seen, found) in findings {
             // Those that are not listed are counted with the last that is.
@@ -252,7 +253,7 @@ impl Reconciler {
                     let order_id = overdue.order_id.map(tracing::field::display);
                     let dead_letter = overdue.dead_letter.map(tracing::field::display);
                     tracing::warn!(
-                        order_id, dead_letter, destination = overdue.destination, seen = seen.as_str(),
+                        order_id, dead_letter, destination = %overdue.destination, seen = seen.as_str(),
                         since = %overdue.since,
                         "overdue: the delivery is pending and nothing in the system will end it"
                     );
@@ -261,7 +262,7 @@ impl Reconciler {
             }
         }
         for (destination, count) in counts {
-            let labels = ByDestination { destination: destination.to_owned() };
+            let labels = ByDestination { destination: destination.clone() };
             self.metrics.overdue.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         // One that is found again later is worth another line.

@@ -14,6 +14,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use common::{
     broker::{Broker, BrokerFault, again::Again, publisher::Publisher, supervisor::Session},
+    destination::Name,
     health::Component,
 };
 use tokio::{
@@ -50,7 +51,7 @@ impl Wake {
 /// Runs redrives, over as many sessions with the broker as it takes.
 pub struct Runner {
     broker: Broker,
-    destinations: Vec<String>,
+    destinations: Vec<Name>,
     grace: Duration,
     desk: Arc<dyn Desk>,
     watch: Watch,
@@ -70,7 +71,7 @@ impl Runner {
     #[must_use]
     pub fn new(
         broker: Broker,
-        destinations: Vec<String>,
+        destinations: Vec<Name>,
         grace: Duration,
         desk: Arc<dyn Desk>,
         watch: Watch,

@@ -16,6 +16,7 @@ use common::{
         publisher::{Message, Publisher, Target},
         supervisor::Session,
     },
+    destination::Name,
     event::{self, ORDER_CREATED},
     health::Component,
     telemetry::metrics::{Metrics, seconds},
@@ -91,7 +92,7 @@ impl RelayMetrics {
 /// The relay, over as many sessions with the broker as it takes.
 pub struct Relay {
     broker: Broker,
-    destinations: Vec<String>,
+    destinations: Vec<Name>,
     grace: Duration,
     outbox: Arc<Outbox>,
     reads: Reads,
@@ -120,7 +121,7 @@ impl Relay {
     #[expect(clippy::too_many_arguments, reason = "wiring, called once; each is a different part")]
     pub fn new(
         broker: Broker,
-        destinations: Vec<String>,
+        destinations: Vec<Name>,
         grace: Duration,
         outbox: Arc<Outbox>,
         reads: Reads,

@@ -75,9 +75,9 @@ impl From<Known> for OrderView {
         let status = known.status();
         let Known { event, destinations, outcomes } = known;
         let mut deliveries: BTreeMap<_, _> =
-            destinations.into_iter().map(|name| (name, DeliveryView::pending())).collect();
+            destinations.into_iter().map(|name| (name.to_string(), DeliveryView::pending())).collect();
         for recorded in outcomes {
-            deliveries.insert(recorded.outcome.destination.clone(), DeliveryView::from(recorded));
+            deliveries.insert(recorded.outcome.destination.to_string(), DeliveryView::from(recorded));
         }
         Self {
             order_id: event.order_id,

@@ -1,7 +1,9 @@
 //! The form in which events, outcomes and numbers stand in a database, whichever it is.
 
 use common::{
+    destination::Name,
     event::{self, Decoded, OrderCreated},
+    origin::Origin,
     outcome::Outcome,
 };
 
@@ -22,6 +24,18 @@ pub(super) fn parse_outcome(json: &str) -> Result<Outcome, StoreFault> {
 
 pub(super) fn to_json(outcome: &Outcome) -> Result<String, StoreFault> {
     serde_json::to_string(outcome).map_err(|fault| StoreFault::Database(format!("cannot encode an outcome: {fault}")))
+}
+
+pub(super) fn parse_name(text: &str) -> Result<Name, StoreFault> {
+    text.parse().map_err(|_| StoreFault::Database("a stored destination has a name that none can have".to_owned()))
+}
+
+pub(super) fn parse_names<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Vec<Name>, StoreFault> {
+    texts.into_iter().map(parse_name).collect()
+}
+
+pub(super) fn parse_origin(text: &str) -> Result<Origin, StoreFault> {
+    text.parse().map_err(|_| StoreFault::Database("a stored dead letter is from a queue that cannot be".to_owned()))
 }
 
 /// Databases count in signed integers, from 1.

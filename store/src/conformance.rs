@@ -41,7 +41,7 @@ pub(super) fn outcome(order: &OrderCreated, destination: &str, status: OutcomeSt
         event_id: order.event_id,
         order_id: order.order_id,
         correlation_id: order.correlation_id.clone(),
-        destination: destination.to_owned(),
+        destination: destination.parse().unwrap(),
         status,
         reason: (status == OutcomeStatus::DeadLettered).then_some(Reason::Rejected),
         attempts: vec![Attempt { at: now(), duration_ms: 3, status_code: Some(422), error: None }],

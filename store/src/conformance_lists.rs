@@ -8,7 +8,7 @@ use common::{
 
 use super::{
     Acceptance, Backend, Batch, Change, Desk, Idempotency, Known, OrderFilter, Placed,
-    testing::{at, ended, order},
+    testing::{at, ended, names, order},
 };
 
 /// Every combination of how two deliveries can be, for two customers; newest first.
@@ -86,7 +86,8 @@ pub(crate) async fn every_combination_of_filters_lists_what_fits(backend: &mut i
             for customer_id in texts(["", "c-1", "c-3"]) {
                 for (from, to) in [(None, None), (Some(100), Some(400)), (Some(101), None), (None, Some(399))] {
                     let (from, to) = (from.map(at), to.map(at));
-                    let (destination, customer_id) = (destination.clone(), customer_id.clone());
+                    let destination = destination.as_ref().map(|name| name.parse().unwrap());
+                    let customer_id = customer_id.clone();
                     filters.push(OrderFilter { status, destination, customer_id, from, to });
                 }
             }
@@ -153,8 +154,7 @@ pub(crate) async fn the_feed_is_in_the_order_of_commits(backend: &mut impl Backe
         (told, changes.last().map(|last| last.change))
     };
     let (all, last) = told(start, 100, 4).await;
-    let north = "north".to_owned();
-    let south = "south".to_owned();
+    let [north, south] = names(["north", "south"]);
     let (partly, dead) = (Some(OrderStatus::PartiallyDelivered), Some(OrderStatus::DeadLettered));
     let wanted = [(1, north.clone(), None), (2, north.clone(), None), (2, south.clone(), dead), (1, south, partly)];
     assert_eq!(all, wanted);

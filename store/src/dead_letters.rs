@@ -8,6 +8,7 @@ use std::sync::Arc;
 use common::{
     event::Identity,
     order::OrderId,
+    origin::Origin,
     outcome::{Attempt, Reason},
 };
 use jiff::Timestamp;
@@ -18,9 +19,6 @@ use uuid::Uuid;
 
 use super::Answer;
 
-/// The destination's name of what died in the queue of reports: no destination can have it.
-pub const OUTCOMES: &str = "outcomes";
-
 /// A dead letter as it was taken from its queue, with what it tells by itself.
 #[derive(Clone, Debug)]
 pub struct Collected {
@@ -28,8 +26,8 @@ pub struct Collected {
     pub fingerprint: [u8; 32],
     /// What it is stored under when that fingerprint is taken, and yet it cannot be the same one.
     pub otherwise: Option<[u8; 32]>,
-    /// Whose queue it died in, or [`OUTCOMES`].
-    pub destination: String,
+    /// Which queue it died in.
+    pub origin: Origin,
     /// Whose it is, where the body names it.
     pub identity: Option<Identity>,
     /// Why it died, where it tells: otherwise only a report can.
@@ -116,8 +114,8 @@ pub struct DeadLetter {
     pub id: Uuid,
     /// The order, where the body names one.
     pub order_id: Option<OrderId>,
-    /// Whose queue it died in, or [`OUTCOMES`].
-    pub destination: String,
+    /// Which queue it died in.
+    pub origin: Origin,
     /// Where it is.
     pub state: State,
     /// Why it died.
@@ -175,9 +173,9 @@ pub struct Link {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
-    /// Whose queue it died in.
+    /// Which queue it died in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub destination: Option<String>,
+    pub destination: Option<Origin>,
     /// Why it died.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
@@ -203,8 +201,8 @@ pub struct Filter {
 /// Dead letters with the same destination and cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Whose queue they died in.
-    pub destination: String,
+    /// Which queue they died in.
+    pub origin: Origin,
     /// Why.
     pub reason: Reason,
     /// The last attempt's status.

@@ -34,6 +34,7 @@ use std::{
 };
 
 use common::{
+    destination::Name,
     event::OrderCreated,
     order::OrderId,
     outcome::{Outcome, OutcomeStatus},
@@ -42,7 +43,7 @@ use common::{
 use jiff::Timestamp;
 
 pub use dead_letters::{
-    Archiving, Collected, Collection, Content, DeadLetter, DeadLetters, Filter, Group, Link, OUTCOMES, Opened, State,
+    Archiving, Collected, Collection, Content, DeadLetter, DeadLetters, Filter, Group, Link, Opened, State,
 };
 pub use desk::{Answer, Desk};
 pub use opened::{Behind, Store};
@@ -134,7 +135,7 @@ pub struct Known {
     /// The order, as the event that was published of it.
     pub event: OrderCreated,
     /// Who was to be told when it was accepted.
-    pub destinations: Vec<String>,
+    pub destinations: Vec<Name>,
     /// How deliveries of it ended.
     pub outcomes: Vec<Recorded>,
 }
@@ -276,7 +277,7 @@ mod tests {
             event_id: EventId(uuid::Uuid::nil()),
             order_id: OrderId(uuid::Uuid::nil()),
             correlation_id: CorrelationId::parse("c".into()).unwrap(),
-            destination: "inventory".into(),
+            destination: "inventory".parse().unwrap(),
             status,
             reason,
             attempts: at

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, thread::JoinHandle};
 
-use common::telemetry::metrics::Metrics;
+use common::{destination::Name, telemetry::metrics::Metrics};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -47,7 +47,7 @@ impl Store {
     /// The database cannot be reached or opened, or a newer version wrote it.
     pub async fn open(
         database: &Database,
-        destinations: &[String],
+        destinations: &[Name],
         intake_queue: usize,
         metrics: &Metrics,
         watch: &Watch,
@@ -63,7 +63,7 @@ impl Store {
 
     async fn sqlite(
         path: &Path,
-        destinations: &[String],
+        destinations: &[Name],
         intake_queue: usize,
         metrics: WriterMetrics,
     ) -> Result<Self, StoreFault> {
@@ -83,7 +83,7 @@ impl Store {
 
     async fn postgres(
         address: PostgresAddress,
-        destinations: &[String],
+        destinations: &[Name],
         intake_queue: usize,
         metrics: WriterMetrics,
         watch: &Watch,

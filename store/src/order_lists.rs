@@ -1,12 +1,11 @@
 //! Lists of orders, newest first, and the feed of what became of their deliveries, in the order in
 //! which it was committed.
 
-use common::order::OrderId;
+use common::{destination::Name, order::OrderId, status::OrderStatus};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{Answer, Known, Recorded};
-use common::status::OrderStatus;
 
 /// The place of a change in the ledger: places ascend in the order in which changes can be read, and
 /// leave gaps. The default is before the first.
@@ -29,7 +28,7 @@ pub struct OrderFilter {
     /// destination: the order is that, and this delivery is one that failed.
     pub status: Option<OrderStatus>,
     /// Orders that are to be told to this destination.
-    pub destination: Option<String>,
+    pub destination: Option<Name>,
     /// Who placed them.
     pub customer_id: Option<String>,
     /// Accepted at this time or later.

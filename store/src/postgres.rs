@@ -29,7 +29,7 @@ mod upkeep;
 
 use std::time::Duration;
 
-use common::order::OrderId;
+use common::{destination::Name, order::OrderId};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -50,7 +50,7 @@ use self::{
 };
 use super::{
     Acceptance, Adopted, Backend, Backlog, Batch, Known, OutboxEntry, Position, Recorded, StoreFault,
-    columns::{parse_event, parse_outcome, signed, unsigned},
+    columns::{parse_event, parse_names, parse_outcome, signed, unsigned},
 };
 use crate::Watch;
 
@@ -139,7 +139,7 @@ impl Shared {
     }
 
     /// The writer's connection, which accepts orders for `destinations`.
-    pub(super) fn writer(&self, destinations: &[String]) -> Postgres {
+    pub(super) fn writer(&self, destinations: &[Name]) -> Postgres {
         self.backend(WRITER, destinations)
     }
 
@@ -158,12 +158,12 @@ impl Shared {
         self.news.clone().run(self.server.clone(), watch, ended)
     }
 
-    fn backend(&self, purpose: Purpose, destinations: &[String]) -> Postgres {
+    fn backend(&self, purpose: Purpose, destinations: &[Name]) -> Postgres {
         Postgres {
             link: Link::new(self.server.clone(), purpose),
             line: Line::new(self.owner.clone()),
             owner: self.owner.clone(),
-            destinations: destinations.to_vec(),
+            destinations: destinations.iter().map(Name::to_string).collect(),
             news: self.news.clone(),
             renewed_at: None,
         }
@@ -205,7 +205,7 @@ impl Backend for Postgres {
         let (order, outcomes) = self.answered(read)?;
         let Some(order) = order else { return Ok(None) };
         let event = parse_event(order.try_get(0).map_err(Fault::from)?)?;
-        let destinations = order.try_get(1).map_err(Fault::from)?;
+        let destinations = parse_names(order.try_get::<_, Vec<&str>>(1).map_err(Fault::from)?)?;
         let outcomes = outcomes
             .iter()
             .map(|row| {

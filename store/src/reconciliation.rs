@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::order::OrderId;
+use common::{destination::Name, order::OrderId};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ pub struct Overdue {
     /// The order; none where a dead letter that is sent again names none.
     pub order_id: Option<OrderId>,
     /// Whose delivery it is.
-    pub destination: String,
+    pub destination: Name,
     /// When the order was accepted, or the dead letter sent again.
     pub since: Timestamp,
     /// The dead letter that was sent again.
@@ -46,13 +46,13 @@ pub trait Reconciliation {
     fn published_marks(&self) -> Answer<'_, Vec<Mark>>;
 
     /// Deliveries to this destination that are pending, not being sent again, and published up to these marks.
-    fn pending_published(&self, destination: String, marks: Vec<Mark>, limit: u32) -> Answer<'_, Found>;
+    fn pending_published(&self, destination: Name, marks: Vec<Mark>, limit: u32) -> Answer<'_, Found>;
 
     /// Deliveries of orders that were accepted before this time and are not published.
     fn pending_unpublished(&self, accepted_before: Timestamp, limit: u32) -> Answer<'_, Found>;
 
     /// Dead letters that were sent again to this destination before this time, and have not ended.
-    fn pending_redriven(&self, destination: String, sent_before: Timestamp, limit: u32) -> Answer<'_, Found>;
+    fn pending_redriven(&self, destination: Name, sent_before: Timestamp, limit: u32) -> Answer<'_, Found>;
 
     /// The events of these orders, to be published again. An order that is not known is left out.
     fn events_of(&self, order_ids: Vec<OrderId>) -> Answer<'_, Vec<OutboxEntry>>;

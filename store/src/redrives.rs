@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use common::order::OrderId;
+use common::{order::OrderId, origin::Origin};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -27,9 +27,9 @@ pub enum Selection {
 pub struct Wish {
     /// Which dead letters.
     pub selection: Selection,
-    /// Each destination that has a queue, and when a key was first used at the latest so that it is
+    /// Each origin that has a queue, and when a key was first used at the latest so that it is
     /// still remembered there.
-    pub destinations: BTreeMap<String, Option<Timestamp>>,
+    pub destinations: BTreeMap<Origin, Option<Timestamp>>,
     /// Whether a key that may have been forgotten is no reason to refuse.
     pub force: bool,
     /// Whether the key will be another one, so that its age does not matter.
@@ -269,8 +269,8 @@ pub struct Sending {
     pub dead_letter: Uuid,
     /// Its order, where it has one.
     pub order_id: Option<OrderId>,
-    /// Whose queue it goes to.
-    pub destination: String,
+    /// Which queue it goes to, the one it died in.
+    pub origin: Origin,
     /// The body: its own, or the one in its place.
     pub body: Bytes,
     /// Its headers.

@@ -13,7 +13,7 @@ mod upkeep;
 
 use std::{path::Path, time::Duration};
 
-use common::{event::OrderCreated, order::OrderId};
+use common::{destination::Name, event::OrderCreated, order::OrderId};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
@@ -22,7 +22,7 @@ pub use desk::SqliteDesk;
 use self::{accept::accept, line::Numbers, record::record};
 use super::{
     Acceptance, Backend, Backlog, Batch, Known, OutboxEntry, Position, Recorded, StoreFault,
-    columns::{parse_event, parse_outcome, signed, unsigned},
+    columns::{parse_event, parse_names, parse_outcome, signed, unsigned},
 };
 
 /// The schema, as steps from one version to the next. A step that was released is never changed.
@@ -55,8 +55,11 @@ impl Sqlite {
     ///
     /// # Errors
     /// The file cannot be opened or written, or a newer version wrote it.
-    pub fn open(path: &Path, destinations: &[String]) -> Result<Self, StoreFault> {
-        Ok(Self { connection: connect(path)?, destinations: destinations.join(",") })
+    pub fn open(path: &Path, destinations: &[Name]) -> Result<Self, StoreFault> {
+        Ok(Self {
+            connection: connect(path)?,
+            destinations: destinations.iter().map(Name::as_str).collect::<Vec<_>>().join(","),
+        })
     }
 }
 
@@ -131,7 +134,7 @@ impl Backend for Sqlite {
                 Ok(Recorded { outcome: parse_outcome(&json)?, redriving })
             })
             .collect::<Result<_, StoreFault>>()?;
-        let destinations = names(&destinations);
+        let destinations = names(&destinations)?;
         Ok(Some(Known { event, destinations, outcomes }))
     }
 
@@ -183,8 +186,8 @@ impl Backend for Sqlite {
 }
 
 /// The names in a list of destinations.
-fn names(list: &str) -> Vec<String> {
-    list.split(',').map(str::to_owned).collect()
+fn names(list: &str) -> Result<Vec<Name>, StoreFault> {
+    parse_names(list.split(','))
 }
 
 /// An order as its event, and who was to be told.

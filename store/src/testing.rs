@@ -6,6 +6,7 @@ use std::{
 };
 
 use common::{
+    destination::Name,
     event::{EventId, OrderCreated, now},
     order::{CorrelationId, CustomerId, OrderId},
     outcome::{Attempt, Outcome, OutcomeStatus, Reason},
@@ -25,6 +26,12 @@ impl Default for Scratch {
     }
 }
 
+/// The names of destinations.
+#[must_use]
+pub fn names<const N: usize>(texts: [&str; N]) -> [Name; N] {
+    texts.map(|text| text.parse().unwrap())
+}
+
 impl Scratch {
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -34,7 +41,7 @@ impl Scratch {
     /// For orders that are to be told to north and south.
     #[must_use]
     pub fn open(&self) -> Sqlite {
-        Sqlite::open(&self.0, &["north".to_owned(), "south".to_owned()]).unwrap()
+        Sqlite::open(&self.0, &names(["north", "south"])).unwrap()
     }
 
     /// As if a dead letter had come into this state.
@@ -97,7 +104,7 @@ pub fn ended(order: &OrderCreated, destination: &str, delivered: bool) -> Outcom
         event_id: order.event_id,
         order_id: order.order_id,
         correlation_id: order.correlation_id.clone(),
-        destination: destination.to_owned(),
+        destination: destination.parse().unwrap(),
         status: if delivered { OutcomeStatus::Delivered } else { OutcomeStatus::DeadLettered },
         reason: (!delivered).then_some(Reason::Rejected),
         attempts: vec![Attempt { at: now(), duration_ms: 3, status_code: Some(422), error: None }],

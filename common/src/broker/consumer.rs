@@ -19,7 +19,7 @@ use super::{
     delivery::{Delivery, Settlement, Unsettled, Window},
     topology,
 };
-use crate::trace_context::TraceParent;
+use crate::{destination::Name, trace_context::TraceParent};
 
 /// How long a finished delivery waits for slower ones before it, so that one frame can acknowledge
 /// them all.
@@ -49,19 +49,14 @@ impl Consumer {
     /// Any [`BrokerFault`].
     pub async fn open(
         broker: &Broker,
-        destinations: &[String],
+        destinations: &[Name],
         queue: String,
         prefetch: u16,
     ) -> Result<Self, BrokerFault> {
         opened("opening a session to consume", Self::steps(broker, destinations, queue, prefetch)).await
     }
 
-    async fn steps(
-        broker: &Broker,
-        destinations: &[String],
-        queue: String,
-        prefetch: u16,
-    ) -> Result<Self, BrokerFault> {
+    async fn steps(broker: &Broker, destinations: &[Name], queue: String, prefetch: u16) -> Result<Self, BrokerFault> {
         let connection = broker.connect(Role::Consume).await?;
         topology::declare(&connection, broker.names(), destinations).await?;
         let channel = step("opening a channel", connection.create_channel()).await?;

@@ -20,6 +20,7 @@ use super::{
     topology::Names,
 };
 use crate::{
+    destination::Name,
     doctor::{Check, Finding},
     reach::reach,
 };
@@ -36,7 +37,7 @@ const DEFAULT_EXCHANGE: &str = "amq.default";
 #[derive(Clone, Debug)]
 pub struct Needs {
     /// The destinations whose queues it declares.
-    pub destinations: Vec<String>,
+    pub destinations: Vec<Name>,
     /// The queues it consumes.
     pub consumes: Vec<String>,
     /// Whether it publishes to the fan-out exchange.

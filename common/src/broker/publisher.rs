@@ -27,7 +27,7 @@ use super::{
     connection::{Role, close, opened, step},
     topology,
 };
-use crate::trace_context::TraceParent;
+use crate::{destination::Name, trace_context::TraceParent};
 
 /// How long a confirm may take. A quorum queue that has lost its majority confirms nothing and
 /// refuses nothing; only this ends the wait.
@@ -83,7 +83,7 @@ impl<T: Send + 'static> Publisher<T> {
     ///
     /// # Errors
     /// Any [`BrokerFault`].
-    pub async fn open(broker: &Broker, destinations: &[String]) -> Result<Self, BrokerFault> {
+    pub async fn open(broker: &Broker, destinations: &[Name]) -> Result<Self, BrokerFault> {
         opened("opening a session to publish", Self::steps(broker, destinations, Role::Publish)).await
     }
 
@@ -91,11 +91,11 @@ impl<T: Send + 'static> Publisher<T> {
     ///
     /// # Errors
     /// Any [`BrokerFault`].
-    pub async fn open_to_redrive(broker: &Broker, destinations: &[String]) -> Result<Self, BrokerFault> {
+    pub async fn open_to_redrive(broker: &Broker, destinations: &[Name]) -> Result<Self, BrokerFault> {
         opened("opening a session to redrive", Self::steps(broker, destinations, Role::Redrive)).await
     }
 
-    async fn steps(broker: &Broker, destinations: &[String], role: Role) -> Result<Self, BrokerFault> {
+    async fn steps(broker: &Broker, destinations: &[Name], role: Role) -> Result<Self, BrokerFault> {
         let connection = broker.connect(role).await?;
         topology::declare(&connection, broker.names(), destinations).await?;
         let channel = step("opening a channel", connection.create_channel()).await?;

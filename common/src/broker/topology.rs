@@ -15,6 +15,7 @@ use super::{
     connection::{STEP_TIMEOUT, step},
     fault::mismatch,
 };
+use crate::{destination::Name, origin::Origin};
 
 /// How often a message may come back before the broker gives it up.
 ///
@@ -55,7 +56,7 @@ impl Names {
 
     /// The queue of a destination.
     #[must_use]
-    pub fn queue(&self, destination: &str) -> String {
+    pub fn queue(&self, destination: &Name) -> String {
         format!("{}.{destination}", self.exchange)
     }
 
@@ -63,6 +64,15 @@ impl Names {
     #[must_use]
     pub fn outcomes(&self) -> String {
         format!("{}.outcomes", self.exchange)
+    }
+
+    /// The queue that dead letters of this origin died in.
+    #[must_use]
+    pub fn queue_of(&self, origin: &Origin) -> String {
+        match origin {
+            Origin::Destination(name) => self.queue(name),
+            Origin::Reports => self.outcomes(),
+        }
     }
 }
 
@@ -77,11 +87,7 @@ pub fn dead_letter_queue(queue: &str) -> String {
 ///
 /// # Errors
 /// [`BrokerFault::Mismatch`] names what exists with other properties.
-pub(super) async fn declare(
-    connection: &Connection,
-    names: &Names,
-    destinations: &[String],
-) -> Result<(), BrokerFault> {
+pub(super) async fn declare(connection: &Connection, names: &Names, destinations: &[Name]) -> Result<(), BrokerFault> {
     let channel = step("opening a channel", connection.create_channel()).await?;
     declare_exchange(&channel, names.exchange(), ExchangeKind::Fanout).await?;
     declare_exchange(&channel, &names.dead_letter_exchange(), ExchangeKind::Direct).await?;
@@ -172,14 +178,19 @@ async fn named(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::NotAName;
 
     #[test]
-    fn the_names_are_those_of_the_contract() {
+    fn the_names_are_those_of_the_contract() -> Result<(), NotAName> {
         let names = Names::new("orders".into());
         assert_eq!(names.exchange(), "orders");
         assert_eq!(names.dead_letter_exchange(), "orders.dlx");
-        assert_eq!(names.queue("north"), "orders.north");
-        assert_eq!(dead_letter_queue(&names.queue("north")), "orders.north.dlq");
+        let north: Name = "north".parse()?;
+        assert_eq!(names.queue(&north), "orders.north");
+        assert_eq!(dead_letter_queue(&names.queue(&north)), "orders.north.dlq");
         assert_eq!(names.outcomes(), "orders.outcomes");
+        assert_eq!(names.queue_of(&Origin::Reports), names.outcomes());
+        assert_eq!(names.queue_of(&north.clone().into()), names.queue(&north));
+        Ok(())
     }
 }

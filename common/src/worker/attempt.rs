@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{in_hand::Way, metrics::WorkerMetrics};
 use crate::{
-    destination::{AttemptError, Call, Destination},
+    destination::{AttemptError, Call, Destination, Name},
     event::{OrderCreated, now},
     http_client::{BODY_TIMEOUT, no_answer_within},
     idempotency,
@@ -37,6 +37,7 @@ pub(super) enum Ended {
 #[derive(Debug)]
 pub(super) struct Attempts<D> {
     pub(super) destination: D,
+    pub(super) name: Name,
     pub(super) retry: RetryPolicy,
     pub(super) metrics: WorkerMetrics,
     /// Cancelled when nothing new is to be begun.
@@ -68,7 +69,7 @@ impl<D: Destination> Attempts<D> {
             event_id: order.event_id,
             order_id: order.order_id,
             correlation_id: order.correlation_id,
-            destination: D::NAME.to_owned(),
+            destination: self.name.clone(),
             status: if last.is_none() { OutcomeStatus::Delivered } else { OutcomeStatus::DeadLettered },
             reason: last,
             attempts,
@@ -87,7 +88,7 @@ impl<D: Destination> Attempts<D> {
         trace: TraceParent,
         attempts: &mut Vec<Attempt>,
     ) -> Option<Option<Reason>> {
-        let idempotency_key = idempotency::key(order.event_id, D::NAME);
+        let idempotency_key = idempotency::key(order.event_id, &self.name);
         let mut delays = self.retry.delays();
         loop {
             let call = Call { idempotency_key, trace: trace.child() };

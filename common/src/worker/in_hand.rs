@@ -217,7 +217,7 @@ mod tests {
             event_id: identity.event_id,
             order_id: identity.order_id,
             correlation_id: identity.correlation_id.clone(),
-            destination: "north".to_owned(),
+            destination: "north".parse().unwrap(),
             status: if reason.is_none() { OutcomeStatus::Delivered } else { OutcomeStatus::DeadLettered },
             reason,
             attempts: Vec::new(),

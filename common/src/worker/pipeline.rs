@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, BrokerFault, consumer::Consumer, delivery::Delivery, publisher::Publisher, supervisor::Session},
-    destination::Destination,
+    destination::{Destination, Name},
     event::{self, Decoded, Identity},
     health::Component,
     outcome::{Outcome, Reason},
@@ -31,7 +31,7 @@ pub(super) struct Pipeline<D> {
     config: WorkerConfig,
     grace: Duration,
     broker: Broker,
-    destinations: [String; 1],
+    destinations: [Name; 1],
     in_hand: InHand,
 }
 
@@ -43,12 +43,12 @@ impl<D: Destination> Pipeline<D> {
         broker: Broker,
         metrics: WorkerMetrics,
     ) -> Self {
-        let stop = CancellationToken::new();
+        let (stop, name) = (CancellationToken::new(), Name::of::<D>());
         Self {
-            attempts: Arc::new(Attempts { destination, retry: config.retry, metrics, stop }),
+            attempts: Arc::new(Attempts { destination, name: name.clone(), retry: config.retry, metrics, stop }),
             grace,
             broker,
-            destinations: [D::NAME.to_owned()],
+            destinations: [name],
             in_hand: InHand::new(usize::from(config.prefetch())),
             config,
         }
@@ -59,7 +59,7 @@ impl<D: Destination> Pipeline<D> {
         // The way out first: what cannot be reported must not be taken.
         let publisher = Publisher::open(&self.broker, &self.destinations).await?;
         let reporter = Reporter::new(publisher, names.outcomes());
-        let queue = names.queue(D::NAME);
+        let queue = names.queue(&self.attempts.name);
         let consumer = Consumer::open(&self.broker, &self.destinations, queue, self.config.prefetch()).await?;
         Ok((consumer, reporter))
     }
@@ -133,7 +133,7 @@ impl<D: Destination> Pipeline<D> {
                 match identity {
                     // Its order is told of it, like of any other dead letter.
                     Some(identity) => {
-                        let outcome = Outcome::unreadable(identity, D::NAME, delivery.dead_letter);
+                        let outcome = Outcome::unreadable(identity, self.attempts.name.clone(), delivery.dead_letter);
                         reporter.push(Arc::new(outcome), vec![delivery.unsettled]);
                     }
                     None => consumer.settle(delivery.unsettled, settlement(End::Unreadable)),
@@ -232,7 +232,7 @@ impl<D: Destination> Session for Pipeline<D> {
             }
             opened = self.open() => opened?,
         };
-        tracing::info!(queue = self.broker.names().queue(D::NAME), "consuming");
+        tracing::info!(queue = self.broker.names().queue(&self.attempts.name), "consuming");
         component.up();
         self.attempts.metrics.consumer_up.set(1);
         let taken = self.take(&mut consumer, &mut reporter, component, shutdown).await;

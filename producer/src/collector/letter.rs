@@ -3,6 +3,7 @@
 use common::{
     broker::dead_letter::{DeadLetter, Death},
     event::{self, Decoded, Identity},
+    origin::Origin,
     outcome::{Reason, Report},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -10,7 +11,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use store::{Collected, Content, OUTCOMES};
+use store::{Collected, Content};
 
 /// How long a report is waited for: it is confirmed by the broker before its dead letter is made, but
 /// may not be recorded yet.
@@ -18,12 +19,12 @@ const REPORT_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 /// Headers that differ each time the broker hands the same message out.
 const COUNTED: &str = "x-delivery-count";
 
-/// Reads a dead letter of a destination's queue, taken `now` by a session that began at `since`.
-pub(super) fn read(dead: DeadLetter, destination: &str, since: Timestamp, now: Timestamp) -> Collected {
+/// Reads a dead letter, taken `now` by a session that began at `since`.
+pub(super) fn read(dead: DeadLetter, origin: &Origin, since: Timestamp, now: Timestamp) -> Collected {
     let (death, died_at, parent) = (dead.death(), dead.died_at(), dead.redriven());
     let DeadLetter { body, redelivered, message_id, headers, properties, deaths } = dead;
     let content = Content { body, headers, properties, deaths };
-    let told = told(&content.body, destination);
+    let told = told(&content.body, origin);
     let (reason, error) = match (told.error, death) {
         (Some(error), _) => (Some(Reason::Unreadable), Some(error)),
         (None, Some(Death::DeliveryLimit)) => (Some(Reason::DeliveryLimit), None),
@@ -37,9 +38,9 @@ pub(super) fn read(dead: DeadLetter, destination: &str, since: Timestamp, now: T
         (None, None) => (Some(Reason::Unreported), Some("it was put into the dead-letter queue by hand".to_owned())),
     };
     let (fingerprint, otherwise) = match message_id {
-        Some(message_id) => (of_ours(destination, message_id, parent, &content.body), None),
+        Some(message_id) => (of_ours(origin, message_id, parent, &content.body), None),
         None => {
-            let known = of_strangers(destination, &content);
+            let known = of_strangers(origin, &content);
             // What was never handed out before cannot be one that is stored: a twin.
             (known, (!redelivered).then(|| salted(known)))
         }
@@ -49,7 +50,7 @@ pub(super) fn read(dead: DeadLetter, destination: &str, since: Timestamp, now: T
     Collected {
         fingerprint,
         otherwise,
-        destination: destination.to_owned(),
+        origin: origin.clone(),
         identity: told.identity,
         reason,
         error,
@@ -69,9 +70,9 @@ struct Told {
     error: Option<String>,
 }
 
-fn told(body: &[u8], destination: &str) -> Told {
+fn told(body: &[u8], origin: &Origin) -> Told {
     let nothing = Told { identity: None, accepted_at: None, error: None };
-    if destination == OUTCOMES {
+    if *origin == Origin::Reports {
         let fault = serde_json::from_slice::<Report>(body).err();
         return Told { error: fault.map(|fault| event::Unreadable::from(fault).to_string()), ..nothing };
     }
@@ -88,8 +89,8 @@ fn told(body: &[u8], destination: &str) -> Told {
 
 /// A message with an id of ours is the same one wherever it is, until it is sent again. A stranger may
 /// use one id twice, but then the body is another.
-fn of_ours(destination: &str, message_id: Uuid, parent: Option<Uuid>, body: &[u8]) -> [u8; 32] {
-    let mut hash = begun(destination);
+fn of_ours(origin: &Origin, message_id: Uuid, parent: Option<Uuid>, body: &[u8]) -> [u8; 32] {
+    let mut hash = begun(origin);
     hash.update(message_id.as_bytes());
     hash.update(parent.unwrap_or_default().as_bytes());
     hash.update(body);
@@ -97,8 +98,8 @@ fn of_ours(destination: &str, message_id: Uuid, parent: Option<Uuid>, body: &[u8
 }
 
 /// Any other message is known by all that it is.
-fn of_strangers(destination: &str, content: &Content) -> [u8; 32] {
-    let mut hash = begun(destination);
+fn of_strangers(origin: &Origin, content: &Content) -> [u8; 32] {
+    let mut hash = begun(origin);
     let headers: Map<String, Value> = content
         .headers
         .iter()
@@ -116,9 +117,9 @@ fn of_strangers(destination: &str, content: &Content) -> [u8; 32] {
     hash.finalize().into()
 }
 
-fn begun(destination: &str) -> Sha256 {
+fn begun(origin: &Origin) -> Sha256 {
     let mut hash = Sha256::new();
-    hash.update(destination);
+    hash.update(origin.as_str());
     hash.update([0]);
     hash
 }

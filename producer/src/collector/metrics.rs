@@ -1,6 +1,7 @@
 //! What the collector counts.
 
 use common::{
+    origin::Origin,
     outcome::Reason,
     telemetry::metrics::{Counter, Family, Gauge, Metrics},
 };
@@ -8,13 +9,13 @@ use prometheus_client::encoding::EncodeLabelSet;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByReason {
-    destination: String,
+    destination: Origin,
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByDestination {
-    destination: String,
+    destination: Origin,
 }
 
 /// The counters of all dead-letter queues.
@@ -27,9 +28,9 @@ pub struct CollectorMetrics {
 }
 
 impl CollectorMetrics {
-    /// Registers them, at zero for each of these destinations.
+    /// Registers them, at zero for each of these origins.
     #[must_use]
-    pub fn register(metrics: &Metrics, destinations: &[String]) -> Self {
+    pub fn register(metrics: &Metrics, origins: &[Origin]) -> Self {
         let this = Self { collected: Family::default(), up: Family::default(), faults: Counter::default() };
         metrics.register(|registry| {
             registry.register(
@@ -44,22 +45,22 @@ impl CollectorMetrics {
             );
             registry.register("collector_faults", "Transactions with dead letters that failed", this.faults.clone());
         });
-        for destination in destinations {
-            this.up(destination, false);
+        for origin in origins {
+            this.up(origin, false);
             for reason in Reason::ALL {
-                let labels = ByReason { destination: destination.clone(), reason: reason.as_str() };
+                let labels = ByReason { destination: origin.clone(), reason: reason.as_str() };
                 let _ = this.collected.get_or_create(&labels);
             }
         }
         this
     }
 
-    pub(super) fn collected(&self, destination: &str, reason: Reason) {
-        let labels = ByReason { destination: destination.to_owned(), reason: reason.as_str() };
+    pub(super) fn collected(&self, origin: &Origin, reason: Reason) {
+        let labels = ByReason { destination: origin.clone(), reason: reason.as_str() };
         self.collected.get_or_create(&labels).inc();
     }
 
-    pub(super) fn up(&self, destination: &str, up: bool) {
-        self.up.get_or_create(&ByDestination { destination: destination.to_owned() }).set(i64::from(up));
+    pub(super) fn up(&self, origin: &Origin, up: bool) {
+        self.up.get_or_create(&ByDestination { destination: origin.clone() }).set(i64::from(up));
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use common::{event::now, order::CorrelationId};
+use common::{destination::Name, event::now, order::CorrelationId, origin::Origin};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -28,7 +28,7 @@ use super::{
     schema,
 };
 use crate::redrive::Wake;
-use store::{Created, OUTCOMES, Plan, Refused, Selection, Terms, Wish};
+use store::{Created, Plan, Refused, Selection, Terms, Wish};
 
 /// What redrives need beside the desk.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,7 @@ pub struct Redriving {
     /// Tells the runner of what was asked.
     pub wake: Wake,
     /// How long each destination remembers a key; for ever where there is nothing.
-    pub key_ttls: BTreeMap<String, Duration>,
+    pub key_ttls: BTreeMap<Name, Duration>,
 }
 
 /// Every way to refuse a new one.
@@ -183,14 +183,14 @@ async fn created<A: Accept, S: Show>(
     Ok(response)
 }
 
-/// Each destination, and when a key was first used at the latest so that it is remembered there.
-fn remembered<A, S>(api: &Api<A, S>) -> BTreeMap<String, Option<Timestamp>> {
-    let from = |name: &String| {
+/// Each origin, and when a key was first used at the latest so that it is remembered there.
+fn remembered<A, S>(api: &Api<A, S>) -> BTreeMap<Origin, Option<Timestamp>> {
+    let from = |name: &Name| {
         let ttl = api.redriving.key_ttls.get(name)?;
         now().checked_sub(SignedDuration::try_from(*ttl).ok()?).ok()
     };
-    let destinations = api.pending.keys().map(|name| (name.clone(), from(name)));
-    destinations.chain([(OUTCOMES.to_owned(), None)]).collect()
+    let destinations = api.destinations.iter().map(|name| (name.clone().into(), from(name)));
+    destinations.chain([(Origin::Reports, None)]).collect()
 }
 
 fn nothing(refused: &[Refused]) -> String {

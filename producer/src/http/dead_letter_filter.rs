@@ -1,10 +1,10 @@
 //! The filter of dead letters, out of a query; its rules hold for a redrive too.
 
-use common::{destination::is_name, order::OrderId, outcome::Reason};
+use common::{order::OrderId, origin::Origin, outcome::Reason};
 use uuid::Uuid;
 
 use super::query::Query;
-use store::{Filter, OUTCOMES};
+use store::Filter;
 
 /// Longest part of an error that is looked for, in characters.
 pub(super) const MAX_ERROR_CHARS: usize = 200;
@@ -32,9 +32,8 @@ pub(super) fn of(query: &mut Query<'_>) -> Filter {
 ///
 /// # Errors
 /// The rule that it breaks.
-pub(super) fn destination(text: &str) -> Result<String, String> {
-    let known = is_name(text) || text == OUTCOMES;
-    if known { Ok(text.to_owned()) } else { Err("must be the name of a destination, or outcomes".to_owned()) }
+pub(super) fn destination(text: &str) -> Result<Origin, String> {
+    text.parse().map_err(|_| "must be the name of a destination, or outcomes".to_owned())
 }
 
 /// Why it died.
@@ -75,7 +74,7 @@ mod tests {
         ))
         .unwrap();
         let Filter { destination, reason, status_code, error, order_id: of_order, from, to, archived } = filter;
-        assert_eq!((destination.as_deref(), reason), (Some("outcomes"), Some(Reason::DeliveryLimit)));
+        assert_eq!((destination, reason), (Some(Origin::Reports), Some(Reason::DeliveryLimit)));
         assert_eq!((status_code, error.as_deref(), of_order), (Some(422), Some("a%"), Some(OrderId(order_id))));
         assert_eq!((from.unwrap().as_second() + 1, archived), (to.unwrap().as_second(), true));
     }

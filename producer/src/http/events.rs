@@ -218,7 +218,7 @@ impl Told {
         let data = EventData {
             order_id,
             correlation_id: &correlation_id,
-            destination: Some(&destination),
+            destination: Some(destination.as_str()),
             attempt: None,
             delivery: None,
             status: None,
@@ -266,7 +266,7 @@ mod tests {
             event_id: common::event::EventId::fresh(),
             order_id: order.order_id,
             correlation_id: order.correlation_id,
-            destination: "inventory".to_owned(),
+            destination: "inventory".parse().unwrap(),
             status: common::outcome::OutcomeStatus::DeadLettered,
             reason: Some(common::outcome::Reason::Rejected),
             attempts,

@@ -51,9 +51,17 @@ pub(super) struct DeadLetterGroup {
 
 impl From<Group> for DeadLetterGroup {
     fn from(group: Group) -> Self {
-        let Group { destination, reason, status_code, error, count, first_failed_at, last_failed_at, sample_id } =
-            group;
-        Self { destination, reason, status_code, error, count, first_failed_at, last_failed_at, sample_id }
+        let Group { origin, reason, status_code, error, count, first_failed_at, last_failed_at, sample_id } = group;
+        Self {
+            destination: origin.to_string(),
+            reason,
+            status_code,
+            error,
+            count,
+            first_failed_at,
+            last_failed_at,
+            sample_id,
+        }
     }
 }
 

@@ -7,10 +7,7 @@ use axum::{
     http::{StatusCode, Uri},
     response::Response,
 };
-use common::{
-    destination::is_name,
-    order::{CorrelationId, MAX_ID_CHARS, OrderId},
-};
+use common::order::{CorrelationId, MAX_ID_CHARS, OrderId};
 
 use super::{
     Accept, Api, Show,
@@ -95,9 +92,8 @@ fn filter(query: &mut Query<'_>) -> OrderFilter {
         let known = OrderStatus::ALL.into_iter().find(|status| status.as_str() == text);
         known.ok_or_else(|| "must be pending, delivered, partially_delivered or dead_lettered".to_owned())
     });
-    let destination = query.parsed("destination", |text| {
-        Some(text.to_owned()).filter(|text| is_name(text)).ok_or_else(|| "must be the name of a destination".to_owned())
-    });
+    let destination =
+        query.parsed("destination", |text| text.parse().map_err(|_| "must be the name of a destination".to_owned()));
     let customer_id = query.text("customer_id", MAX_ID_CHARS);
     let (from, to) = (query.time("from"), query.time("to"));
     if let (Some(from), Some(to)) = (from, to)

@@ -1,6 +1,6 @@
 //! A request for a redrive: a body read into what is meant, or everything that is wrong with it.
 
-use common::order::OrderId;
+use common::{order::OrderId, origin::Origin};
 use serde::de::{MapAccess, SeqAccess};
 use serde_json::Value;
 use uuid::Uuid;
@@ -47,7 +47,7 @@ impl NewRedrive {
         match &self.selection {
             Selection::Filter(Filter { destination, reason, status_code, error, order_id, from, to, archived }) => {
                 fingerprint.add("filter");
-                fingerprint.add_field("destination", destination.as_deref());
+                fingerprint.add_field("destination", destination.as_ref().map(Origin::as_str));
                 fingerprint.add_field("reason", reason.map(|reason| reason.as_str()));
                 fingerprint.add_field("status_code", status_code.map(|code| code.to_string()).as_deref());
                 fingerprint.add_field("error", error.as_deref());
@@ -176,7 +176,7 @@ macro_rules! text {
     };
 }
 
-text!(Destination: String = dead_letter_filter::destination);
+text!(Destination: Origin = dead_letter_filter::destination);
 text!(Reason: common::outcome::Reason = dead_letter_filter::reason);
 text!(ErrorPart: String = |text| sound_text(text, MAX_ERROR_CHARS));
 text!(Id: Uuid = |text| text.parse().map_err(|_| "must be an id, a UUID".to_owned()));

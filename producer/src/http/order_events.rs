@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use common::{destination::is_name, order::OrderId};
+use common::{destination::Name, order::OrderId};
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
@@ -159,9 +159,9 @@ impl Told {
         let mut told = Self { deliveries: BTreeMap::new(), settled };
         for delivery in deliveries.split(',') {
             let mut parts = delivery.splitn(3, ':');
-            let (name, attempts, ended_at) = (parts.next()?, parts.next()?, parts.next()?);
+            let (name, attempts, ended_at) = (parts.next()?.parse::<Name>().ok()?, parts.next()?, parts.next()?);
             let told_of = ToldOf { attempts: attempts.parse().ok()?, ended_at: ended_at.parse().ok()? };
-            if !is_name(name) || told.deliveries.insert(name.to_owned(), told_of).is_some() {
+            if told.deliveries.insert(name.to_string(), told_of).is_some() {
                 return None;
             }
         }

@@ -140,7 +140,7 @@ impl From<DeadLetter> for DeadLetterItem {
         Self {
             id: letter.id,
             order_id: letter.order_id,
-            destination: letter.destination,
+            destination: letter.origin.to_string(),
             reason: letter.reason,
             status_code: letter.status_code,
             error: letter.error,

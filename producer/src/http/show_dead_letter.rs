@@ -92,7 +92,7 @@ pub(super) struct DeadLetterView {
 
 impl From<Opened> for DeadLetterView {
     fn from(Opened { letter, content, lineage }: Opened) -> Self {
-        let DeadLetter { id, order_id, destination, state, reason, status_code, error, failed_at, .. } = letter;
+        let DeadLetter { id, order_id, origin, state, reason, status_code, error, failed_at, .. } = letter;
         let Content { body, headers, properties, deaths } = content;
         let (body, body_encoding) = match String::from_utf8(body) {
             Ok(text) => (text, BodyEncoding::Utf8),
@@ -101,7 +101,7 @@ impl From<Opened> for DeadLetterView {
         Self {
             id,
             order_id,
-            destination,
+            destination: origin.to_string(),
             state,
             reason,
             status_code,

@@ -32,7 +32,10 @@ use tower::ServiceExt as _;
 
 use super::*;
 use common::status::fold;
-use store::{Idempotency, testing::Scratch};
+use store::{
+    Idempotency,
+    testing::{Scratch, names},
+};
 
 const SOUND: &str = r#"{"customer_id":"c-1","items":[{"product_id":"p-1","qty":2}]}"#;
 
@@ -132,7 +135,7 @@ impl Bench {
     fn with(clients: Clients) -> Self {
         let (memory, metrics, scratch) = (Memory::default(), Metrics::default(), Scratch::default());
         let desk = scratch.desk();
-        let destinations = vec!["inventory".to_owned(), "fulfillment".to_owned()];
+        let destinations = names(["inventory", "fulfillment"]).to_vec();
         let (watch, shutdown) = (Watch::default(), CancellationToken::new());
         let parts = Parts {
             intake: memory.clone(),

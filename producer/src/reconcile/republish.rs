@@ -5,6 +5,7 @@ use common::{
         BrokerFault,
         publisher::{Message, Publisher, Target},
     },
+    destination::Name,
     event::ORDER_CREATED,
     order::OrderId,
 };
@@ -24,7 +25,7 @@ impl Reconciler {
     pub(super) async fn republish(&mut self, findings: &[(Seen, Found)]) -> Result<(), NotSwept> {
         let after = self.settings.after;
         self.republished.retain(|_, at| at.elapsed() < after);
-        let (mut orders, mut letters): (Vec<(OrderId, String)>, Vec<Uuid>) = (Vec::new(), Vec::new());
+        let (mut orders, mut letters): (Vec<(OrderId, Name)>, Vec<Uuid>) = (Vec::new(), Vec::new());
         let mut keys: Vec<Key> = Vec::new();
         for (seen, found) in findings {
             for overdue in &found.overdue {
@@ -59,7 +60,7 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn publish(&self, orders: &[(OrderId, String)], entries: &[OutboxEntry]) -> Result<usize, BrokerFault> {
+    async fn publish(&self, orders: &[(OrderId, Name)], entries: &[OutboxEntry]) -> Result<usize, BrokerFault> {
         let mut publisher = Publisher::open(&self.broker, &self.destinations).await?;
         for (order_id, destination) in orders {
             let Some(entry) = entries.iter().find(|entry| entry.order_id == *order_id) else { continue };

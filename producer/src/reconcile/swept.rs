@@ -53,7 +53,7 @@ impl Finding {
     pub(super) fn of(seen: Seen, found: &Found) -> impl Iterator<Item = Self> {
         found.overdue.iter().map(move |overdue| Self {
             order_id: overdue.order_id,
-            destination: overdue.destination.clone(),
+            destination: overdue.destination.to_string(),
             since: overdue.since,
             seen,
         })

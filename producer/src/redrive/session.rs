@@ -215,7 +215,7 @@ impl Runner {
             return;
         }
         while let Some(sending) = hand.waiting.pop_front() {
-            let queue = self.broker.names().queue(&sending.destination);
+            let queue = self.broker.names().queue_of(&sending.origin);
             hand.in_flight.insert(sending.dead_letter);
             hand.bytes_in_flight += sending.body.len();
             publisher.publish_again(&queue, again(&sending), sending);

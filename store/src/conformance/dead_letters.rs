@@ -8,7 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Archiving, Collected, Collection, Content, Desk, Filter, OUTCOMES, State};
+use crate::{Archiving, Collected, Collection, Content, Desk, Filter, State};
 
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -29,7 +29,7 @@ pub(super) fn letter(order: Option<&OrderCreated>, destination: &str) -> Collect
     Collected {
         fingerprint: fingerprint(),
         otherwise: None,
-        destination: destination.to_owned(),
+        origin: destination.parse().unwrap(),
         identity: order.map(identity),
         reason: None,
         error: None,
@@ -178,7 +178,7 @@ pub(in super::super) async fn what_names_no_order_is_kept_too(_: &mut impl Backe
     let report = Collected {
         reason: Some(Reason::Unreadable),
         error: Some("unreadable: no JSON".to_owned()),
-        ..letter(None, OUTCOMES)
+        ..letter(None, "outcomes")
     };
     let collected = collect(desk, &[&stranger, &again, &twin, &report], 0).await;
     assert!(
@@ -193,8 +193,10 @@ pub(in super::super) async fn what_names_no_order_is_kept_too(_: &mut impl Backe
         ),
         "{collected:?}"
     );
-    let of_reports =
-        desk.dead_letters(Filter { destination: Some(OUTCOMES.into()), ..Filter::default() }, None, 9).await.unwrap();
+    let of_reports = desk
+        .dead_letters(Filter { destination: Some("outcomes".parse().unwrap()), ..Filter::default() }, None, 9)
+        .await
+        .unwrap();
     let [found] = of_reports.as_slice() else { panic!("{of_reports:?}") };
     assert_eq!((found.order_id, found.error.as_deref(), found.status_code), (None, Some("unreadable: no JSON"), None));
 }
@@ -224,7 +226,7 @@ pub(in super::super) async fn dead_letters_are_found_and_counted_by_their_cause(
     let all = Filter::default;
     for (filter, found) in [
         (all(), &[4, 3, 2, 1, 0][..]),
-        (Filter { destination: Some("north".into()), ..all() }, &[2, 1, 0]),
+        (Filter { destination: Some("north".parse().unwrap()), ..all() }, &[2, 1, 0]),
         (Filter { reason: Some(Reason::AttemptsExhausted), ..all() }, &[4, 3, 2]),
         (Filter { status_code: Some(422), ..all() }, &[1, 0]),
         (Filter { error: Some("REFUSED".into()), ..all() }, &[4, 3]),
@@ -233,7 +235,7 @@ pub(in super::super) async fn dead_letters_are_found_and_counted_by_their_cause(
         (Filter { from: Some(time(11)), to: Some(time(13)), ..all() }, &[2, 1]),
         (Filter { order_id: Some(OrderId::new()), ..all() }, &[]),
         (Filter { archived: true, ..all() }, &[]),
-        (Filter { destination: Some("north".into()), status_code: Some(500), ..all() }, &[2]),
+        (Filter { destination: Some("north".parse().unwrap()), status_code: Some(500), ..all() }, &[2]),
     ] {
         let found: Vec<_> = found.iter().map(|&index: &usize| ids[index]).collect();
         assert_eq!(listed(desk, filter.clone()).await, found, "{filter:?}");
@@ -253,7 +255,7 @@ pub(in super::super) async fn dead_letters_are_found_and_counted_by_their_cause(
     let groups = desk.dead_letter_groups(all(), None, 500).await.unwrap();
     let causes: Vec<_> = groups
         .iter()
-        .map(|group| (group.destination.as_str(), group.status_code, group.error.as_deref(), group.count))
+        .map(|group| (group.origin.as_str(), group.status_code, group.error.as_deref(), group.count))
         .collect();
     let expected = [
         ("north", Some(500), None, 1),

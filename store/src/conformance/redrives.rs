@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn wish(selection: Selection) -> Wish {
-    let destinations = ["north", "south"].map(|name| (name.to_owned(), None)).into();
+    let destinations = ["north", "south"].map(|name| (name.parse().unwrap(), None)).into();
     Wish { selection, destinations, force: false, new_key: false }
 }
 
@@ -143,7 +143,7 @@ pub(in super::super) async fn a_redrive_obeys_and_a_forgotten_key_is_refused_unl
     // The other one waits as before.
     let ids = vec![dead_letters[1].1, Uuid::now_v7()];
     let mut wish = wish(Selection::Ids(ids));
-    wish.destinations.insert("north".to_owned(), Some(Timestamp::MAX));
+    wish.destinations.insert("north".parse().unwrap(), Some(Timestamp::MAX));
     let plan = desk.plan_redrive(wish.clone()).await.unwrap();
     let of = |reason| plan.refused.iter().find(|refused| refused.reason == reason).map(|refused| refused.count);
     assert_eq!((plan.matched, of(Refusal::KeyExpired), of(Refusal::NotFound)), (0, Some(1), Some(1)));
@@ -176,27 +176,27 @@ pub(in super::super) async fn what_is_pending_is_found_by_where_it_was_seen(
     let order = letters::order(backend).await;
     let later = now() + jiff::SignedDuration::from_secs(60);
     let marks = desk.published_marks().await.unwrap();
-    assert_eq!(desk.pending_published("north".to_owned(), marks, 9).await.unwrap().total, 0);
+    assert_eq!(desk.pending_published("north".parse().unwrap(), marks, 9).await.unwrap().total, 0);
     let unpublished = desk.pending_unpublished(later, 9).await.unwrap();
     assert_eq!((unpublished.total, unpublished.overdue.len()), (2, 2));
     let position = backend.outbox(0, 1).await.unwrap()[0].position;
     backend.commit(&Batch { published_up_to: Some(position), ..Batch::default() }).await.unwrap();
     assert_eq!(desk.pending_unpublished(later, 9).await.unwrap().total, 0);
     let marks = desk.published_marks().await.unwrap();
-    let found = desk.pending_published("north".to_owned(), marks.clone(), 9).await.unwrap();
+    let found = desk.pending_published("north".parse().unwrap(), marks.clone(), 9).await.unwrap();
     assert_eq!((found.total, found.overdue[0].order_id), (1, Some(order.order_id)));
     let entries = desk.events_of(vec![order.order_id, OrderId::new()]).await.unwrap();
     assert_eq!((entries.len(), entries[0].event_id), (1, order.event_id));
     end(backend, &order, OutcomeStatus::DeadLettered, None).await;
-    assert_eq!(desk.pending_published("north".to_owned(), marks.clone(), 9).await.unwrap().total, 0);
+    assert_eq!(desk.pending_published("north".parse().unwrap(), marks.clone(), 9).await.unwrap().total, 0);
 
     // Under redrive it is found by its dead letter, and not by its order.
     let id = letters::stored(desk, &letters::letter(Some(&order), "north")).await;
     let redrive = create(desk, everything()).await;
     desk.take_redrive(redrive.id, 9).await.unwrap();
-    assert_eq!(desk.pending_published("north".to_owned(), marks, 9).await.unwrap().total, 0);
+    assert_eq!(desk.pending_published("north".parse().unwrap(), marks, 9).await.unwrap().total, 0);
     desk.sent_redrives(vec![id]).await.unwrap();
-    let found = desk.pending_redriven("north".to_owned(), later, 9).await.unwrap();
+    let found = desk.pending_redriven("north".parse().unwrap(), later, 9).await.unwrap();
     assert_eq!((found.total, found.overdue[0].dead_letter), (1, Some(id)));
     desk.send_redriven_again(vec![id]).await.unwrap();
     assert_eq!(desk.unconfirmed_redrives(None, 9).await.unwrap().len(), 1);

@@ -4,7 +4,7 @@ use common::outcome::{Attempt, Outcome, OutcomeStatus, Reason};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Collected, OUTCOMES, State, stored::json};
+use super::{Collected, State, stored::json};
 use crate::StoreFault;
 
 /// Longest error of a row, in characters: it stands in indexes, and a stranger's report may hold anything.
@@ -31,12 +31,12 @@ pub(crate) struct End {
 
 /// The order in whose ledger a letter's end stands.
 pub(crate) fn order_of(letter: &Collected) -> Option<Uuid> {
-    letter.identity.as_ref().filter(|_| letter.destination != OUTCOMES).map(|identity| identity.order_id.0)
+    letter.origin.destination().and(letter.identity.as_ref()).map(|identity| identity.order_id.0)
 }
 
 /// The end of a letter's delivery; `ledger` is what the ledger says of it, if it has ended there.
 pub(crate) fn ending(letter: &Collected, ledger: Option<Outcome>, now: Timestamp) -> Ending {
-    let Some(identity) = letter.identity.as_ref().filter(|_| letter.destination != OUTCOMES) else {
+    let (Some(identity), Some(destination)) = (&letter.identity, letter.origin.destination()) else {
         // No report can name it.
         let reason = letter.reason.unwrap_or(Reason::Unreported);
         return Ending::Known(End { state: State::Dead, reason, outcome: None, changed: false });
@@ -58,7 +58,7 @@ pub(crate) fn ending(letter: &Collected, ledger: Option<Outcome>, now: Timestamp
         event_id: identity.event_id,
         order_id: identity.order_id,
         correlation_id: identity.correlation_id.clone(),
-        destination: letter.destination.clone(),
+        destination: destination.clone(),
         status: OutcomeStatus::DeadLettered,
         reason: Some(reason),
         attempts: Vec::new(),

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::{DeadLetter, Link, State};
-use crate::StoreFault;
+use crate::{StoreFault, columns::parse_origin};
 
 /// All but the content, in the order of [`Stored`].
 pub(crate) const COLUMNS: &str = "id, order_id, destination, state, reason, status_code, error, failed_at, key_used_at, attempts, \
@@ -35,7 +35,7 @@ impl Stored {
         Ok(DeadLetter {
             id: self.id,
             order_id: self.order_id.map(OrderId),
-            destination: self.destination,
+            origin: parse_origin(&self.destination)?,
             state: state(&self.state)?,
             reason: reason(&self.reason)?,
             status_code: self.status_code.and_then(|code| u16::try_from(code).ok()),

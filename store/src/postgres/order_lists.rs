@@ -3,14 +3,14 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use common::order::OrderId;
+use common::{destination::Name, order::OrderId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{PostgresDesk, fault::Fault, session::Session};
 use crate::{
     Answer, Known, Recorded,
-    columns::{parse_event, parse_outcome, signed, unsigned},
+    columns::{parse_event, parse_names, parse_outcome, signed, unsigned},
     order_lists::{Change, Changed, OrderFilter, OrderLists, OrderPage},
 };
 use common::status::{DeliveryStatus, OrderStatus, fold};
@@ -226,17 +226,21 @@ async fn page(session: &Session, filter: OrderFilter, after: Option<OrderId>, li
     let limit = i64::from(limit);
     // One more than is wanted, to see whether there is one.
     let most = limit + 1;
-    let (destination, customer_id) = (&filter.destination, &filter.customer_id);
+    let (destination, customer_id) = (filter.destination.as_ref().map(Name::as_str), &filter.customer_id);
     let rows = session
         .query(
             &texts.page,
-            &[&low, &high, destination, customer_id, &from, &to, &along.looked_at(), &most, &PAGE_BYTES],
+            &[&low, &high, &destination, customer_id, &from, &to, &along.looked_at(), &most, &PAGE_BYTES],
         )
         .await?;
     let mut page = OrderPage::default();
     for row in rows.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
         let event = parse_event(row.try_get(1)?)?;
-        page.orders.push(Known { event, destinations: row.try_get(2)?, outcomes: Vec::new() });
+        page.orders.push(Known {
+            event,
+            destinations: parse_names(row.try_get::<_, Vec<&str>>(2)?)?,
+            outcomes: Vec::new(),
+        });
     }
     let found: i64 = rows.first().map(|row| row.try_get(3)).transpose()?.unwrap_or(0);
     let shown = i64::try_from(page.orders.len()).unwrap_or(i64::MAX);

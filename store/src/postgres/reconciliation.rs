@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use common::order::OrderId;
+use common::{destination::Name, order::OrderId};
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{desk::PostgresDesk, fault::Fault, redrives::work, session::Session};
 use crate::{
     Answer, Found, Mark, OutboxEntry, Overdue, Reconciliation,
-    columns::{signed, unsigned},
+    columns::{parse_name, signed, unsigned},
     dead_letters::stored::time,
 };
 
@@ -57,7 +57,7 @@ impl Reconciliation for PostgresDesk {
         }))
     }
 
-    fn pending_published(&self, destination: String, marks: Vec<Mark>, limit: u32) -> Answer<'_, Found> {
+    fn pending_published(&self, destination: Name, marks: Vec<Mark>, limit: u32) -> Answer<'_, Found> {
         let asked = Arc::new((destination, marks));
         self.ask(work(move |session| {
             let asked = Arc::clone(&asked);
@@ -65,7 +65,8 @@ impl Reconciliation for PostgresDesk {
                 let (destination, marks) = &*asked;
                 let lines: Vec<Uuid> = marks.iter().map(|mark| mark.line).collect();
                 let up_to: Vec<i64> = marks.iter().map(|mark| signed(mark.up_to)).collect();
-                let rows = session.query(PUBLISHED, &[&lines, &up_to, destination, &i64::from(limit)]).await?;
+                let rows =
+                    session.query(PUBLISHED, &[&lines, &up_to, &destination.as_str(), &i64::from(limit)]).await?;
                 found(&rows, Some(destination))
             })
         }))
@@ -80,13 +81,13 @@ impl Reconciliation for PostgresDesk {
         }))
     }
 
-    fn pending_redriven(&self, destination: String, sent_before: Timestamp, limit: u32) -> Answer<'_, Found> {
+    fn pending_redriven(&self, destination: Name, sent_before: Timestamp, limit: u32) -> Answer<'_, Found> {
         let destination = Arc::new(destination);
         self.ask(work(move |session| {
             let destination = Arc::clone(&destination);
             Box::pin(async move {
                 let before = sent_before.as_microsecond();
-                let rows = session.query(REDRIVEN, &[&before, &*destination, &i64::from(limit)]).await?;
+                let rows = session.query(REDRIVEN, &[&before, &destination.as_str(), &i64::from(limit)]).await?;
                 found(&rows, Some(&destination))
             })
         }))
@@ -128,12 +129,12 @@ impl Reconciliation for PostgresDesk {
 }
 
 /// Rows of order, time, dead letter, count of all, and the destination where it is not given.
-fn found(rows: &[Row], destination: Option<&str>) -> Result<Found, Fault> {
+fn found(rows: &[Row], destination: Option<&Name>) -> Result<Found, Fault> {
     let mut found = Found::default();
     for row in rows {
         let destination = match destination {
-            Some(destination) => destination.to_owned(),
-            None => row.try_get(4)?,
+            Some(destination) => destination.clone(),
+            None => parse_name(row.try_get(4)?)?,
         };
         found.total = unsigned(row.try_get(3)?);
         found.overdue.push(Overdue {

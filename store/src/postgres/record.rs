@@ -204,7 +204,7 @@ pub(super) async fn close(session: &Session, ended: &[(Uuid, &str)]) -> Result<(
 }
 
 fn delivery(outcome: &Outcome) -> (Uuid, &str) {
-    (outcome.order_id.0, &outcome.destination)
+    (outcome.order_id.0, outcome.destination.as_str())
 }
 
 /// Outcomes as the columns of a statement.
@@ -226,7 +226,7 @@ impl<'a> Columns<'a> {
         };
         for outcome in outcomes {
             columns.order_ids.push(outcome.order_id.0);
-            columns.destinations.push(&outcome.destination);
+            columns.destinations.push(outcome.destination.as_str());
             columns.statuses.push(outcome.status.as_str());
             columns.outcomes.push(to_json(outcome)?);
         }

@@ -6,7 +6,7 @@ use ::tests::postgres::{Database, fresh_database};
 use tokio_util::task::TaskTracker;
 
 use super::{Postgres, PostgresAddress, PostgresDesk, Shared};
-use crate::Desk;
+use crate::{Desk, testing::names};
 
 /// Removed at the end.
 pub(crate) struct PostgresScratch {
@@ -34,12 +34,12 @@ impl PostgresScratch {
 
     /// For orders that are to be told to north and south.
     pub(crate) fn open(&self) -> Postgres {
-        self.shared.writer(&["north".to_owned(), "south".to_owned()])
+        self.shared.writer(&names(["north", "south"]))
     }
 
     /// The same of another producer.
     pub(crate) async fn open_another(&self) -> Postgres {
-        self.another().await.writer(&["north".to_owned(), "south".to_owned()])
+        self.another().await.writer(&names(["north", "south"]))
     }
 
     /// The desk as the binaries have it.

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{super::conformance, commit::LAPSED, *};
-use crate::{Placed, Reconciliation as _};
+use crate::{Placed, Reconciliation as _, testing::names};
 
 async fn accept(producer: &mut Postgres, orders: Vec<Placed>) -> Vec<Acceptance> {
     producer.commit(&Batch { orders, ..Batch::default() }).await.unwrap()
@@ -84,7 +84,7 @@ async fn what_a_producer_had_published_is_found_overdue_also_after_its_end() {
     let marks = desk.published_marks().await.unwrap();
     // What is accepted after the look at the marks may well be unpublished.
     accept(&mut scratch.open_another().await, orders(1)).await;
-    let found = desk.pending_published("north".to_owned(), marks, 10).await.unwrap();
+    let found = desk.pending_published("north".parse().unwrap(), marks, 10).await.unwrap();
     assert_eq!(found.total, 2);
 }
 
@@ -210,7 +210,7 @@ async fn who_waits_at_one_producer_hears_of_what_another_records() {
     while count(&scratch, "pg_stat_activity WHERE query LIKE 'LISTEN tandem_orders%' AND state = 'idle'").await < 2 {
         tokio::task::yield_now().await;
     }
-    let (mut here, mut there) = (here.writer(&["north".to_owned()]), there.writer(&["north".to_owned()]));
+    let (mut here, mut there) = (here.writer(&names(["north"])), there.writer(&names(["north"])));
     here.tick().await.unwrap();
     let orders = orders(2);
     let events: Vec<OrderCreated> = orders.iter().map(|placed| placed.event()).collect();
@@ -282,7 +282,7 @@ async fn what_was_committed_though_nobody_heard_of_it_is_published_all_the_same(
     let (address, armed) = breaking_after_a_commit(::tests::broker::address(url).unwrap()).await;
     let address = PostgresAddress::parse(&::tests::broker::through(url, address).unwrap()).unwrap();
     let producer = Shared::open(address, &TaskTracker::new()).await.unwrap();
-    let mut producer = producer.writer(&["north".to_owned(), "south".to_owned()]);
+    let mut producer = producer.writer(&names(["north", "south"]));
     let first = positions(&accept(&mut producer, orders(2)).await);
     let line = producer.owner.get().unwrap();
 

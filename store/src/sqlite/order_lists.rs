@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use common::order::OrderId;
+use common::{destination::Name, order::OrderId};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
@@ -201,7 +201,7 @@ fn page(
     let mut rows = statement.query(params![
         low,
         high,
-        filter.destination,
+        filter.destination.as_ref().map(Name::as_str),
         filter.customer_id,
         micros(filter.from),
         micros(filter.to)
@@ -222,7 +222,7 @@ fn page(
         (last, seen) = (Some(order_id), seen + 1);
         if let Some(event) = row.get::<_, Option<Vec<u8>>>(1)? {
             bytes += event.len();
-            let destinations = names(&row.get::<_, String>(2)?);
+            let destinations = names(&row.get::<_, String>(2)?)?;
             page.orders.push(Known { event: parse_event(&event)?, destinations, outcomes: Vec::new() });
         }
     }

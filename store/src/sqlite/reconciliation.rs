@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::order::OrderId;
+use common::{destination::Name, order::OrderId};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, TransactionBehavior, params};
 use uuid::Uuid;
@@ -22,18 +22,18 @@ impl Reconciliation for SqliteDesk {
         })
     }
 
-    fn pending_published(&self, destination: String, marks: Vec<Mark>, limit: u32) -> Answer<'_, Found> {
+    fn pending_published(&self, destination: Name, marks: Vec<Mark>, limit: u32) -> Answer<'_, Found> {
         self.ask(move |connection| {
             let up_to = marks.first().map_or(0, |mark| signed(mark.up_to));
             const WHERE: &str = "FROM pending WHERE place <= ?1 AND instr(',' || open || ',', ',' || ?2 || ',') > 0
                  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.order_id = pending.order_id
                      AND destination = ?2 AND status = 'pending')";
-            let total = count(connection, &format!("SELECT count(*) {WHERE}"), &[&up_to, &destination])?;
+            let total = count(connection, &format!("SELECT count(*) {WHERE}"), &[&up_to, &destination.as_str()])?;
             let rows = format!(
                 "SELECT order_id, created_at, NULL FROM orders JOIN (SELECT order_id, place {WHERE} ORDER BY place LIMIT ?3)
                  USING (order_id) ORDER BY place"
             );
-            let overdue = overdue(connection, &rows, &[&up_to, &destination, &limit], &destination)?;
+            let overdue = overdue(connection, &rows, &[&up_to, &destination.as_str(), &limit], &destination)?;
             Ok(Found { overdue, total })
         })
     }
@@ -50,7 +50,7 @@ impl Reconciliation for SqliteDesk {
             let mut found = Found::default();
             for row in rows {
                 let (order_id, at, open) = row?;
-                for destination in names(&open) {
+                for destination in names(&open)? {
                     found.total += 1;
                     if found.total <= u64::from(limit) {
                         let order_id = Some(OrderId(order_id));
@@ -62,14 +62,14 @@ impl Reconciliation for SqliteDesk {
         })
     }
 
-    fn pending_redriven(&self, destination: String, sent_before: Timestamp, limit: u32) -> Answer<'_, Found> {
+    fn pending_redriven(&self, destination: Name, sent_before: Timestamp, limit: u32) -> Answer<'_, Found> {
         self.ask(move |connection| {
             let before = sent_before.as_microsecond();
             const WHERE: &str = "FROM redrive_items JOIN dead_letters ON dead_letters.id = dead_letter
                  WHERE redrive_items.state = 'sent' AND sent_at < ?1 AND destination = ?2";
-            let total = count(connection, &format!("SELECT count(*) {WHERE}"), &[&before, &destination])?;
+            let total = count(connection, &format!("SELECT count(*) {WHERE}"), &[&before, &destination.as_str()])?;
             let rows = format!("SELECT order_id, sent_at, dead_letter {WHERE} ORDER BY sent_at LIMIT ?3");
-            let overdue = overdue(connection, &rows, &[&before, &destination, &limit], &destination)?;
+            let overdue = overdue(connection, &rows, &[&before, &destination.as_str(), &limit], &destination)?;
             Ok(Found { overdue, total })
         })
     }
@@ -123,7 +123,7 @@ fn overdue(
     connection: &Connection,
     sql: &str,
     parameters: &[&dyn ToSql],
-    destination: &str,
+    destination: &Name,
 ) -> Result<Vec<Overdue>, StoreFault> {
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(parameters, |row| {
@@ -131,7 +131,7 @@ fn overdue(
     })?;
     rows.map(|row| {
         let (order_id, at, dead_letter) = row?;
-        let (order_id, destination) = (order_id.map(OrderId), destination.to_owned());
+        let (order_id, destination) = (order_id.map(OrderId), destination.clone());
         Ok(Overdue { order_id, destination, since: time(at)?, dead_letter })
     })
     .collect()

@@ -25,7 +25,7 @@ pub(super) fn record(
         )?
         .execute(params![
             outcome.order_id.0,
-            outcome.destination,
+            outcome.destination.as_str(),
             outcome.status.as_str(),
             change,
             to_json(outcome)?
@@ -45,7 +45,7 @@ fn record_again(transaction: &Transaction<'_>, outcome: &Outcome, change: i64) -
         .prepare_cached(
             "SELECT outcome, status = 'pending', dead_letter FROM deliveries WHERE order_id = ?1 AND destination = ?2",
         )?
-        .query_row(params![outcome.order_id.0, outcome.destination], |row| {
+        .query_row(params![outcome.order_id.0, outcome.destination.as_str()], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
     let truth = match parse_outcome(&known) {
@@ -66,7 +66,7 @@ fn record_again(transaction: &Transaction<'_>, outcome: &Outcome, change: i64) -
         )?
         .execute(params![
             truth.order_id.0,
-            truth.destination,
+            truth.destination.as_str(),
             status,
             redriven.filter(|_| runs_on),
             change,
@@ -85,7 +85,7 @@ fn close(transaction: &Transaction<'_>, outcome: &Outcome) -> Result<(), StoreFa
         .query_row(params![outcome.order_id.0], |row| row.get(0))
         .optional()?;
     let Some(open) = open else { return Ok(()) };
-    let rest: Vec<_> = open.split(',').filter(|name| *name != outcome.destination).collect();
+    let rest: Vec<_> = open.split(',').filter(|name| outcome.destination != *name).collect();
     if rest.is_empty() {
         transaction.prepare_cached("DELETE FROM pending WHERE order_id = ?1")?.execute(params![outcome.order_id.0])?;
     } else {

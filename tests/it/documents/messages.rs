@@ -38,7 +38,7 @@ fn event() -> Result<OrderCreated> {
 #[test]
 fn every_name_on_the_broker_is_documented() -> Result<()> {
     let names = Names::new("orders".into());
-    let queues = [names.queue(Inventory::NAME), names.queue(Fulfillment::NAME), names.outcomes()];
+    let queues = [names.queue(&Inventory::NAME.parse()?), names.queue(&Fulfillment::NAME.parse()?), names.outcomes()];
     let mut all = vec![names.exchange().to_owned()];
     all.extend(queues.iter().cloned());
     all.push(names.dead_letter_exchange());
@@ -71,7 +71,7 @@ fn the_calls_that_are_shown_are_those_that_destinations_see() -> Result<()> {
     call::<Fulfillment>(|url| {
         vec![("FULFILLMENT_API_URL", url.to_owned()), ("FULFILLMENT_API_TOKEN", "a-token-of-the-partner".to_owned())]
     })?;
-    let key = idempotency::key(event()?.event_id, Inventory::NAME);
+    let key = idempotency::key(event()?.event_id, &Inventory::NAME.parse()?);
     assert_eq!(page()?.block("key")?, key.to_string());
     Ok(())
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use common::broker::{Broker, publisher::Publisher, topology::Names};
+use common::{
+    broker::{Broker, publisher::Publisher, topology::Names},
+    destination::Name,
+};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use lapin::{
     BasicProperties, Confirmation, Connection, ConnectionProperties,
@@ -76,12 +79,13 @@ pub(super) fn main() -> Result<()> {
 async fn run(job: &Job) -> Result<RawLine> {
     let Job { amqp_url, exchange, settings } = job;
     let broker = Broker::new(amqp_url.clone().into(), "raw-broker", Names::new(exchange.clone()));
-    let destinations = DESTINATIONS.map(str::to_owned);
+    let [one, other] = DESTINATIONS;
+    let destinations: [Name; 2] = [one.parse()?, other.parse()?];
     Publisher::<()>::open(&broker, &destinations).await?.close().await;
 
     let publishing = connect(amqp_url).await?;
     let consuming = connect(amqp_url).await?;
-    let queues = destinations.map(|destination| broker.names().queue(&destination));
+    let queues = destinations.each_ref().map(|destination| broker.names().queue(destination));
     round(&publishing, &consuming, exchange, &queues, settings, settings.warm_up).await?;
     let cpu_before = cpu()?;
     let start = Instant::now();

@@ -202,7 +202,11 @@ pub(super) async fn published(producer: &Process) -> Result<()> {
 pub(super) async fn remove(amqp_url: &str, exchange: &str) -> Result<()> {
     let names = Names::new(exchange.to_owned());
     let queues = Queues::connect(amqp_url).await?;
-    for queue in DESTINATIONS.map(|destination| names.queue(destination)).into_iter().chain([names.outcomes()]) {
+    let mut all = vec![names.outcomes()];
+    for destination in DESTINATIONS {
+        all.push(names.queue(&destination.parse()?));
+    }
+    for queue in all {
         queues.delete_queue(&queue).await?;
         queues.delete_queue(&dead_letter_queue(&queue)).await?;
     }

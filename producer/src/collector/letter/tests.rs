@@ -18,8 +18,8 @@ fn dead(body: &[u8], reason: Option<&str>, message_id: Option<u128>, redelivered
     }
 }
 
-fn collected(dead: DeadLetter, destination: &str) -> Collected {
-    read(dead, destination, now(), now())
+fn collected(dead: DeadLetter, origin: &str) -> Collected {
+    read(dead, &origin.parse().unwrap(), now(), now())
 }
 
 fn event() -> Vec<u8> {
@@ -59,9 +59,9 @@ fn a_body_that_is_no_event_may_name_its_order() {
 
 #[test]
 fn what_died_in_the_queue_of_reports_names_no_order() {
-    let letter = collected(dead(&event(), Some("rejected"), Some(ID), false), OUTCOMES);
+    let letter = collected(dead(&event(), Some("rejected"), Some(ID), false), "outcomes");
     assert_eq!((letter.reason, letter.identity), (Some(Reason::Unreadable), None));
-    let report = collected(dead(br#"{"outcomes":[]}"#, Some("delivery_limit"), None, false), OUTCOMES);
+    let report = collected(dead(br#"{"outcomes":[]}"#, Some("delivery_limit"), None, false), "outcomes");
     assert_eq!(report.reason, Some(Reason::DeliveryLimit));
 }
 
@@ -97,8 +97,10 @@ fn letters_that_differ_are_told_apart() {
 #[test]
 fn a_report_is_waited_for_while_it_may_still_come() {
     let time = |second: i64| Timestamp::from_second(1_767_323_045 + second).unwrap();
-    let by =
-        |since, now| read(dead(&event(), Some("rejected"), Some(ID), false), "north", time(since), time(now)).report_by;
+    let by = |since, now| {
+        read(dead(&event(), Some("rejected"), Some(ID), false), &"north".parse().unwrap(), time(since), time(now))
+            .report_by
+    };
     // It died at second 0.
     assert_eq!(by(-100, 1), time(5));
     // It died before this process was there: reports wait in their queue too.

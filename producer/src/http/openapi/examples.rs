@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use common::{
     order::{CorrelationId, OrderId},
+    origin::Origin,
     outcome::{Attempt, Reason},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -180,7 +181,7 @@ pub(in crate::http) fn dead_letter_example() -> Value {
         letter: DeadLetter {
             id,
             order_id: Some(order_id),
-            destination: "inventory".to_owned(),
+            origin: "inventory".parse().unwrap_or(Origin::Reports),
             state,
             reason,
             status_code,
@@ -231,7 +232,7 @@ pub(in crate::http) fn redrive_example() -> Value {
         id: sample_redrive_id(),
         status: RedriveStatus::Running,
         detail: None,
-        filter: Some(Filter { destination: Some("inventory".to_owned()), status_code: Some(422), ..Filter::default() }),
+        filter: Some(Filter { destination: "inventory".parse().ok(), status_code: Some(422), ..Filter::default() }),
         rate: 50.0,
         concurrency: 100,
         stop_after_failed_share: 0.5,

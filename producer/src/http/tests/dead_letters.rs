@@ -21,7 +21,7 @@ async fn dead(bench: &Bench, destination: &str, error: Option<&str>, body: &[u8]
     let letter = Collected {
         fingerprint,
         otherwise: None,
-        destination: destination.to_owned(),
+        origin: destination.parse().unwrap(),
         identity: Some(identity),
         reason: Some(Reason::DeliveryLimit),
         error: error.map(str::to_owned),

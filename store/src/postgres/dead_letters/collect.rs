@@ -45,7 +45,7 @@ pub(super) async fn collect(
 ) -> Result<Vec<Collection>, Fault> {
     // In the order of orders, so that two producers with the same ones wait for each other in turn.
     let mut order: Vec<_> = (0..letters.len()).zip(letters).collect();
-    order.sort_by_key(|(_, letter)| (order_of(letter), &letter.destination));
+    order.sort_by_key(|(_, letter)| (order_of(letter), &letter.origin));
     let mut collections = vec![Collection::Known; letters.len()];
     for (index, letter) in order {
         collections[index] = one(session, letter, now).await?;
@@ -79,7 +79,7 @@ async fn free(session: &Session, letter: &Collected) -> Result<Option<[u8; 32]>,
 /// The end that the ledger knows, or is told now. None while a report may still come.
 async fn end(session: &Session, letter: &Collected, now: Timestamp) -> Result<Option<End>, Fault> {
     let of_ledger = match order_of(letter) {
-        Some(order_id) => ended(session, order_id, &letter.destination).await?,
+        Some(order_id) => ended(session, order_id, letter.origin.as_str()).await?,
         None => None,
     };
     let (reason, outcome) = match ending(letter, of_ledger, now) {
@@ -89,7 +89,7 @@ async fn end(session: &Session, letter: &Collected, now: Timestamp) -> Result<Op
     };
     record(session, std::slice::from_ref(&outcome)).await?;
     // Attempts of an earlier life are in the ledger.
-    let outcome = ended(session, outcome.order_id.0, &letter.destination).await?.unwrap_or(outcome);
+    let outcome = ended(session, outcome.order_id.0, letter.origin.as_str()).await?.unwrap_or(outcome);
     Ok(Some(End { state: State::Dead, reason, outcome: Some(outcome), changed: true }))
 }
 
@@ -129,7 +129,7 @@ async fn insert(
                 &id,
                 &fingerprint.as_slice(),
                 &fields.order_id,
-                &letter.destination,
+                &letter.origin.as_str(),
                 &end.state.as_str(),
                 &end.reason.as_str(),
                 &fields.status_code,

@@ -1,6 +1,6 @@
 //! Lists and groups of dead letters. A part of a filter that is not given is null.
 
-use common::outcome::Reason;
+use common::{origin::Origin, outcome::Reason};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     DeadLetter, Filter, Group,
-    columns::unsigned,
+    columns::{parse_origin, unsigned},
     dead_letters::stored::{containing, reason, time},
 };
 
@@ -61,7 +61,7 @@ impl<'a> Values<'a> {
     fn of(filter: &'a Filter) -> Self {
         Self {
             archived: filter.archived,
-            destination: filter.destination.as_deref(),
+            destination: filter.destination.as_ref().map(Origin::as_str),
             reason: filter.reason.map(Reason::as_str),
             status_code: filter.status_code.map(i32::from),
             error: filter.error.as_deref().map(containing),
@@ -131,7 +131,7 @@ pub(super) async fn groups(
         .map(|row| {
             let status_code: Option<i32> = row.try_get(2)?;
             Ok(Group {
-                destination: row.try_get(0)?,
+                origin: parse_origin(row.try_get(0)?)?,
                 reason: reason(row.try_get(1)?)?,
                 status_code: status_code.and_then(|code| u16::try_from(code).ok()),
                 error: row.try_get(3)?,

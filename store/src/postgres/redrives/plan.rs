@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use common::{
     event::{self, Decoded, now},
+    origin::Origin,
     outcome::Reason,
 };
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     Created, Filter, Idempotency, Plan, Refusal, Refused, Selection, Terms, Wish,
-    columns::signed,
+    columns::{parse_origin, signed},
     dead_letters::stored::{containing, json},
 };
 
@@ -79,7 +80,19 @@ async fn choose(session: &Session, wish: &Wish) -> Result<Chosen, Fault> {
             let (error, order_id) = (error.as_deref().map(containing), order_id.map(|order_id| order_id.0));
             let (from, to) = (from.map(Timestamp::as_microsecond), to.map(Timestamp::as_microsecond));
             let rows = session
-                .query(BY_FILTER, &[archived, destination, &reason, &status_code, &error, &order_id, &from, &to])
+                .query(
+                    BY_FILTER,
+                    &[
+                        archived,
+                        &destination.as_ref().map(Origin::as_str),
+                        &reason,
+                        &status_code,
+                        &error,
+                        &order_id,
+                        &from,
+                        &to,
+                    ],
+                )
                 .await?;
             for row in rows {
                 let (id, refusal) = candidate(session, &row, wish).await?;
@@ -110,7 +123,7 @@ async fn candidate(session: &Session, row: &Row, wish: &Wish) -> Result<(Uuid, O
     if state != "dead" {
         return Ok((id, Some(Refusal::NotDead)));
     }
-    let Some(remembered_from) = wish.destinations.get(destination) else {
+    let Some(remembered_from) = wish.destinations.get(&parse_origin(destination)?) else {
         return Ok((id, Some(Refusal::UnknownDestination)));
     };
     // Whatever a worker has reported is an event that it knows.

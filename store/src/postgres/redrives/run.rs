@@ -9,7 +9,7 @@ use super::{
     super::{fault::Fault, session::Session},
     bytes,
 };
-use crate::{Sending, Standing, dead_letters::stored::parse};
+use crate::{Sending, Standing, columns::parse_origin, dead_letters::stored::parse};
 
 /// What is taken at a time ends after so many bytes, whatever was asked for.
 const BYTES: usize = 4 * 1_024 * 1_024;
@@ -79,7 +79,7 @@ fn page(rows: &[Row]) -> Result<Vec<(Sending, bool)>, Fault> {
         let mut sending = Sending {
             dead_letter: row.try_get(0)?,
             order_id: row.try_get::<_, Option<Uuid>>(1)?.map(OrderId),
-            destination: row.try_get(2)?,
+            origin: parse_origin(row.try_get(2)?)?,
             headers: parse(row.try_get(4)?)?,
             properties: parse(row.try_get(5)?)?,
             body,
@@ -112,7 +112,7 @@ pub(super) async fn take(session: &Session, id: Uuid, limit: u32) -> Result<Vec<
     let taken: Vec<_> = taken.into_iter().map(|(sending, _)| sending).collect();
     let mut of_orders: Vec<_> = taken
         .iter()
-        .filter_map(|sending| Some((sending.order_id?.0, sending.destination.as_str(), sending.dead_letter)))
+        .filter_map(|sending| Some((sending.order_id?.0, sending.origin.as_str(), sending.dead_letter)))
         .collect();
     of_orders.sort_unstable();
     let orders: Vec<Uuid> = of_orders.iter().map(|(order_id, _, _)| *order_id).collect();

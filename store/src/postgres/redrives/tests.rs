@@ -6,7 +6,7 @@ use ::tests::postgres::fresh_database;
 use tokio_util::task::TaskTracker;
 
 use super::super::{PostgresAddress, PostgresDesk, Shared};
-use crate::{Desk, conformance::redrives};
+use crate::{Desk, conformance::redrives, testing::names};
 
 macro_rules! conforms {
     ($($name:ident),* $(,)?) => {
@@ -16,7 +16,7 @@ macro_rules! conforms {
                 let database = fresh_database().await.unwrap();
                 let address = PostgresAddress::parse(database.url()).unwrap();
                 let shared = Shared::open(address, &TaskTracker::new()).await.unwrap();
-                let mut writer = shared.writer(&["north".to_owned(), "south".to_owned()]);
+                let mut writer = shared.writer(&names(["north", "south"]));
                 let desk: Arc<dyn Desk> = Arc::new(PostgresDesk::new(shared));
                 redrives::$name(&mut writer, &desk).await;
             }

@@ -54,7 +54,7 @@ fn free(transaction: &Transaction<'_>, letter: &Collected) -> Result<Option<[u8;
 
 /// The end that the ledger knows, or is told now. None while a report may still come.
 fn end(transaction: &Transaction<'_>, letter: &Collected, now: Timestamp) -> Result<Option<End>, StoreFault> {
-    let known = |order_id| ended(transaction, order_id, &letter.destination);
+    let known = |order_id| ended(transaction, order_id, letter.origin.as_str());
     let of_ledger = order_of(letter).map(known).transpose()?.flatten();
     let (reason, outcome) = match ending(letter, of_ledger, now) {
         Ending::Known(end) => return Ok(Some(end)),
@@ -111,7 +111,7 @@ fn insert(
             id,
             fingerprint,
             fields.order_id,
-            letter.destination,
+            letter.origin.as_str(),
             end.state.as_str(),
             end.reason.as_str(),
             fields.status_code,
@@ -140,7 +140,7 @@ pub(in super::super) fn correct(transaction: &Transaction<'_>, truth: &Outcome) 
         )?
         .execute(params![
             truth.order_id.0,
-            truth.destination,
+            truth.destination.as_str(),
             state.as_str(),
             truth.reason.map(Reason::as_str),
             last_status(&truth.attempts),

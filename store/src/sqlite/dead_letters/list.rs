@@ -1,11 +1,13 @@
 //! Lists and groups of dead letters: both look at an index alone, whatever the filter.
 
+use common::origin::Origin;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params_from_iter};
 use uuid::Uuid;
 
 use super::stored;
 use crate::{
     DeadLetter, Filter, Group, StoreFault,
+    columns::parse_origin,
     dead_letters::stored::{COLUMNS, containing, reason, time},
 };
 
@@ -21,7 +23,7 @@ impl Condition {
         let mut this = Self { sql: "state = 'dead'".to_owned(), values: Vec::new() };
         let Filter { destination, reason, status_code, error, order_id, from, to, archived } = filter;
         this.sql.push_str(if *archived { " AND archived_at IS NOT NULL" } else { " AND archived_at IS NULL" });
-        this.and("destination = ?", destination.clone());
+        this.and("destination = ?", destination.as_ref().map(Origin::to_string));
         // The sign keeps the planner from leaving the order of the index, where a column is the same in all rows.
         this.and("+reason = ?", reason.map(common::outcome::Reason::as_str));
         this.and("+status_code = ?", *status_code);
@@ -116,8 +118,8 @@ pub(super) fn groups(
     rows.map(|row| {
         let ((destination, word), (status_code, error), (count, first, last), sample_id) = row?;
         let (first_failed_at, last_failed_at) = (time(first)?, time(last)?);
-        let (reason, count) = (reason(&word)?, super::super::unsigned(count));
-        Ok(Group { destination, reason, status_code, error, count, first_failed_at, last_failed_at, sample_id })
+        let (origin, reason, count) = (parse_origin(&destination)?, reason(&word)?, super::super::unsigned(count));
+        Ok(Group { origin, reason, status_code, error, count, first_failed_at, last_failed_at, sample_id })
     })
     .collect()
 }

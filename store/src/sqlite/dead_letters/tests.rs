@@ -31,7 +31,7 @@ conforms!(
 /// Every filter there is, each alone and all together, the order left to the last.
 fn filters() -> Vec<Filter> {
     let all = Filter {
-        destination: Some("north".into()),
+        destination: Some("north".parse().unwrap()),
         reason: Some(common::outcome::Reason::Rejected),
         status_code: Some(422),
         error: Some("refused".into()),

@@ -43,7 +43,7 @@ fn no_list_is_read_from_end_to_end_or_sorted() {
     let mut plans = Vec::new();
     for along in [Along::Orders, Along::Customer, Along::Pending, Along::Dead] {
         for status in OrderStatus::ALL.into_iter().map(Some).chain([None]) {
-            for destination in [None, Some("north".to_owned())] {
+            for destination in [None, Some("north".parse().unwrap())] {
                 let filter = OrderFilter { status, destination, ..OrderFilter::default() };
                 plans.push(plan(&connection, &statement(&filter, along)));
             }
@@ -64,7 +64,7 @@ async fn a_page_ends_where_much_was_looked_through_and_the_next_goes_on() {
     let oldest = orders[0].order_id;
     scratch.open().commit(&Batch { orders, ..Batch::default() }).await.unwrap();
     let mut connection = super::super::connect(scratch.path()).unwrap();
-    let filter = OrderFilter { destination: Some("nowhere".to_owned()), ..OrderFilter::default() };
+    let filter = OrderFilter { destination: Some("nowhere".parse().unwrap()), ..OrderFilter::default() };
     let (mut after, mut pages) = (None, 0);
     loop {
         let found = page(&mut connection, &filter, after, 50, 16).unwrap();
@@ -103,7 +103,7 @@ async fn a_page_costs_the_same_however_many_orders_there_are() {
         let mut connection = super::super::connect(scratch.path()).unwrap();
         let mut costs = Vec::new();
         for status in OrderStatus::ALL.into_iter().map(Some).chain([None]) {
-            for destination in [None, Some("north".to_owned())] {
+            for destination in [None, Some("north".parse().unwrap())] {
                 for customer_id in [None, Some("large".to_owned())] {
                     let (destination, from) = (destination.clone(), None);
                     let filter = OrderFilter { status, destination, customer_id, from, to: None };

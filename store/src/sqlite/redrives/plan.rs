@@ -12,7 +12,8 @@ use super::{
     one,
 };
 use crate::{
-    Created, Idempotency, Plan, Refusal, Refused, Selection, StoreFault, Terms, Wish, columns::signed,
+    Created, Idempotency, Plan, Refusal, Refused, Selection, StoreFault, Terms, Wish,
+    columns::{parse_origin, signed},
     dead_letters::stored::json,
 };
 
@@ -48,7 +49,7 @@ impl Candidate {
         if self.state != "dead" {
             return Ok(Some(Refusal::NotDead));
         }
-        let Some(remembered_from) = wish.destinations.get(&self.destination) else {
+        let Some(remembered_from) = wish.destinations.get(&parse_origin(&self.destination)?) else {
             return Ok(Some(Refusal::UnknownDestination));
         };
         // Whatever a worker has reported is an event that it knows.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::line::Numbers;
-use crate::{Sending, Standing, StoreFault, dead_letters::stored::parse};
+use crate::{Sending, Standing, StoreFault, columns::parse_origin, dead_letters::stored::parse};
 
 /// What is taken at a time ends after so many bytes, whatever was asked for.
 const BYTES: usize = 4 * 1_024 * 1_024;
@@ -42,7 +42,10 @@ const SENDING: &str =
      FROM redrive_items JOIN dead_letters ON dead_letters.id = dead_letter JOIN redrives ON redrives.id = redrive_id";
 
 struct SendingRow {
-    sending: Sending,
+    dead_letter: Uuid,
+    order_id: Option<Uuid>,
+    destination: String,
+    body: Vec<u8>,
     headers: String,
     properties: String,
     new_key: bool,
@@ -50,20 +53,26 @@ struct SendingRow {
 
 impl SendingRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let sending = Sending {
+        Ok(Self {
             dead_letter: row.get(0)?,
-            order_id: row.get::<_, Option<Uuid>>(1)?.map(OrderId),
+            order_id: row.get(1)?,
             destination: row.get(2)?,
-            body: row.get::<_, Vec<u8>>(3)?.into(),
-            headers: serde_json::Map::new(),
-            properties: serde_json::Map::new(),
-        };
-        Ok(Self { sending, headers: row.get(4)?, properties: row.get(5)?, new_key: row.get(6)? })
+            body: row.get(3)?,
+            headers: row.get(4)?,
+            properties: row.get(5)?,
+            new_key: row.get(6)?,
+        })
     }
 
     fn sending(self) -> Result<Sending, StoreFault> {
-        let mut sending =
-            Sending { headers: parse(&self.headers)?, properties: parse(&self.properties)?, ..self.sending };
+        let mut sending = Sending {
+            dead_letter: self.dead_letter,
+            order_id: self.order_id.map(OrderId),
+            origin: parse_origin(&self.destination)?,
+            body: self.body.into(),
+            headers: parse(&self.headers)?,
+            properties: parse(&self.properties)?,
+        };
         if self.new_key
             && let Some(identity) = event::identity(&sending.body)
         {
@@ -130,7 +139,7 @@ fn reopen(transaction: &Transaction<'_>, sending: &Sending, numbers: &mut Number
             "UPDATE deliveries SET status = 'pending', dead_letter = ?3, change = ?4
              WHERE order_id = ?1 AND destination = ?2 AND status <> 'delivered'",
         )?
-        .execute(params![order_id.0, sending.destination, sending.dead_letter, change])?;
+        .execute(params![order_id.0, sending.origin.as_str(), sending.dead_letter, change])?;
     if reopened == 0 {
         return Ok(());
     }
@@ -139,11 +148,11 @@ fn reopen(transaction: &Transaction<'_>, sending: &Sending, numbers: &mut Number
         .query_row(params![order_id.0], |row| row.get(0))
         .optional()?;
     match open {
-        Some(open) if open.split(',').any(|name| name == sending.destination) => {}
+        Some(open) if open.split(',').any(|name| name == sending.origin.as_str()) => {}
         Some(open) => {
             transaction
                 .prepare_cached("UPDATE pending SET open = ?2 WHERE order_id = ?1")?
-                .execute(params![order_id.0, format!("{open},{}", sending.destination)])?;
+                .execute(params![order_id.0, format!("{open},{}", sending.origin)])?;
         }
         // A stranger's event may name an order that is none of ours.
         None => {
@@ -151,7 +160,7 @@ fn reopen(transaction: &Transaction<'_>, sending: &Sending, numbers: &mut Number
                 .prepare_cached(
                     "INSERT INTO pending (order_id, open, place) SELECT order_id, ?2, NULL FROM orders WHERE order_id = ?1",
                 )?
-                .execute(params![order_id.0, sending.destination])?;
+                .execute(params![order_id.0, sending.origin.as_str()])?;
         }
     }
     Ok(())
