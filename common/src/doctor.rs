@@ -7,126 +7,131 @@ mod downstream;
 
 pub use downstream::downstream;
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
-use utoipa::ToSchema;
 
-use crate::event::now;
+use crate::{event::now, word::Word, words};
 
 /// An examination is repeated after this long at the earliest; whoever asks sooner is told the last one.
 const PERIOD: Duration = Duration::from_secs(1);
 /// How long an examination may take: its checks have shorter deadlines each.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How a thing was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// As it should be.
-    Ok,
-    /// Orders are safe, but somebody should look.
-    Warning,
-    /// Orders are not taken, published, delivered or recorded until it is mended.
-    Error,
+words! {
+    /// How a thing was found.
+    pub enum Status {
+        /// As it should be.
+        Ok = "ok",
+        /// Orders are safe, but somebody should look.
+        Warning = "warning",
+        /// Orders are not taken, published, delivered or recorded until it is mended.
+        Error = "error",
+    }
 }
 
-/// What was examined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Check {
-    /// The store: whether it answers, and how fast.
-    Database,
-    /// The room left where the store writes.
-    Disk,
-    /// Accepted orders that the broker has not confirmed.
-    Outbox,
-    /// The broker: whether it can be reached, and its version.
-    Broker,
-    /// Whether the broker takes messages at present.
-    Alarm,
-    /// Whether the broker lets this process do what it must.
-    Rights,
-    /// An exchange.
-    Exchange,
-    /// A queue and its properties.
-    Queue,
-    /// The way of dead letters.
-    DeadLetterExchange,
-    /// How often a message may come back.
-    DeliveryLimit,
-    /// Whether somebody takes from a queue.
-    Consumers,
-    /// Dead letters that wait in the broker.
-    DeadLetters,
-    /// The downstream API's server: whether it takes connections.
-    Downstream,
-    /// Whether clocks agree.
-    Clock,
-    /// The examination itself.
-    Examination,
+words! {
+    /// What was examined.
+    pub enum Check {
+        /// The store: whether it answers, and how fast.
+        Database = "database",
+        /// The room left where the store writes.
+        Disk = "disk",
+        /// Accepted orders that the broker has not confirmed.
+        Outbox = "outbox",
+        /// The broker: whether it can be reached, and its version.
+        Broker = "broker",
+        /// Whether the broker takes messages at present.
+        Alarm = "alarm",
+        /// Whether the broker lets this process do what it must.
+        Rights = "rights",
+        /// An exchange.
+        Exchange = "exchange",
+        /// A queue and its properties.
+        Queue = "queue",
+        /// The way of dead letters.
+        DeadLetterExchange = "dead_letter_exchange",
+        /// How often a message may come back.
+        DeliveryLimit = "delivery_limit",
+        /// Whether somebody takes from a queue.
+        Consumers = "consumers",
+        /// Dead letters that wait in the broker.
+        DeadLetters = "dead_letters",
+        /// The downstream API's server: whether it takes connections.
+        Downstream = "downstream",
+        /// Whether clocks agree.
+        Clock = "clock",
+        /// The examination itself.
+        Examination = "examination",
+    }
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Finding {
     /// What was examined.
-    pub check: Check,
+    #[cfg_attr(feature = "openapi", schema(value_type = Check))]
+    pub check: Word<Check>,
     /// Which one: the queue's name, the server's address.
     pub subject: String,
     /// How it was found.
-    pub status: Status,
+    #[cfg_attr(feature = "openapi", schema(value_type = Status))]
+    pub status: Word<Status>,
     /// In words.
     pub detail: String,
     /// What to do about it; absent when nothing is to be done.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, nullable = false)]
+    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false))]
     pub remedy: Option<String>,
 }
 
 impl Finding {
     /// All is well with it.
     #[must_use]
-    pub fn ok(check: Check, subject: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { check, subject: subject.into(), status: Status::Ok, detail: detail.into(), remedy: None }
+    pub fn ok(check: impl Into<Word<Check>>, subject: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (check, status) = (check.into(), Status::Ok.into());
+        Self { check, subject: subject.into(), status, detail: detail.into(), remedy: None }
     }
 
     /// Somebody should look at it.
     #[must_use]
     pub fn warning(
-        check: Check,
+        check: impl Into<Word<Check>>,
         subject: impl Into<String>,
         detail: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { status: Status::Warning, remedy: Some(remedy.into()), ..Self::ok(check, subject, detail) }
+        Self { status: Status::Warning.into(), remedy: Some(remedy.into()), ..Self::ok(check, subject, detail) }
     }
 
     /// It must be mended.
     #[must_use]
     pub fn error(
-        check: Check,
+        check: impl Into<Word<Check>>,
         subject: impl Into<String>,
         detail: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { status: Status::Error, remedy: Some(remedy.into()), ..Self::ok(check, subject, detail) }
+        Self { status: Status::Error.into(), remedy: Some(remedy.into()), ..Self::ok(check, subject, detail) }
     }
 }
 
 /// The answer of `/v1/doctor`.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Examination {
     /// When it was made, by the clock of this process (RFC 3339, UTC).
-    #[schema(value_type = String, format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub checked_at: Timestamp,
     /// The process, by its binary's name.
-    pub service: &'static str,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub service: Cow<'static, str>,
     /// Everything that was looked at.
     pub findings: Vec<Finding>,
 }
@@ -172,7 +177,7 @@ impl Doctor {
                           of the broker and of the database, and ask again";
             vec![Finding::error(Check::Examination, self.0.service, detail, remedy)]
         });
-        let examination = Examination { checked_at, service: self.0.service, findings };
+        let examination = Examination { checked_at, service: self.0.service.into(), findings };
         *last = Some((Instant::now(), examination.clone()));
         examination
     }

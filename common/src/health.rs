@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::{word::Word, words};
 
 /// A part that has not shown a sign of life for this long makes the process not live.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
@@ -73,10 +75,9 @@ impl Health {
             |part| {
                 let silent = part.seen.elapsed();
                 if silent < SIGN_OF_LIFE {
-                    ComponentReport { status: ComponentStatus::Up, reason: None }
+                    ComponentReport::up()
                 } else {
-                    let reason = format!("no sign of life for {} s", silent.as_secs());
-                    ComponentReport { status: ComponentStatus::Down, reason: Some(reason) }
+                    ComponentReport::down(format!("no sign of life for {} s", silent.as_secs()))
                 }
             },
         )
@@ -98,15 +99,15 @@ impl Health {
                 (name.clone(), component)
             })
             .collect();
-        HealthReport { status, components }
+        HealthReport { status: status.into(), components }
     }
 }
 
 impl Part {
     fn report(&self) -> ComponentReport {
         match &self.state {
-            State::Up => ComponentReport { status: ComponentStatus::Up, reason: None },
-            State::Down(reason) => ComponentReport { status: ComponentStatus::Down, reason: Some(reason.clone()) },
+            State::Up => ComponentReport::up(),
+            State::Down(reason) => ComponentReport::down(reason.clone()),
         }
     }
 }
@@ -150,45 +151,61 @@ impl Component {
     }
 }
 
-/// The answer of `/livez` and `/readyz`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// The answer of `/livez` and `/readyz`: how a process is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Health, description = "How a process is."))]
 pub struct HealthReport {
     /// The worst of the parts.
-    pub status: Readiness,
-    /// Each part.
+    #[cfg_attr(feature = "openapi", schema(value_type = Readiness))]
+    pub status: Word<Readiness>,
+    /// Each part, by its name.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, ComponentReport>))]
     pub components: BTreeMap<Cow<'static, str>, ComponentReport>,
 }
 
-/// The state of a process, from best to worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Readiness {
-    /// All is well.
-    Ready,
-    /// It does its work, and something is down that it makes up for later.
-    Degraded,
-    /// It cannot do its work.
-    NotReady,
+words! {
+    /// From best to worst.
+    pub enum Readiness {
+        /// All is well.
+        Ready = "ready",
+        /// It does its work, and something is down that it makes up for later.
+        Degraded = "degraded",
+        /// It cannot do its work.
+        NotReady = "not_ready",
+    }
 }
 
-/// One part, as shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One part of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Component))]
 pub struct ComponentReport {
-    /// Up or down.
-    pub status: ComponentStatus,
-    /// Why it is down.
+    /// Whether it does its work.
+    #[cfg_attr(feature = "openapi", schema(value_type = ComponentStatus))]
+    pub status: Word<ComponentStatus>,
+    /// Why it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false))]
     pub reason: Option<String>,
 }
 
-/// Up or down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ComponentStatus {
-    /// Does its work.
-    Up,
-    /// Does not.
-    Down,
+impl ComponentReport {
+    fn up() -> Self {
+        Self { status: ComponentStatus::Up.into(), reason: None }
+    }
+
+    fn down(reason: String) -> Self {
+        Self { status: ComponentStatus::Down.into(), reason: Some(reason) }
+    }
+}
+
+words! {
+    /// Whether a part does its work.
+    pub enum ComponentStatus {
+        /// It does.
+        Up = "up",
+        /// It does not.
+        Down = "down",
+    }
 }
 
 #[cfg(test)]

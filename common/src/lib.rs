@@ -21,6 +21,7 @@ pub mod http_client;
 mod tls;
 mod reach;
 pub mod retry;
+pub mod word;
 pub mod outcome;
 pub mod status;
 pub mod config;

@@ -2,84 +2,49 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     destination::Name,
     event::{EventId, Identity, now},
     order::{CorrelationId, OrderId},
+    words,
 };
 
-/// How a delivery ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutcomeStatus {
-    /// The destination accepted it.
-    Delivered,
-    /// It waits in the dead-letter queue.
-    DeadLettered,
-}
-
-impl OutcomeStatus {
-    /// The word used in JSON, metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::DeadLettered => "dead_lettered",
-        }
+words! {
+    /// How a delivery ended.
+    pub enum OutcomeStatus {
+        /// The destination accepted it.
+        Delivered = "delivered",
+        /// It waits in the dead-letter queue.
+        DeadLettered = "dead_lettered",
     }
 }
 
-/// Why a delivery was dead-lettered. The list is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The destination answered with a status that no repetition will change.
-    Rejected,
-    /// Every attempt failed for a reason that might have passed.
-    AttemptsExhausted,
-    /// The body in the queue is no event.
-    Unreadable,
-    /// The destination's code in the worker panicked on this order.
-    WorkerPanic,
-    /// The broker gave up: the message came back more often than the queue's delivery limit.
-    DeliveryLimit,
-    /// It was found in the dead-letter queue, and nobody has said why.
-    Unreported,
-}
-
-impl Reason {
-    /// Every reason, for counters that start at zero.
-    pub const ALL: [Self; 6] = [
-        Self::Rejected,
-        Self::AttemptsExhausted,
-        Self::Unreadable,
-        Self::WorkerPanic,
-        Self::DeliveryLimit,
-        Self::Unreported,
-    ];
-
-    /// The word used in JSON, metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rejected => "rejected",
-            Self::AttemptsExhausted => "attempts_exhausted",
-            Self::Unreadable => "unreadable",
-            Self::WorkerPanic => "worker_panic",
-            Self::DeliveryLimit => "delivery_limit",
-            Self::Unreported => "unreported",
-        }
+words! {
+    /// Why a delivery was dead-lettered. The list is closed.
+    pub enum Reason {
+        /// The destination answered with a status that no repetition will change.
+        Rejected = "rejected",
+        /// Every attempt failed for a reason that might have passed.
+        AttemptsExhausted = "attempts_exhausted",
+        /// The body in the queue is no event.
+        Unreadable = "unreadable",
+        /// The destination's code in the worker panicked on this order.
+        WorkerPanic = "worker_panic",
+        /// The broker gave up: the message came back more often than the queue's delivery limit.
+        DeliveryLimit = "delivery_limit",
+        /// It was found in the dead-letter queue, and nobody has said why.
+        Unreported = "unreported",
     }
 }
 
 /// One HTTP call, as it is remembered and shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Attempt {
     /// When it began (RFC 3339, UTC).
-    #[schema(value_type = String, format = DateTime)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,

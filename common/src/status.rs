@@ -1,47 +1,80 @@
-//! How far a delivery is, and an order over all its deliveries.
+//! How far things are: deliveries, orders over all their deliveries, dead letters and redrives.
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use crate::words;
 
-/// How far one delivery is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryStatus {
-    /// The destination has not accepted it yet.
-    Pending,
-    /// The destination has accepted it.
-    Delivered,
-    /// It waits in the dead-letter queue.
-    DeadLettered,
+words! {
+    /// How far one delivery is.
+    pub enum DeliveryStatus {
+        /// The destination has not accepted it yet.
+        Pending = "pending",
+        /// The destination has accepted it.
+        Delivered = "delivered",
+        /// It waits in the dead-letter queue.
+        DeadLettered = "dead_lettered",
+    }
 }
 
-/// How far an order is, over all its deliveries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OrderStatus {
-    /// Some delivery is pending.
-    Pending,
-    /// Every destination has accepted it.
-    Delivered,
-    /// Some destination has accepted it, and some delivery is dead-lettered.
-    PartiallyDelivered,
-    /// Every delivery is dead-lettered.
-    DeadLettered,
+words! {
+    /// How far an order is, over all its deliveries.
+    pub enum OrderStatus {
+        /// Some delivery is pending.
+        Pending = "pending",
+        /// Every destination has accepted it.
+        Delivered = "delivered",
+        /// Some destination has accepted it, and some delivery is dead-lettered.
+        PartiallyDelivered = "partially_delivered",
+        /// Every delivery is dead-lettered.
+        DeadLettered = "dead_lettered",
+    }
 }
 
-impl OrderStatus {
-    /// Every status.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Delivered, Self::PartiallyDelivered, Self::DeadLettered];
+words! {
+    /// Where a dead letter is.
+    #[cfg_attr(feature = "openapi", schema(as = State))]
+    pub enum DeadLetterState {
+        /// It waits for somebody.
+        Dead = "dead",
+        /// It is being sent again.
+        Redriving = "redriving",
+        /// It was sent again, and is dead again as a later one.
+        Redriven = "redriven",
+        /// Its destination has accepted it.
+        Delivered = "delivered",
+    }
+}
 
-    /// The word used in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::PartiallyDelivered => "partially_delivered",
-            Self::DeadLettered => "dead_lettered",
-        }
+words! {
+    /// How far a redrive is.
+    pub enum RedriveStatus {
+        /// It sends.
+        Running = "running",
+        /// Somebody has paused it.
+        Paused = "paused",
+        /// It has stopped by itself; the detail says why.
+        Stopped = "stopped",
+        /// All that it sent has ended.
+        Completed = "completed",
+        /// Somebody has cancelled it: what was sent runs on, the rest waits as before.
+        Cancelled = "cancelled",
+    }
+}
+
+words! {
+    /// Why a dead letter is not taken into a redrive.
+    pub enum Refusal {
+        /// Its key was first used so long ago that the destination may have forgotten it: sent again it
+        /// could have a second effect.
+        KeyExpired = "key_expired",
+        /// A redrive that has not ended has it already.
+        InAnotherRedrive = "in_another_redrive",
+        /// Its destination is none of those that are configured: it has no queue.
+        UnknownDestination = "unknown_destination",
+        /// It is an event of a type that no worker knows: nothing would be heard of it.
+        UnknownEvent = "unknown_event",
+        /// It is delivered, or was sent again already.
+        NotDead = "not_dead",
+        /// There is no such dead letter.
+        NotFound = "not_found",
     }
 }
 

@@ -37,8 +37,8 @@ use crate::{
     reconcile::{ReconcileMetrics, Reconciler, Swept},
     redrive::{RedriveMetrics, Runner, Wake},
     relay::{Relay, RelayMetrics},
-    status::OrderView,
     upkeep::{Sweeper, UpkeepMetrics},
+    views,
 };
 use store::{Behind, NotAccepted, Placed, Reads, Receipt, Store, StoreFault, Watch};
 
@@ -281,8 +281,8 @@ async fn join(thread: JoinHandle<()>) {
 struct Orders(Reads);
 
 impl Show for Orders {
-    async fn order(&self, order_id: OrderId) -> Result<Option<OrderView>, StoreFault> {
-        Ok(self.0.order(order_id).await?.map(OrderView::from))
+    async fn order(&self, order_id: OrderId) -> Result<Option<api::Order>, StoreFault> {
+        Ok(self.0.order(order_id).await?.map(views::order::order))
     }
 }
 

@@ -41,12 +41,12 @@ mod control_redrive;
 mod reconciliation;
 mod problem;
 mod metrics;
-pub mod schema;
 mod openapi;
 mod docs;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use api::{Delivery, Order};
 use axum::{
     Router,
     extract::{Request, State},
@@ -66,11 +66,7 @@ use self::{
     streams::Streams,
     waiting::Waiting,
 };
-use crate::{
-    config::Clients,
-    reconcile::Swept,
-    status::{DeliveryView, OrderView},
-};
+use crate::{config::Clients, reconcile::Swept};
 use store::{Desk, NotAccepted, Placed, Receipt, StoreFault, Watch};
 
 /// Where well-formed orders go.
@@ -94,7 +90,7 @@ pub trait Show: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreFault`]: it cannot be told whether there is one.
-    fn order(&self, order_id: OrderId) -> impl Future<Output = Result<Option<OrderView>, StoreFault>> + Send;
+    fn order(&self, order_id: OrderId) -> impl Future<Output = Result<Option<Order>, StoreFault>> + Send;
 }
 
 /// What the handlers share.
@@ -116,7 +112,7 @@ struct Api<A, S> {
     /// Ends whoever waits and every stream.
     shutdown: CancellationToken,
     /// The deliveries of an order that was accepted just now.
-    pending: BTreeMap<String, DeliveryView>,
+    pending: BTreeMap<String, Delivery>,
     metrics: HttpMetrics,
 }
 
@@ -160,7 +156,7 @@ pub fn router<A: Accept, S: Show>(parts: Parts<A, S>, metrics: &Metrics, operati
         waiting: Waiting::new(clients.wait_max, clients.waiters, shutdown.clone(), metrics),
         streams: Streams::new(clients.event_streams, metrics),
         shutdown,
-        pending: destinations.iter().map(|name| (name.to_string(), DeliveryView::pending())).collect(),
+        pending: destinations.iter().map(|name| (name.to_string(), Delivery::pending())).collect(),
         destinations,
         metrics: HttpMetrics::register(metrics),
     });

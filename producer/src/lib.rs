@@ -3,7 +3,7 @@
 //! In the order of the flow: [`http`] parses or refuses, [`intake`] accepts, the [`store`] commits,
 //! the [`outbox`] hands over, the [`relay`] publishes, the [`ledger`] records what became of it. Where it
 //! could not be delivered, the [`collector`] stores the dead letter and a [`redrive`] sends it again;
-//! where it was lost on the way, [`reconcile`] finds it. [`status`] shows it, and [`watch`] tells those
+//! where it was lost on the way, [`reconcile`] finds it. [`views`] show it, and [`watch`] tells those
 //! who wait for it; [`upkeep`] removes it when it is old and done. [`doctor`] is what the doctor
 //! looks at. [`app`] wires them by [`config`].
 
@@ -16,7 +16,7 @@ pub mod ledger;
 pub mod collector;
 pub mod redrive;
 pub mod reconcile;
-pub mod status;
+mod views;
 pub mod upkeep;
 mod doctor;
 pub mod config;

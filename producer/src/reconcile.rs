@@ -11,6 +11,7 @@ mod queues;
 mod republish;
 mod swept;
 
+use api::Seen;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::queues::{Queues, Sample};
-pub use self::swept::{Finding, Seen, Sweep, Swept};
+pub use self::swept::{Sweep, Swept};
 use crate::{
     config::{Reconcile, ReconcileMode},
     redrive::Wake,
@@ -205,7 +206,7 @@ impl Reconciler {
                 self.republish(&findings).await?;
             }
         }
-        let listed: Vec<_> = findings.iter().flat_map(|(seen, found)| Finding::of(*seen, found)).collect();
+        let listed: Vec<_> = findings.iter().flat_map(|(seen, found)| swept::overdue(*seen, found)).collect();
         let total = findings.iter().map(|(_, found)| found.total).sum();
         self.swept.swept(Sweep { checked_at: now(), overdue: listed, overdue_total: total });
         Ok(())

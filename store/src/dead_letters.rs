@@ -14,10 +14,10 @@ use common::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Answer;
+pub use common::status::DeadLetterState as State;
 
 /// A dead letter as it was taken from its queue, with what it tells by itself.
 #[derive(Clone, Debug)]
@@ -77,36 +77,6 @@ pub enum Collection {
     Waiting,
 }
 
-/// Where a dead letter is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It waits for somebody.
-    Dead,
-    /// It is being sent again.
-    Redriving,
-    /// It was sent again, and is dead again as a later one.
-    Redriven,
-    /// Its destination has accepted it.
-    Delivered,
-}
-
-impl State {
-    /// Every state.
-    pub const ALL: [Self; 4] = [Self::Dead, Self::Redriving, Self::Redriven, Self::Delivered];
-
-    /// The word used in the database and in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dead => "dead",
-            Self::Redriving => "redriving",
-            Self::Redriven => "redriven",
-            Self::Delivered => "delivered",
-        }
-    }
-}
-
 /// A dead letter, without its content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
@@ -152,7 +122,7 @@ pub struct Opened {
 }
 
 /// One dead letter of a lineage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The dead letter.
     pub id: Uuid,
@@ -165,7 +135,6 @@ pub struct Link {
     /// What went wrong last, where it was no status.
     pub error: Option<String>,
     /// When the delivery ended.
-    #[schema(value_type = String, format = DateTime)]
     pub failed_at: Timestamp,
 }
 

@@ -7,10 +7,10 @@ use common::{order::OrderId, origin::Origin};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Answer, DeadLetter, Filter};
+pub use common::status::{RedriveStatus, Refusal};
 
 /// Which dead letters are to be sent again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,42 +36,8 @@ pub struct Wish {
     pub new_key: bool,
 }
 
-/// Why a dead letter is not taken into a redrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// Its key was first used so long ago that the destination may have forgotten it: sent again it
-    /// could have a second effect.
-    KeyExpired,
-    /// A redrive that has not ended has it already.
-    InAnotherRedrive,
-    /// Its destination is none of those that are configured: it has no queue.
-    UnknownDestination,
-    /// It is an event of a type that no worker knows: nothing would be heard of it.
-    UnknownEvent,
-    /// It is delivered, or was sent again already.
-    NotDead,
-    /// There is no such dead letter.
-    NotFound,
-}
-
-impl Refusal {
-    /// The word used in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::KeyExpired => "key_expired",
-            Self::InAnotherRedrive => "in_another_redrive",
-            Self::UnknownDestination => "unknown_destination",
-            Self::UnknownEvent => "unknown_event",
-            Self::NotDead => "not_dead",
-            Self::NotFound => "not_found",
-        }
-    }
-}
-
 /// How many dead letters are refused for one reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// Why.
     pub reason: Refusal,
@@ -123,39 +89,6 @@ pub enum Created {
     KeyReused,
     /// There is nothing to send, and why.
     Nothing(Vec<Refused>),
-}
-
-/// How far a redrive is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RedriveStatus {
-    /// It sends.
-    Running,
-    /// Somebody has paused it.
-    Paused,
-    /// It has stopped by itself; the detail says why.
-    Stopped,
-    /// All that it sent has ended.
-    Completed,
-    /// Somebody has cancelled it: what was sent runs on, the rest waits as before.
-    Cancelled,
-}
-
-impl RedriveStatus {
-    /// Every status.
-    pub const ALL: [Self; 5] = [Self::Running, Self::Paused, Self::Stopped, Self::Completed, Self::Cancelled];
-
-    /// The word used in the database and in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Stopped => "stopped",
-            Self::Completed => "completed",
-            Self::Cancelled => "cancelled",
-        }
-    }
 }
 
 /// How many dead letters of a redrive are in which state.

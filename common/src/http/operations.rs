@@ -41,9 +41,7 @@ where
 
 fn answer(report: HealthReport) -> Response {
     // Degraded is ready: taking the process out of service would add an outage, not cure one.
-    let status = match report.status {
-        Readiness::Ready | Readiness::Degraded => StatusCode::OK,
-        Readiness::NotReady => StatusCode::SERVICE_UNAVAILABLE,
-    };
+    let ready = report.status != Readiness::NotReady;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CACHE_CONTROL, "no-store")], Json(report)).into_response()
 }

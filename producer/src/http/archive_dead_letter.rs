@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::{DeadLetterItem, Note};
 use axum::{
     extract::{Request, State},
     http::StatusCode,
@@ -23,9 +24,9 @@ use super::{
         NESTED_TOO_DEEPLY, Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE, UNKNOWN_DEAD_LETTER, UNREADABLE_BODY,
         UNSUPPORTED_MEDIA_TYPE,
     },
-    schema::{DeadLetterItem, Note},
     show_dead_letter::unknown,
 };
+use crate::views;
 use store::{Archiving, State as LetterState, StoreFault};
 
 /// Every way to refuse to archive.
@@ -149,7 +150,7 @@ fn done(
     match archived.map_err(|fault| unanswered("dead letters", &fault, correlation_id))? {
         Archiving::Done(letter) => {
             tracing::info!(dead_letter = %id, archived = letter.archived_at.is_some(), %correlation_id, "by request");
-            json_answer(StatusCode::OK, &DeadLetterItem::from(*letter))
+            json_answer(StatusCode::OK, &views::dead_letter::item(*letter))
         }
         Archiving::Unknown => Err(unknown()),
         Archiving::Elsewhere(state) => Err(Problem::new(

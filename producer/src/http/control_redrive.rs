@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::Redrive;
 use axum::{
     extract::{Request, State},
     http::StatusCode,
@@ -16,8 +17,9 @@ use super::{
     problem::{
         BUSY, INTERNAL, INVALID_HEADER, Kind, Problem, REDRIVE_NOT_POSSIBLE, STORE_UNAVAILABLE, UNKNOWN_REDRIVE,
     },
-    redrives::{RedriveView, failed, unknown},
+    redrives::{failed, unknown},
 };
+use crate::views;
 use store::{Control, Controlled};
 
 /// Every way to refuse to pause, resume or cancel one.
@@ -38,7 +40,7 @@ pub(super) static CONTROL_PROBLEMS: [&Kind; 6] =
          description = "The client's name for this request; one is made where it is absent."),
     ),
     responses(
-        (status = 200, description = "The redrive, paused.", body = RedriveView, content_type = "application/json",
+        (status = 200, description = "The redrive, paused.", body = Redrive, content_type = "application/json",
          headers(("X-Correlation-ID" = String, description = "The correlation id of this request.")),
          example = openapi::redrive_example),
     ),
@@ -61,7 +63,7 @@ pub(super) async fn pause<A: Accept, S: Show>(State(api): State<Arc<Api<A, S>>>,
          description = "The client's name for this request; one is made where it is absent."),
     ),
     responses(
-        (status = 200, description = "The redrive, running.", body = RedriveView, content_type = "application/json",
+        (status = 200, description = "The redrive, running.", body = Redrive, content_type = "application/json",
          headers(("X-Correlation-ID" = String, description = "The correlation id of this request.")),
          example = openapi::redrive_example),
     ),
@@ -84,7 +86,7 @@ pub(super) async fn resume<A: Accept, S: Show>(State(api): State<Arc<Api<A, S>>>
          description = "The client's name for this request; one is made where it is absent."),
     ),
     responses(
-        (status = 200, description = "The redrive, cancelled.", body = RedriveView, content_type = "application/json",
+        (status = 200, description = "The redrive, cancelled.", body = Redrive, content_type = "application/json",
          headers(("X-Correlation-ID" = String, description = "The correlation id of this request.")),
          example = openapi::redrive_example),
     ),
@@ -114,7 +116,7 @@ async fn controlled<A: Accept, S: Show>(
         Controlled::Done(redrive) => {
             tracing::info!(redrive = %id, status = redrive.status.as_str(), %correlation_id, "a redrive was told");
             api.redriving.wake.wake();
-            json_answer(StatusCode::OK, &RedriveView::from(*redrive))
+            json_answer(StatusCode::OK, &views::redrive::redrive(*redrive))
         }
         Controlled::Unknown => Err(unknown()),
         Controlled::NotPossible(status) => {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use api::{Plan, Redrive};
 use axum::{
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
@@ -9,8 +10,6 @@ use axum::{
 };
 use common::{destination::Name, event::now, order::CorrelationId, origin::Origin};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::{
     Accept, Api, Show, body,
@@ -24,11 +23,10 @@ use super::{
         NESTED_TOO_DEEPLY, NOTHING_TO_REDRIVE, Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE, UNREADABLE_BODY,
         UNSUPPORTED_MEDIA_TYPE,
     },
-    redrives::{RedriveView, failed},
-    schema,
+    redrives::failed,
 };
-use crate::redrive::Wake;
-use store::{Created, Plan, Refused, Selection, Terms, Wish};
+use crate::{redrive::Wake, views};
+use store::{Created, Refused, Selection, Terms, Wish};
 
 /// What redrives need beside the desk.
 #[derive(Clone, Debug, Default)]
@@ -56,24 +54,6 @@ pub(super) static CREATE_PROBLEMS: [&Kind; 13] = [
     &INTERNAL,
 ];
 
-/// What a redrive would send.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct PlanView {
-    /// Exactly how many dead letters.
-    pub(super) matched: u64,
-    /// The first of them, at most 10.
-    #[schema(max_items = 10)]
-    pub(super) sample: Vec<schema::DeadLetterItem>,
-    /// How many are not taken, and why.
-    pub(super) refused: Vec<Refused>,
-}
-
-impl From<Plan> for PlanView {
-    fn from(Plan { matched, sample, refused }: Plan) -> Self {
-        Self { matched, sample: sample.into_iter().map(schema::DeadLetterItem::from).collect(), refused }
-    }
-}
-
 /// Send dead letters again
 ///
 /// Sends each dead letter to the queue of its one destination, under the key it had. What it
@@ -92,14 +72,14 @@ impl From<Plan> for PlanView {
          pattern = "^[!-~]*$",
          description = "The client's name for this request; one is made where it is absent."),
     ),
-    request_body(content = schema::NewRedrive, content_type = "application/json",
+    request_body(content = api::NewRedrive, content_type = "application/json",
                  example = openapi::new_redrive_example),
     responses(
-        (status = 200, description = "What would be sent; nothing is.", body = PlanView,
+        (status = 200, description = "What would be sent; nothing is.", body = Plan,
          content_type = "application/json",
          headers(("X-Correlation-ID" = String, description = "The correlation id of this request.")),
          example = openapi::plan_example),
-        (status = 201, description = "The redrive is stored and begins.", body = RedriveView,
+        (status = 201, description = "The redrive is stored and begins.", body = Redrive,
          content_type = "application/json",
          headers(
              ("Location" = String, description = "Where the redrive is shown."),
@@ -150,7 +130,7 @@ async fn created<A: Accept, S: Show>(
         Wish { selection: asked.selection, destinations: remembered(api), force: asked.force, new_key: asked.new_key };
     if asked.dry_run {
         let plan = api.desk.plan_redrive(wish).await.map_err(failed)?;
-        return json_answer(StatusCode::OK, &PlanView::from(plan));
+        return json_answer(StatusCode::OK, &views::redrive::plan(plan));
     }
     let terms = Terms {
         rate: asked.rate,
@@ -173,7 +153,7 @@ async fn created<A: Accept, S: Show>(
         api.redriving.wake.wake();
     }
     let location = format!("/v1/redrives/{}", redrive.id);
-    let mut response = json_answer(StatusCode::CREATED, &RedriveView::from(*redrive))?;
+    let mut response = json_answer(StatusCode::CREATED, &views::redrive::redrive(*redrive))?;
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }

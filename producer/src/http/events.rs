@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use api::OrderEvent;
 use axum::{
     extract::{Request, State},
     http::request::Parts,
@@ -19,9 +20,9 @@ use super::{
     call::Call,
     openapi,
     problem::{BUSY, INTERNAL, INVALID_HEADER, Kind, Problem, STORE_UNAVAILABLE, TOO_MANY_STREAMS},
-    streams::{self, BEGIN, COMMENT, EventData, HEARTBEAT},
+    streams::{self, BEGIN, COMMENT, HEARTBEAT},
 };
-use crate::status::DeliveryView;
+use crate::views;
 use common::status::DeliveryStatus;
 use store::{Change, Changed, StoreFault};
 
@@ -212,32 +213,22 @@ impl Told {
     /// Writes the events of a change that were not told yet.
     fn tell(&mut self, Changed { change, recorded, settled }: Changed, text: &mut String) {
         let seen = self.events.filter(|_| self.change == change).unwrap_or(0);
-        let (order_id, correlation_id) = (recorded.outcome.order_id, recorded.outcome.correlation_id.clone());
-        let destination = recorded.outcome.destination.clone();
-        let delivery = DeliveryView::from(recorded);
-        let data = EventData {
-            order_id,
-            correlation_id: &correlation_id,
-            destination: Some(destination.as_str()),
-            attempt: None,
-            delivery: None,
-            status: None,
+        let data = OrderEvent {
+            order_id: recorded.outcome.order_id.to_string(),
+            correlation_id: recorded.outcome.correlation_id.to_string(),
+            destination: Some(recorded.outcome.destination.to_string()),
+            ..OrderEvent::default()
         };
+        let delivery = views::order::delivery(recorded);
         let mut all: Vec<_> = Vec::with_capacity(delivery.attempts.len() + 2);
-        let end = match delivery.status {
-            // It is being sent again: its attempts were told with its end.
-            DeliveryStatus::Pending => None,
-            DeliveryStatus::Delivered => Some("delivered"),
-            DeliveryStatus::DeadLettered => Some("dead_lettered"),
-        };
-        if let Some(end) = end {
-            all.extend(
-                delivery.attempts.iter().map(|attempt| ("attempt", EventData { attempt: Some(attempt), ..data })),
-            );
-            all.push((end, EventData { delivery: Some(&delivery), ..data }));
+        // One that is pending is being sent again: its attempts were told with its end.
+        if delivery.status != DeliveryStatus::Pending {
+            let attempts = delivery.attempts.iter().cloned();
+            all.extend(attempts.map(|attempt| ("attempt", OrderEvent { attempt: Some(attempt), ..data.clone() })));
+            all.push((delivery.status.as_str(), OrderEvent { delivery: Some(delivery.clone()), ..data.clone() }));
         }
         if let Some(status) = settled {
-            all.push(("settled", EventData { destination: None, status: Some(status), ..data }));
+            all.push(("settled", OrderEvent { destination: None, status: Some(status.into()), ..data }));
         }
         let count = all.len();
         for (place, (event, data)) in all.into_iter().enumerate().skip(seen) {
@@ -260,12 +251,12 @@ mod tests {
     }
 
     fn changed(change: Change) -> Changed {
-        let order = shown_sample().unwrap();
+        let order = shown_sample();
         let attempts = [1, 2].map(|_| order.deliveries["inventory"].attempts[0].clone()).to_vec();
         let outcome = common::outcome::Outcome {
             event_id: common::event::EventId::fresh(),
-            order_id: order.order_id,
-            correlation_id: order.correlation_id,
+            order_id: common::order::OrderId(order.order_id.parse().unwrap()),
+            correlation_id: common::order::CorrelationId::parse(order.correlation_id).unwrap(),
             destination: "inventory".parse().unwrap(),
             status: common::outcome::OutcomeStatus::DeadLettered,
             reason: Some(common::outcome::Reason::Rejected),

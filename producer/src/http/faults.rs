@@ -5,9 +5,8 @@ use std::{
     fmt::{Display, Write as _},
 };
 
+use api::Fault;
 use common::order::Invalid;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 /// Most faults that an answer lists; the rest are counted.
 pub(super) const MAX_LISTED: usize = 20;
@@ -131,37 +130,14 @@ fn listing(names: &[&str]) -> String {
     }
 }
 
-/// One fault, as it is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct Fault {
-    /// Where in the body: a JSON pointer as URI fragment (RFC 6901, section 6).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "#/items/0/qty")]
-    pub(super) pointer: Option<String>,
-    /// Which header of the request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, value_type = Option<String>)]
-    pub(super) header: Option<&'static str>,
-    /// Which parameter of the query.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(super) parameter: Option<String>,
-    /// What is wrong there.
-    #[schema(example = "must be between 1 and 1000000")]
-    pub(super) detail: String,
+/// A parameter of the query that breaks a rule.
+pub(super) fn of_parameter(name: &str, detail: String) -> Fault {
+    Fault { parameter: Some(name.to_owned()), detail, ..Fault::default() }
 }
 
-impl Fault {
-    /// A parameter of the query that breaks a rule.
-    pub(super) fn parameter(name: &'static str, detail: String) -> Self {
-        Self { pointer: None, header: None, parameter: Some(name.to_owned()), detail }
-    }
-
-    /// A parameter of the query that nobody knows.
-    pub(super) fn unknown_parameter(name: &str) -> Self {
-        let detail = "is not a known parameter".to_owned();
-        Self { pointer: None, header: None, parameter: Some(shorten(name)), detail }
-    }
+/// A parameter of the query that nobody knows.
+pub(super) fn unknown_parameter(name: &str) -> Fault {
+    of_parameter(&shorten(name), "is not a known parameter".to_owned())
 }
 
 /// The faults of one body.
@@ -179,12 +155,7 @@ impl Faults {
     /// Notes a fault.
     pub(super) fn add(&mut self, at: &Pointer<'_>, flaw: &Flaw) {
         if self.listed.len() < MAX_LISTED {
-            self.listed.push(Fault {
-                pointer: Some(at.pointer()),
-                header: None,
-                parameter: None,
-                detail: flaw.to_string(),
-            });
+            self.listed.push(Fault { pointer: Some(at.pointer()), detail: flaw.to_string(), ..Fault::default() });
         } else {
             self.omitted += 1;
         }

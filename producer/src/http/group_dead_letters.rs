@@ -2,68 +2,26 @@
 
 use std::sync::Arc;
 
+use api::{DeadLetterGroup, List};
 use axum::{
     extract::{Request, State},
     http::{StatusCode, Uri},
     response::Response,
 };
 use common::{order::CorrelationId, outcome::Reason};
-use jiff::Timestamp;
-use serde::Serialize;
-use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{
     Accept, Api, Show,
     call::{Call, json_answer, unanswered},
     dead_letter_filter, openapi,
-    page::{List, Page},
+    page::{Page, page as cut},
     problem::{BUSY, INTERNAL, INVALID_HEADER, INVALID_QUERY, Kind, Problem, STORE_UNAVAILABLE},
     query::Query,
 };
-use store::Group;
+use crate::views;
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &INVALID_QUERY, &BUSY, &STORE_UNAVAILABLE, &INTERNAL];
-
-/// Dead letters with the same destination and cause.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DeadLetterGroup {
-    /// Whose queue they died in.
-    pub(super) destination: String,
-    /// Why.
-    pub(super) reason: Reason,
-    /// The last attempt's status.
-    pub(super) status_code: Option<u16>,
-    /// What went wrong last, where it was no status.
-    pub(super) error: Option<String>,
-    /// How many.
-    pub(super) count: u64,
-    /// The earliest failure.
-    #[schema(value_type = String, format = DateTime)]
-    pub(super) first_failed_at: Timestamp,
-    /// The latest.
-    #[schema(value_type = String, format = DateTime)]
-    pub(super) last_failed_at: Timestamp,
-    /// The one that was recorded last.
-    pub(super) sample_id: Uuid,
-}
-
-impl From<Group> for DeadLetterGroup {
-    fn from(group: Group) -> Self {
-        let Group { origin, reason, status_code, error, count, first_failed_at, last_failed_at, sample_id } = group;
-        Self {
-            destination: origin.to_string(),
-            reason,
-            status_code,
-            error,
-            count,
-            first_failed_at,
-            last_failed_at,
-            sample_id,
-        }
-    }
-}
 
 /// Group dead letters
 ///
@@ -129,6 +87,6 @@ async fn answer<A: Accept, S: Show>(
     query.finish()?;
     let groups = api.desk.dead_letter_groups(filter, after, page.limit + 1).await;
     let groups = groups.map_err(|fault| unanswered("dead letters", &fault, correlation_id))?;
-    let items = groups.into_iter().map(DeadLetterGroup::from).collect();
-    json_answer(StatusCode::OK, &List::page(items, page.limit, |group| group.sample_id.as_bytes().to_vec()))
+    let list = cut(groups, page.limit, |group| group.sample_id.as_bytes().to_vec(), views::dead_letter::group);
+    json_answer(StatusCode::OK, &list)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::{DeadLetterItem, List};
 use axum::{
     extract::{Request, State},
     http::{StatusCode, Uri},
@@ -15,11 +16,11 @@ use super::{
     Accept, Api, Show,
     call::{Call, json_answer, unanswered},
     dead_letter_filter, openapi,
-    page::{List, Page},
+    page::{Page, page as cut},
     problem::{BUSY, INTERNAL, INVALID_HEADER, INVALID_QUERY, Kind, Problem, STORE_UNAVAILABLE},
     query::Query,
-    schema::DeadLetterItem,
 };
+use crate::views;
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &INVALID_QUERY, &BUSY, &STORE_UNAVAILABLE, &INTERNAL];
@@ -88,17 +89,17 @@ async fn answer<A: Accept, S: Show>(
     query.finish()?;
     let letters = api.desk.dead_letters(filter, before, page.limit + 1).await;
     let letters = letters.map_err(|fault| unanswered("dead letters", &fault, correlation_id))?;
-    let items = letters.into_iter().map(DeadLetterItem::from).collect();
-    json_answer(StatusCode::OK, &List::page(items, page.limit, |item| item.id.as_bytes().to_vec()))
+    let list = cut(letters, page.limit, |letter| letter.id.as_bytes().to_vec(), views::dead_letter::item);
+    json_answer(StatusCode::OK, &list)
 }
 
 /// A page of one, as the document shows it.
 pub(super) fn example(id: Uuid, order_id: Uuid, failed_at: Timestamp) -> DeadLetterItem {
     DeadLetterItem {
-        id,
-        order_id: Some(common::order::OrderId(order_id)),
+        id: id.to_string(),
+        order_id: Some(order_id.to_string()),
         destination: "inventory".to_owned(),
-        reason: Reason::Rejected,
+        reason: Reason::Rejected.into(),
         status_code: Some(422),
         error: None,
         failed_at,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::{List, Order};
 use axum::{
     extract::{Request, State},
     http::{StatusCode, Uri},
@@ -13,11 +14,11 @@ use super::{
     Accept, Api, Show,
     call::{Call, json_answer, unanswered},
     openapi,
-    page::{List, Page},
+    page::{Page, until},
     problem::{BUSY, INTERNAL, INVALID_HEADER, INVALID_QUERY, Kind, Problem, STORE_UNAVAILABLE},
     query::Query,
 };
-use crate::status::OrderView;
+use crate::views;
 use common::status::OrderStatus;
 use store::OrderFilter;
 
@@ -54,7 +55,7 @@ pub(super) static PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &INVALID_QUERY, &BUSY
          description = "The client's name for this request; one is made where it is absent."),
     ),
     responses(
-        (status = 200, description = "One page.", body = List<OrderView>, content_type = "application/json",
+        (status = 200, description = "One page.", body = List<Order>, content_type = "application/json",
          headers(
              ("X-Correlation-ID" = String, description = "The correlation id of this request."),
              ("Cache-Control" = String, description = "`no-store`")
@@ -83,8 +84,8 @@ async fn answer<A: Accept, S: Show>(
     query.finish()?;
     let found = api.desk.orders(filter, after, page.limit).await;
     let found = found.map_err(|fault| unanswered("orders", &fault, correlation_id))?;
-    let items = found.orders.into_iter().map(OrderView::from).collect();
-    json_answer(StatusCode::OK, &List::until(items, found.next.map(|next| next.0.as_bytes().to_vec())))
+    let items = found.orders.into_iter().map(views::order::order).collect();
+    json_answer(StatusCode::OK, &until(items, found.next.map(|next| next.0.as_bytes().to_vec())))
 }
 
 fn filter(query: &mut Query<'_>) -> OrderFilter {

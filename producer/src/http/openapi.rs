@@ -5,6 +5,7 @@ mod examples;
 
 use std::collections::BTreeSet;
 
+use common::health::HealthReport;
 use utoipa::{
     OpenApi as _,
     openapi::{
@@ -20,11 +21,8 @@ use super::{
     archive_dead_letter, control_redrive, create_redrive, events, group_dead_letters,
     headers::CORRELATION_ID,
     list_dead_letters, list_orders, order_events, place_batch, place_order,
-    problem::{Kind, PROBLEM_JSON, ProblemBody},
-    reconciliation, redrives,
-    schema::Health,
-    show_dead_letter, show_order,
-    streams::EventData,
+    problem::{Kind, PROBLEM_JSON},
+    reconciliation, redrives, show_dead_letter, show_order,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -62,7 +60,7 @@ use super::{
         metrics,
         doctor,
     ),
-    components(schemas(ProblemBody<'_>, EventData<'_>)),
+    components(schemas(api::Problem, api::OrderEvent)),
     tags(
         (name = "orders", description = "Placing and following orders"),
         (name = "dead letters", description = "What could not be delivered, and why"),
@@ -139,8 +137,8 @@ fn text_header(description: &str) -> utoipa::openapi::Header {
 ///
 /// Whether every part of the process has shown a sign of life lately.
 #[utoipa::path(get, path = "/livez", tag = "operations", responses(
-    (status = 200, description = "It is alive", body = Health),
-    (status = 503, description = "Some part has been silent for too long; restart it", body = Health),
+    (status = 200, description = "It is alive", body = HealthReport),
+    (status = 503, description = "Some part has been silent for too long; restart it", body = HealthReport),
 ))]
 #[expect(dead_code, reason = "served by the common crate, which has no OpenAPI document")]
 fn livez() {}
@@ -150,8 +148,8 @@ fn livez() {}
 /// Whether the process can do its work, and for each part that is down, why.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses(
     (status = 200, description = "It is ready, or degraded: it does its work and makes up for something later",
-     body = Health),
-    (status = 503, description = "It cannot do its work", body = Health),
+     body = HealthReport),
+    (status = 503, description = "It cannot do its work", body = HealthReport),
 ))]
 #[expect(dead_code, reason = "served by the common crate, which has no OpenAPI document")]
 fn readyz() {}

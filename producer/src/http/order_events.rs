@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use api::{Order, OrderEvent};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -19,11 +20,10 @@ use super::{
     openapi,
     problem::{BUSY, INTERNAL, INVALID_HEADER, Kind, Problem, STORE_UNAVAILABLE, TOO_MANY_STREAMS, UNKNOWN_ORDER},
     show_order::{order_id, unknown, unreadable},
-    streams::{self, BEGIN, COMMENT, EventData, HEARTBEAT},
+    streams::{self, BEGIN, COMMENT, HEARTBEAT},
     waiting::News,
 };
-use crate::status::OrderView;
-use common::status::{DeliveryStatus, OrderStatus};
+use common::status::DeliveryStatus;
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 6] =
@@ -178,43 +178,42 @@ impl Told {
     }
 
     /// The events that were not told yet.
-    fn tell(&mut self, order: &OrderView) -> String {
+    fn tell(&mut self, order: &Order) -> String {
         let mut text = String::new();
-        let data = EventData {
-            order_id: order.order_id,
-            correlation_id: &order.correlation_id,
-            destination: None,
-            attempt: None,
-            delivery: None,
-            status: None,
+        let data = OrderEvent {
+            order_id: order.order_id.clone(),
+            correlation_id: order.correlation_id.clone(),
+            ..OrderEvent::default()
         };
         for (name, delivery) in &order.deliveries {
             let mut told = self.deliveries.get(name).copied().unwrap_or_default();
             for attempt in delivery.attempts.iter().skip(told.attempts) {
                 told.attempts += 1;
                 self.now(name, told);
-                let data = EventData { destination: Some(name), attempt: Some(attempt), ..data };
+                let (destination, attempt) = (Some(name.clone()), Some(attempt.clone()));
+                let data = OrderEvent { destination, attempt, ..data.clone() };
                 streams::write(&mut text, "attempt", &self.id(), &data);
             }
-            let event = match delivery.status {
-                DeliveryStatus::Pending => None,
-                DeliveryStatus::Delivered => Some("delivered"),
-                DeliveryStatus::DeadLettered => Some("dead_lettered"),
-            };
             let ended_at = delivery.settled_at.map_or(0, |at| at.as_microsecond());
-            if let Some(event) = event.filter(|_| told.ended_at != ended_at) {
+            if delivery.status != DeliveryStatus::Pending && told.ended_at != ended_at {
                 told.ended_at = ended_at;
                 self.now(name, told);
-                let data = EventData { destination: Some(name), delivery: Some(delivery), ..data };
-                streams::write(&mut text, event, &self.id(), &data);
+                let (destination, ended) = (Some(name.clone()), Some(delivery.clone()));
+                let data = OrderEvent { destination, delivery: ended, ..data.clone() };
+                streams::write(&mut text, delivery.status.as_str(), &self.id(), &data);
             } else {
                 self.deliveries.insert(name.clone(), told);
             }
         }
-        let pending = order.status == OrderStatus::Pending;
+        let pending = !order.is_settled();
         if !pending && !self.settled {
             self.settled = true;
-            streams::write(&mut text, "settled", &self.id(), &EventData { status: Some(order.status), ..data });
+            streams::write(
+                &mut text,
+                "settled",
+                &self.id(),
+                &OrderEvent { status: Some(order.status.clone()), ..data },
+            );
         }
         self.settled &= !pending;
         text
@@ -233,7 +232,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{http::openapi::shown_sample, status::DeliveryView};
+    use crate::http::openapi::shown_sample;
+    use api::Delivery;
     use common::status::fold;
 
     fn kinds(text: &str) -> Vec<&str> {
@@ -244,16 +244,16 @@ mod tests {
         text.lines().filter_map(|line| line.strip_prefix("id: ")).collect()
     }
 
-    fn set(order: &mut OrderView, name: &str, delivery: DeliveryView) {
+    fn set(order: &mut Order, name: &str, delivery: Delivery) {
         order.deliveries.insert(name.to_owned(), delivery);
-        order.status = fold(order.deliveries.values().map(|delivery| delivery.status));
+        order.status = fold(order.deliveries.values().filter_map(|delivery| delivery.status.known())).into();
     }
 
-    fn ended(status: DeliveryStatus, attempts: i64) -> DeliveryView {
+    fn ended(status: DeliveryStatus, attempts: i64) -> Delivery {
         let at = |second| Timestamp::from_second(second).unwrap();
-        DeliveryView {
-            status,
-            reason: (status == DeliveryStatus::DeadLettered).then_some(Reason::Rejected),
+        Delivery {
+            status: status.into(),
+            reason: (status == DeliveryStatus::DeadLettered).then_some(Reason::Rejected.into()),
             attempts: (1..=attempts)
                 .map(|second| Attempt { at: at(second), duration_ms: 1, status_code: Some(503), error: None })
                 .collect(),
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn from_whichever_event_a_client_goes_on_it_hears_the_rest_once() {
-        let order = shown_sample().unwrap();
+        let order = shown_sample();
         let mut told = Told::default();
         let all = told.tell(&order);
         assert_eq!(kinds(&all), ["attempt", "delivered", "attempt", "dead_lettered", "settled"]);
@@ -277,12 +277,12 @@ mod tests {
 
     #[test]
     fn a_delivery_that_is_sent_again_goes_on_where_it_was() {
-        let mut order = shown_sample().unwrap();
+        let mut order = shown_sample();
         set(&mut order, "inventory", ended(DeliveryStatus::DeadLettered, 2));
         let mut told = Told::default();
         assert_eq!(kinds(&told.tell(&order)).len(), 6);
         assert!(told.settled);
-        let again = DeliveryView { attempts: ended(DeliveryStatus::Delivered, 2).attempts, ..DeliveryView::pending() };
+        let again = Delivery { attempts: ended(DeliveryStatus::Delivered, 2).attempts, ..Delivery::pending() };
         set(&mut order, "inventory", again);
         assert_eq!((told.tell(&order).as_str(), told.settled), ("", false));
         set(&mut order, "inventory", ended(DeliveryStatus::Delivered, 3));

@@ -2,9 +2,8 @@
 //! to clients and stands for a place in the list's order, so that pages neither repeat nor skip
 //! anything while others insert.
 
+use api::List;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::query::Query;
 
@@ -46,29 +45,24 @@ fn not_a_cursor() -> String {
     "must be the next_cursor of an earlier page, as it was answered".to_owned()
 }
 
-/// One page of a list, as it is answered.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct List<T> {
-    /// The items of this page.
-    pub(super) items: Vec<T>,
-    /// What `cursor` must be for the next page; null after the last.
-    pub(super) next_cursor: Option<String>,
+/// A page that has been cut already, and the place after which the next one begins.
+pub(super) fn until<T>(items: Vec<T>, next: Option<Vec<u8>>) -> List<T> {
+    List { items, next_cursor: next.map(|next| BASE64.encode(next)) }
 }
 
-impl<T> List<T> {
-    /// A page that has been cut already, and the place after which the next one begins.
-    pub(super) fn until(items: Vec<T>, next: Option<Vec<u8>>) -> Self {
-        Self { items, next_cursor: next.map(|next| BASE64.encode(next)) }
-    }
-
-    /// A page of at most `limit` items out of one more than that; `place` tells an item's place in the list.
-    pub(super) fn page(mut items: Vec<T>, limit: u32, place: impl FnOnce(&T) -> Vec<u8>) -> Self {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let last = items.last().filter(|_| more);
-        Self { next_cursor: last.map(|last| BASE64.encode(place(last))), items }
-    }
+/// A page of at most `limit` rows out of one more than that, each as `view` shows it; `place` is a row's place in the
+/// list.
+pub(super) fn page<R, T>(
+    mut rows: Vec<R>,
+    limit: u32,
+    place: impl FnOnce(&R) -> Vec<u8>,
+    view: impl Fn(R) -> T,
+) -> List<T> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(place);
+    until(rows.into_iter().map(view).collect(), next)
 }
 
 #[cfg(test)]
@@ -77,13 +71,13 @@ mod tests {
 
     #[test]
     fn the_cursor_of_a_page_leads_to_the_next() {
-        let list = List::page(vec![3_u8, 2, 1], 2, |item| vec![*item]);
+        let list = page(vec![3_u8, 2, 1], 2, |item| vec![*item], |item| item);
         assert_eq!(list.items, [3, 2]);
         let uri = format!("/x?limit=2&cursor={}", list.next_cursor.unwrap()).parse().unwrap();
         let mut query = Query::of(&uri);
         assert_eq!(Page::of(&mut query), Page { limit: 2, after: Some(vec![2]) });
         assert!(query.finish().is_ok());
-        assert_eq!(List::page(vec![1_u8], 2, |item| vec![*item]).next_cursor, None);
+        assert_eq!(page(vec![1_u8], 2, |item| vec![*item], |item| item).next_cursor, None);
     }
 
     #[test]

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
+use api::{BatchResult, ItemResult};
 use axum::{
     extract::{Request, State},
     http::StatusCode,
     response::Response,
 };
 use common::order::CorrelationId;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::{
     Accept, Api, Show, body,
@@ -20,11 +19,10 @@ use super::{
     place_order::refused,
     problem::{
         BODY_TOO_LARGE, BUSY, INTERNAL, INVALID_BATCH, INVALID_HEADER, Kind, MALFORMED_JSON, NESTED_TOO_DEEPLY,
-        Problem, ProblemBody, REQUEST_TIMEOUT, UNREADABLE_BODY, UNSUPPORTED_MEDIA_TYPE,
+        Problem, REQUEST_TIMEOUT, UNREADABLE_BODY, UNSUPPORTED_MEDIA_TYPE,
     },
-    schema::{self, Accepted},
 };
-use common::status::OrderStatus;
+use crate::views;
 use store::{Placed, Receipt};
 
 /// Every way to refuse the whole.
@@ -40,33 +38,6 @@ pub(super) static PROBLEMS: [&Kind; 10] = [
     &BUSY,
     &INTERNAL,
 ];
-
-/// The answers to a batch.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct BatchResult<'a> {
-    /// One for each order, in the same order.
-    #[schema(min_items = 1, max_items = 500)]
-    pub(super) items: Vec<ItemResult<'a>>,
-}
-
-/// The answer to one order of a batch.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ItemResult<'a> {
-    /// The status that the order would have been answered with by itself.
-    pub(super) status: u16,
-    /// The order, where it was accepted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(super) order: Option<Accepted<'a>>,
-    /// Whether it was placed before under the same key; absent where it was not.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(required = false)]
-    pub(super) replayed: bool,
-    /// Why it was not accepted. Pointers are relative to the whole body.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(super) problem: Option<ProblemBody<'a>>,
-}
 
 /// Place many orders
 ///
@@ -85,11 +56,11 @@ pub(super) struct ItemResult<'a> {
         ("traceparent" = Option<String>, Header, nullable = false,
          description = "W3C Trace Context; ignored where it is not valid."),
     ),
-    request_body(content = schema::NewBatch, content_type = "application/json",
+    request_body(content = api::NewBatch, content_type = "application/json",
                  example = openapi::new_batch_example),
     responses(
         (status = 207, description = "An answer for each order, in their order.",
-         body = BatchResult<'_>, content_type = "application/json",
+         body = BatchResult, content_type = "application/json",
          headers(
              ("X-Correlation-ID" = String, description = "The correlation id of this request.")
          ),
@@ -149,20 +120,11 @@ async fn accept<A: Accept, S: Show>(
         .collect()
 }
 
-fn item<'a, A, S>(
-    api: &'a Api<A, S>,
-    answer: &'a Result<Receipt, Problem>,
-    correlation_id: &'a CorrelationId,
-) -> ItemResult<'a> {
+fn item<A, S>(api: &Api<A, S>, answer: &Result<Receipt, Problem>, correlation_id: &CorrelationId) -> ItemResult {
     match answer {
         Ok(receipt) => ItemResult {
             status: StatusCode::ACCEPTED.as_u16(),
-            order: Some(Accepted {
-                order_id: receipt.order_id,
-                correlation_id: &receipt.correlation_id,
-                status: OrderStatus::Pending,
-                deliveries: &api.pending,
-            }),
+            order: Some(views::order::accepted(receipt, api.pending.clone())),
             replayed: receipt.replayed,
             problem: None,
         },

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::{Accepted, Order};
 use axum::{
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
@@ -20,13 +21,10 @@ use super::{
         INVALID_ORDER, Kind, MALFORMED_JSON, NESTED_TOO_DEEPLY, Problem, REQUEST_TIMEOUT, STORE_UNAVAILABLE,
         UNREADABLE_BODY, UNSUPPORTED_MEDIA_TYPE,
     },
-    schema,
-    schema::Accepted,
     waiting::{News, Place},
 };
 use crate::intake::NewOrder;
-use crate::status::OrderView;
-use common::status::OrderStatus;
+use crate::views;
 use store::{NotAccepted, Placed, Receipt};
 
 /// Every way to refuse.
@@ -70,11 +68,11 @@ pub(super) static PROBLEMS: [&Kind; 13] = [
          description = "`wait=N` (RFC 7240): wait up to N seconds until every destination has an outcome. Other \
                         preferences are ignored."),
     ),
-    request_body(content = schema::NewOrder, content_type = "application/json",
+    request_body(content = api::NewOrder, content_type = "application/json",
                  example = openapi::new_order_example),
     responses(
         (status = 202, description = "The order is on disk, and every destination will be told.",
-         body = Accepted<'_>, content_type = "application/json",
+         body = Accepted, content_type = "application/json",
          headers(
              ("Location" = String, description = "Where the order is shown."),
              ("X-Correlation-ID" = String, description = "The correlation id of this request."),
@@ -85,7 +83,7 @@ pub(super) static PROBLEMS: [&Kind; 13] = [
          ),
          example = openapi::accepted_example),
         (status = 200, description = "It was waited, and every destination has an outcome: the order as it is shown.",
-         body = OrderView, content_type = "application/json",
+         body = Order, content_type = "application/json",
          headers(
              ("Location" = String, description = "Where the order is shown."),
              ("X-Correlation-ID" = String, description = "The correlation id of this request."),
@@ -126,7 +124,7 @@ async fn answer<A: Accept, S: Show>(
         _ => None,
     };
     let mut response = match &shown {
-        Some(order) if order.status != OrderStatus::Pending => json_answer(StatusCode::OK, order)?,
+        Some(order) if order.is_settled() => json_answer(StatusCode::OK, order)?,
         _ => accepted(api, &receipt, shown.as_ref())?,
     };
     let headers = response.headers_mut();
@@ -144,12 +142,7 @@ async fn answer<A: Accept, S: Show>(
 }
 
 /// The order as it is when it is settled, or when it is waited no longer.
-async fn wait_for<A: Accept, S: Show>(
-    api: &Api<A, S>,
-    receipt: &Receipt,
-    news: News,
-    place: &Place,
-) -> Option<OrderView> {
+async fn wait_for<A: Accept, S: Show>(api: &Api<A, S>, receipt: &Receipt, news: News, place: &Place) -> Option<Order> {
     let mut news = if receipt.replayed { News::of_known(&api.watch, receipt.order_id) } else { news };
     let shown = api.waiting.wait_settled(&api.orders, &mut news, place.wait).await;
     // It is accepted all the same, and the client can ask.
@@ -158,14 +151,9 @@ async fn wait_for<A: Accept, S: Show>(
 }
 
 /// The order as far as it is known.
-fn accepted<A, S>(api: &Api<A, S>, receipt: &Receipt, shown: Option<&OrderView>) -> Result<Response, Problem> {
-    let accepted = Accepted {
-        order_id: receipt.order_id,
-        correlation_id: &receipt.correlation_id,
-        status: OrderStatus::Pending,
-        deliveries: shown.map_or(&api.pending, |order| &order.deliveries),
-    };
-    json_answer(StatusCode::ACCEPTED, &accepted)
+fn accepted<A, S>(api: &Api<A, S>, receipt: &Receipt, shown: Option<&Order>) -> Result<Response, Problem> {
+    let deliveries = shown.map_or(&api.pending, |order| &order.deliveries).clone();
+    json_answer(StatusCode::ACCEPTED, &views::order::accepted(receipt, deliveries))
 }
 
 /// Headers first: a body that they rule out is not kept.

@@ -1,5 +1,6 @@
 //! Problems: every refusal there is, in one table, and its answer (RFC 9457).
 
+use api::Fault;
 use std::borrow::Cow;
 
 use axum::{
@@ -8,10 +9,8 @@ use axum::{
     response::Response,
 };
 use common::order::CorrelationId;
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::faults::{Fault, Faults, MAX_LISTED};
+use super::faults::{Faults, MAX_LISTED};
 
 /// The media type of every refusal.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -242,38 +241,6 @@ pub(super) struct Problem {
     errors_omitted: usize,
 }
 
-/// A refusal, as it is answered (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Problem)]
-pub(crate) struct ProblemBody<'a> {
-    /// Which type of problem it is; the URI leads to a page about it.
-    #[serde(rename = "type")]
-    #[schema(format = "uri-reference", example = "/problems/invalid-order")]
-    uri: String,
-    /// The type in words.
-    title: &'static str,
-    /// The status of the answer.
-    status: u16,
-    /// What it is this time.
-    detail: &'a str,
-    /// Names this request in the log of the server.
-    #[schema(value_type = String)]
-    correlation_id: &'a CorrelationId,
-    /// Every fault that was found, where the problem is one of fields or headers.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    #[schema(required = false, max_items = 20)]
-    errors: &'a [Fault],
-    /// How many faults are not listed.
-    #[serde(skip_serializing_if = "is_zero")]
-    #[schema(required = false)]
-    errors_omitted: usize,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this form")]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
-}
-
 impl Problem {
     pub(super) fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, detail: detail.into(), errors: Vec::new(), errors_omitted: 0 }
@@ -281,7 +248,7 @@ impl Problem {
 
     /// A header that breaks a rule.
     pub(super) fn header(name: &'static str, detail: &str) -> Self {
-        let fault = Fault { pointer: None, header: Some(name), parameter: None, detail: detail.to_owned() };
+        let fault = Fault { header: Some(name.to_owned()), detail: detail.to_owned(), ..Fault::default() };
         Self { errors: vec![fault], ..Self::new(&INVALID_HEADER, format!("{name} {detail}")) }
     }
 
@@ -318,14 +285,14 @@ impl Problem {
     }
 
     /// What is answered, without its headers.
-    pub(super) fn body<'a>(&'a self, correlation_id: &'a CorrelationId) -> ProblemBody<'a> {
-        ProblemBody {
+    pub(super) fn body(&self, correlation_id: &CorrelationId) -> api::Problem {
+        api::Problem {
             uri: format!("/problems/{}", self.kind.name),
-            title: self.kind.title,
+            title: self.kind.title.to_owned(),
             status: self.kind.status.as_u16(),
-            detail: &self.detail,
-            correlation_id,
-            errors: &self.errors,
+            detail: self.detail.clone().into_owned(),
+            correlation_id: correlation_id.to_string(),
+            errors: self.errors.clone(),
             errors_omitted: self.errors_omitted,
         }
     }

@@ -1,12 +1,13 @@
 //! The query of a request, read strictly: a parameter that is unknown, repeated or not valid is
 //! refused by its name, for a filter that was not understood would show or send the wrong things.
 
+use api::Fault;
 use std::{borrow::Cow, fmt::Display, str::FromStr};
 
 use axum::http::Uri;
 use jiff::Timestamp;
 
-use super::{faults::Fault, problem::Problem};
+use super::{faults, problem::Problem};
 
 /// The parameters of one request, and what is wrong with them.
 pub(super) struct Query<'q> {
@@ -71,7 +72,7 @@ impl<'q> Query<'q> {
 
     /// Notes a fault that shows only in company, such as an end before its beginning.
     pub(super) fn fault(&mut self, name: &'static str, detail: String) {
-        self.faults.push(Fault::parameter(name, detail));
+        self.faults.push(faults::of_parameter(name, detail));
     }
 
     /// Ends the reading: what nobody took is unknown.
@@ -79,7 +80,7 @@ impl<'q> Query<'q> {
     /// # Errors
     /// Every fault found.
     pub(super) fn finish(mut self) -> Result<(), Problem> {
-        let unknown: Vec<_> = self.given.iter().map(|(name, _)| Fault::unknown_parameter(name)).collect();
+        let unknown: Vec<_> = self.given.iter().map(|(name, _)| faults::unknown_parameter(name)).collect();
         self.faults.extend(unknown);
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::query(self.faults)) }
     }

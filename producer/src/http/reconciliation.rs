@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
+use api::Reconciliation;
 use axum::{
     extract::{Request, State},
     http::StatusCode,
     response::Response,
 };
-use jiff::Timestamp;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::{
     Accept, Api, Show,
@@ -17,26 +15,9 @@ use super::{
     openapi,
     problem::{INTERNAL, INVALID_HEADER, Kind},
 };
-use crate::reconcile::Finding;
 
 /// Every way to refuse.
 pub(super) static PROBLEMS: [&Kind; 2] = [&INVALID_HEADER, &INTERNAL];
-
-/// What the last sweep found.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Reconciliation)]
-pub(super) struct ReconciliationView {
-    /// When it was finished; null before the first.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub(super) checked_at: Option<Timestamp>,
-    /// Deliveries that are pending though nothing in the system will end them: the oldest 1000 of each
-    /// destination and kind.
-    pub(super) overdue: Vec<Finding>,
-    /// How many there are in all.
-    pub(super) overdue_total: u64,
-    /// Why a later sweep could not tell, where it could not.
-    pub(super) detail: Option<String>,
-}
 
 /// Reconciliation
 ///
@@ -53,7 +34,7 @@ pub(super) struct ReconciliationView {
          description = "The client's name for this request; one is made where it is absent."),
     ),
     responses(
-        (status = 200, description = "What the last sweep found.", body = ReconciliationView,
+        (status = 200, description = "What the last sweep found.", body = Reconciliation,
          content_type = "application/json",
          headers(("X-Correlation-ID" = String, description = "The correlation id of this request.")),
          example = openapi::reconciliation_example),
@@ -68,7 +49,7 @@ pub(super) async fn reconciliation<A: Accept, S: Show>(
         let (sweep, detail) = api.swept.last();
         json_answer(
             StatusCode::OK,
-            &ReconciliationView {
+            &Reconciliation {
                 checked_at: sweep.as_ref().map(|sweep| sweep.checked_at),
                 overdue: sweep.as_ref().map(|sweep| sweep.overdue.clone()).unwrap_or_default(),
                 overdue_total: sweep.map_or(0, |sweep| sweep.overdue_total),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::Order;
 use axum::{
     extract::{Request, State},
     http::request::Parts,
@@ -18,7 +19,6 @@ use super::{
     problem::{BUSY, INTERNAL, INVALID_HEADER, Kind, Problem, STORE_UNAVAILABLE, UNKNOWN_ORDER},
     waiting::News,
 };
-use crate::status::OrderView;
 use store::StoreFault;
 
 /// Every way to refuse.
@@ -45,7 +45,7 @@ pub(super) static PROBLEMS: [&Kind; 5] = [&INVALID_HEADER, &UNKNOWN_ORDER, &BUSY
          description = "An `ETag` that was answered before."),
     ),
     responses(
-        (status = 200, description = "The order.", body = OrderView, content_type = "application/json",
+        (status = 200, description = "The order.", body = Order, content_type = "application/json",
          headers(
              ("X-Correlation-ID" = String, description = "The correlation id of this request, not the order's."),
              ("Cache-Control" = String, description = "`no-cache`: it may be kept, and has to be asked for again"),

@@ -4,25 +4,18 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use api::OrderEvent;
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::Response,
 };
 use bytes::Bytes;
-use common::{
-    order::{CorrelationId, OrderId},
-    outcome::Attempt,
-    telemetry::metrics::{Gauge, Metrics},
-};
+use common::telemetry::metrics::{Gauge, Metrics};
 use futures_util::{Stream, StreamExt as _};
-use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use utoipa::ToSchema;
 
 use super::problem::{Problem, TOO_MANY_STREAMS};
-use crate::status::DeliveryView;
-use common::status::OrderStatus;
 
 /// How often a stream without news says that it is there.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -37,35 +30,8 @@ pub(super) const LAST_EVENT_ID: &str = "Last-Event-ID";
 
 static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The `data` of an event. Which members it has says its type.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub(super) struct EventData<'a> {
-    /// The order.
-    #[schema(value_type = uuid::Uuid)]
-    pub(super) order_id: OrderId,
-    /// The request that placed it.
-    #[schema(value_type = String)]
-    pub(super) correlation_id: &'a CorrelationId,
-    /// Whose delivery; absent in `settled`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(super) destination: Option<&'a str>,
-    /// In `attempt`: the attempt.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(super) attempt: Option<&'a Attempt>,
-    /// In `delivered` and `dead_lettered`: the delivery.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(super) delivery: Option<&'a DeliveryView>,
-    /// In `settled`: the status of the order.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub(super) status: Option<OrderStatus>,
-}
-
 /// Writes one event.
-pub(super) fn write(text: &mut String, event: &str, id: &str, data: &EventData<'_>) {
+pub(super) fn write(text: &mut String, event: &str, id: &str, data: &OrderEvent) {
     match serde_json::to_string(data) {
         Ok(data) => {
             for part in ["event: ", event, "\nid: ", id, "\ndata: ", &data, "\n\n"] {

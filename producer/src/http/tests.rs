@@ -47,7 +47,7 @@ struct Memory(Arc<Mutex<Stored>>);
 struct Stored {
     placed: Vec<Placed>,
     keys: HashMap<String, (Idempotency, Receipt)>,
-    deliveries: HashMap<OrderId, BTreeMap<String, DeliveryView>>,
+    deliveries: HashMap<OrderId, BTreeMap<String, Delivery>>,
     looks: usize,
     refusal: Option<NotAccepted>,
     fault: Option<StoreFault>,
@@ -86,21 +86,21 @@ impl Accept for Memory {
 }
 
 impl Show for Memory {
-    async fn order(&self, order_id: OrderId) -> Result<Option<OrderView>, StoreFault> {
+    async fn order(&self, order_id: OrderId) -> Result<Option<Order>, StoreFault> {
         let mut stored = self.0.lock().unwrap();
         stored.looks += 1;
         if let Some(fault) = stored.fault.clone() {
             return Err(fault);
         }
-        let pending = || [("inventory".to_owned(), DeliveryView::pending())].into();
+        let pending = || [("inventory".to_owned(), Delivery::pending())].into();
         let deliveries = stored.deliveries.get(&order_id).cloned().unwrap_or_else(pending);
         let found = stored.placed.iter().find(|placed| placed.order_id == order_id);
-        Ok(found.map(Placed::event).map(|event| OrderView {
-            order_id,
-            correlation_id: event.correlation_id,
-            customer_id: event.customer_id,
-            items: event.items,
-            status: fold(deliveries.values().map(|delivery| delivery.status)),
+        Ok(found.map(Placed::event).map(|event| Order {
+            order_id: order_id.to_string(),
+            correlation_id: event.correlation_id.to_string(),
+            customer_id: event.customer_id.to_string(),
+            items: crate::views::order::items(&event.items),
+            status: fold(deliveries.values().filter_map(|delivery| delivery.status.known())).into(),
             created_at: event.occurred_at,
             deliveries,
         }))
@@ -153,7 +153,7 @@ impl Bench {
     }
 
     /// The order is as wanted, and whoever waits for it hears of it.
-    fn record(&self, order_id: OrderId, deliveries: BTreeMap<String, DeliveryView>) {
+    fn record(&self, order_id: OrderId, deliveries: BTreeMap<String, Delivery>) {
         self.memory.0.lock().unwrap().deliveries.insert(order_id, deliveries);
         self.watch.changed(&[order_id]);
     }

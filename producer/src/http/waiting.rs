@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use api::Order;
 use common::{
     order::OrderId,
     telemetry::metrics::{Counter, Gauge, Metrics},
@@ -14,8 +15,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::Show;
-use crate::status::OrderView;
-use common::status::OrderStatus;
 use store::{Change, Changed, Desk, StoreFault, Watch, Watcher};
 
 /// How many of those who wait look at the store at a time: fewer than may ask of it, so that those who
@@ -63,7 +62,7 @@ impl Waiting {
     }
 
     /// One look at an order, when it is its turn.
-    pub(super) async fn look(&self, orders: &impl Show, order_id: OrderId) -> Result<Option<OrderView>, StoreFault> {
+    pub(super) async fn look(&self, orders: &impl Show, order_id: OrderId) -> Result<Option<Order>, StoreFault> {
         // The semaphore is never closed.
         let _turn = self.looks.acquire().await.map_err(|_| StoreFault::Busy)?;
         self.looked.inc();
@@ -85,14 +84,14 @@ impl Waiting {
         orders: &impl Show,
         news: &mut News,
         wait: Duration,
-    ) -> Result<Option<OrderView>, StoreFault> {
+    ) -> Result<Option<Order>, StoreFault> {
         let deadline = Instant::now() + wait;
         loop {
             let over = if news.is_due() { false } else { !news.wait_until(deadline, &self.shutdown).await };
             news.heard();
             let shown = self.look(orders, news.order_id).await?;
-            let pending = shown.as_ref().is_some_and(|order| order.status == OrderStatus::Pending);
-            if over || !pending || self.shutdown.is_cancelled() || Instant::now() >= deadline {
+            let settled = shown.as_ref().is_none_or(Order::is_settled);
+            if over || settled || self.shutdown.is_cancelled() || Instant::now() >= deadline {
                 return Ok(shown);
             }
         }

@@ -12,7 +12,9 @@ use common::{
 use tokio::time::{Duration, Instant, timeout};
 use uuid::Uuid;
 
-use super::{Key, NotSwept, Reconciler, Seen, key};
+use api::Seen;
+
+use super::{Key, NotSwept, Reconciler, key};
 use store::{Found, OutboxEntry};
 
 /// Most deliveries that one sweep publishes again.

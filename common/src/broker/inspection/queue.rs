@@ -296,7 +296,8 @@ mod tests {
         ] {
             let words = format!("inequivalent arg '{argument}' for queue 'orders.north'");
             let finding = queue(Use::Deliveries).not_declared(Answer::Mismatch(words));
-            assert_eq!((finding.check, finding.status), (check, Status::Error));
+            assert_eq!(finding.check, check);
+            assert_eq!(finding.status, Status::Error);
             assert!(finding.detail.contains(argument));
         }
     }

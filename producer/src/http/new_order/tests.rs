@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::http::{faults::MAX_DEPTH, schema};
+use crate::http::faults::MAX_DEPTH;
 
 fn faults(body: impl AsRef<[u8]>) -> Vec<(String, String)> {
     match NewOrder::read(body.as_ref()) {
@@ -260,12 +260,11 @@ fn a_fingerprint_never_changes_for_it_outlives_the_version_that_made_it() {
 
 /// What serde's own derive reads into the types of the OpenAPI document, held against the rules by
 /// hand: another way to the same truth.
-fn by_other_means(body: &[u8]) -> Option<schema::NewOrder> {
+fn by_other_means(body: &[u8]) -> Option<api::NewOrder> {
     let tree: Value = serde_json::from_slice(body).ok()?;
     // The derive takes arrays for objects.
     let items_are_objects = tree.get("items")?.as_array()?.iter().all(Value::is_object);
-    let order: schema::NewOrder =
-        serde_json::from_slice(body).ok().filter(|_| tree.is_object() && items_are_objects)?;
+    let order: api::NewOrder = serde_json::from_slice(body).ok().filter(|_| tree.is_object() && items_are_objects)?;
     let id = |id: &str| (1..=128).contains(&id.chars().count()) && !id.chars().any(char::is_control);
     let sound = id(&order.customer_id)
         && (1..=1_000).contains(&order.items.len())

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use api::{
+    BatchResult, DeadLetterFilter, DeadLetterGroup, Delivery, DeliveryStatus, Item, ItemResult, Order, OrderEvent,
+    OrderStatus, OverdueDelivery, Plan, Reconciliation, Redrive, RedriveStatus, Refusal, Refused, Seen,
+};
 use common::{
     order::{CorrelationId, OrderId},
     origin::Origin,
@@ -13,26 +17,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::{
-    create_redrive::PlanView,
-    faults::{Fault, Faults, Flaw, Pointer},
-    group_dead_letters::DeadLetterGroup,
+    faults::{self, Faults, Flaw, Pointer},
     headers::CORRELATION_ID,
     list_dead_letters,
-    place_batch::{BatchResult, ItemResult},
     problem::{self, Kind, Problem},
-    reconciliation::ReconciliationView,
-    redrives::RedriveView,
-    schema::Accepted,
-    show_dead_letter::DeadLetterView,
-    streams::{self, EventData},
+    streams,
 };
-use crate::intake::NewOrder;
-use crate::{
-    reconcile::{Finding, Seen},
-    status::{DeliveryView, OrderView},
-};
-use common::status::{DeliveryStatus, OrderStatus};
-use store::{self, DeadLetter, Filter, Link, Opened, RedriveStatus, Refusal, Refused, State};
+use crate::views;
+use store::{DeadLetter, Link, Opened, Receipt, State};
 
 /// An order to place.
 pub(in crate::http) fn new_order_example() -> Value {
@@ -42,18 +34,14 @@ pub(in crate::http) fn new_order_example() -> Value {
 /// The answer to it.
 pub(in crate::http) fn accepted_example() -> Value {
     let (order_id, correlation_id) = sample();
-    let deliveries = ["fulfillment", "inventory"].map(|name| (name.to_owned(), DeliveryView::pending())).into();
-    value(&Accepted {
-        order_id,
-        correlation_id: &correlation_id,
-        status: OrderStatus::Pending,
-        deliveries: &deliveries,
-    })
+    let deliveries = ["fulfillment", "inventory"].map(|name| (name.to_owned(), Delivery::pending())).into();
+    let receipt = Receipt { order_id, correlation_id, replayed: false };
+    value(&views::order::accepted(&receipt, deliveries))
 }
 
 /// The same order, after one destination was told and the other has refused.
 pub(in crate::http) fn shown_example() -> Value {
-    shown_sample().map(|shown| value(&shown)).unwrap_or_default()
+    value(&shown_sample())
 }
 
 /// A page with it.
@@ -73,9 +61,9 @@ pub(in crate::http) fn new_batch_example() -> Value {
 /// The answer to them.
 pub(in crate::http) fn batch_example() -> Value {
     let (order_id, correlation_id) = sample();
-    let deliveries = ["fulfillment", "inventory"].map(|name| (name.to_owned(), DeliveryView::pending())).into();
-    let order =
-        Accepted { order_id, correlation_id: &correlation_id, status: OrderStatus::Pending, deliveries: &deliveries };
+    let deliveries = ["fulfillment", "inventory"].map(|name| (name.to_owned(), Delivery::pending())).into();
+    let receipt = Receipt { order_id, correlation_id: correlation_id.clone(), replayed: false };
+    let order = views::order::accepted(&receipt, deliveries);
     let problem = Problem::new(&problem::IDEMPOTENCY_KEY_REUSED, "idempotency_key stands for another order");
     let items = vec![
         ItemResult { status: 202, order: Some(order), replayed: false, problem: None },
@@ -87,47 +75,38 @@ pub(in crate::http) fn batch_example() -> Value {
 /// The events at the end of an order.
 pub(in crate::http) fn events_example() -> Value {
     let mut text = String::new();
-    if let Some(order) = shown_sample() {
-        let data = EventData {
-            order_id: order.order_id,
-            correlation_id: &order.correlation_id,
-            destination: None,
-            attempt: None,
-            delivery: None,
-            status: None,
-        };
-        let delivery = order.deliveries.get("fulfillment");
-        let ended = EventData { destination: Some("fulfillment"), delivery, ..data };
-        streams::write(&mut text, "delivered", "17.2", &ended);
-        streams::write(&mut text, "settled", "17", &EventData { status: Some(order.status), ..data });
-    }
+    let order = shown_sample();
+    let data = OrderEvent { order_id: order.order_id, correlation_id: order.correlation_id, ..OrderEvent::default() };
+    let delivery = order.deliveries.get("fulfillment").cloned();
+    let ended = OrderEvent { destination: Some("fulfillment".to_owned()), delivery, ..data.clone() };
+    streams::write(&mut text, "delivered", "17.2", &ended);
+    streams::write(&mut text, "settled", "17", &OrderEvent { status: Some(order.status), ..data });
     Value::String(text)
 }
 
 /// The order that the examples show.
-pub(in crate::http) fn shown_sample() -> Option<OrderView> {
+pub(in crate::http) fn shown_sample() -> Order {
     let (order_id, correlation_id) = sample();
     let created_at = sample_time();
-    let settled = |status, reason, status_code| {
+    let settled = |status: DeliveryStatus, reason: Option<Reason>, status_code| {
         let at = created_at + SignedDuration::from_millis(3);
         let attempts = vec![Attempt { at, duration_ms: 12, status_code: Some(status_code), error: None }];
         let settled_at = Some(at + SignedDuration::from_millis(12));
-        DeliveryView { status, reason, attempts, settled_at }
+        Delivery { status: status.into(), reason: reason.map(Into::into), attempts, settled_at }
     };
     let deliveries = BTreeMap::from([
         ("fulfillment".to_owned(), settled(DeliveryStatus::Delivered, None, 200)),
         ("inventory".to_owned(), settled(DeliveryStatus::DeadLettered, Some(Reason::Rejected), 422)),
     ]);
-    let order = NewOrder::read(new_order_example().to_string().as_bytes());
-    order.ok().map(|order| OrderView {
-        order_id,
-        correlation_id,
-        customer_id: order.customer_id,
-        items: order.items,
-        status: OrderStatus::PartiallyDelivered,
+    Order {
+        order_id: order_id.to_string(),
+        correlation_id: correlation_id.to_string(),
+        customer_id: "c-42".to_owned(),
+        items: vec![Item { product_id: "p-7".to_owned(), qty: 2 }],
+        status: OrderStatus::PartiallyDelivered.into(),
         created_at,
         deliveries,
-    })
+    }
 }
 
 /// A page with one dead letter.
@@ -157,13 +136,13 @@ pub(in crate::http) fn note_example() -> Value {
 pub(in crate::http) fn dead_letter_groups_example() -> Value {
     let group = DeadLetterGroup {
         destination: "inventory".to_owned(),
-        reason: Reason::Rejected,
+        reason: Reason::Rejected.into(),
         status_code: Some(422),
         error: None,
         count: 17,
         first_failed_at: sample_time(),
         last_failed_at: sample_time() + SignedDuration::from_secs(60),
-        sample_id: sample_letter(),
+        sample_id: sample_letter().to_string(),
     };
     json!({"items": [value(&group)], "next_cursor": null})
 }
@@ -177,7 +156,7 @@ pub(in crate::http) fn dead_letter_example() -> Value {
     let death = json!({"reason": "rejected", "queue": "orders.inventory", "exchange": "orders", "routing-keys": [""],
         "count": 1, "time": "2026-01-02T03:04:05Z"});
     let (state, reason, status_code, error) = (State::Dead, Reason::Rejected, Some(422), None);
-    value(&DeadLetterView::from(Opened {
+    value(&views::dead_letter::whole(Opened {
         letter: DeadLetter {
             id,
             order_id: Some(order_id),
@@ -221,18 +200,20 @@ pub(in crate::http) fn new_redrive_example() -> Value {
 /// What that would send.
 pub(in crate::http) fn plan_example() -> Value {
     let letter = list_dead_letters::example(sample_letter(), sample().0.0, sample_time());
-    let refused = vec![Refused { reason: Refusal::KeyExpired, count: 3 }];
-    value(&PlanView { matched: 1, sample: vec![letter], refused })
+    let refused = vec![Refused { reason: Refusal::KeyExpired.into(), count: 3 }];
+    value(&Plan { matched: 1, sample: vec![letter], refused })
 }
 
 /// A redrive on its way.
 pub(in crate::http) fn redrive_example() -> Value {
     let at = sample_time();
-    value(&RedriveView {
-        id: sample_redrive_id(),
-        status: RedriveStatus::Running,
+    let (destination, archived) = (Some("inventory".to_owned()), Some(false));
+    let filter = DeadLetterFilter { destination, status_code: Some(422), archived, ..DeadLetterFilter::default() };
+    value(&Redrive {
+        id: sample_redrive_id().to_string(),
+        status: RedriveStatus::Running.into(),
         detail: None,
-        filter: Some(Filter { destination: "inventory".parse().ok(), status_code: Some(422), ..Filter::default() }),
+        filter: Some(filter),
         rate: 50.0,
         concurrency: 100,
         stop_after_failed_share: 0.5,
@@ -244,7 +225,7 @@ pub(in crate::http) fn redrive_example() -> Value {
         dead_lettered: 4,
         cancelled: 0,
         remaining: 466,
-        refused: vec![Refused { reason: Refusal::KeyExpired, count: 3 }],
+        refused: vec![Refused { reason: Refusal::KeyExpired.into(), count: 3 }],
         created_at: at,
         updated_at: at,
     })
@@ -259,9 +240,14 @@ pub(in crate::http) fn redrives_example() -> Value {
 pub(in crate::http) fn reconciliation_example() -> Value {
     let since = sample_time();
     let destination = "inventory".to_owned();
-    let overdue = vec![Finding { order_id: Some(sample().0), destination, since, seen: Seen::Published }];
+    let overdue = vec![OverdueDelivery {
+        order_id: Some(sample().0.to_string()),
+        destination,
+        since,
+        seen: Seen::Published.into(),
+    }];
     let checked_at = Some(since + SignedDuration::from_mins(16));
-    value(&ReconciliationView { checked_at, overdue, overdue_total: 1, detail: None })
+    value(&Reconciliation { checked_at, overdue, overdue_total: 1, detail: None })
 }
 
 fn sample_redrive_id() -> Uuid {
@@ -291,7 +277,7 @@ pub(super) fn problem_example(kind: &'static Kind) -> Value {
     } else if kind.name == problem::INVALID_HEADER.name {
         Problem::header(CORRELATION_ID, "must consist of visible ASCII characters")
     } else if kind.name == problem::INVALID_QUERY.name {
-        Problem::query(vec![Fault::parameter("limit", "must be a whole number from 1 to 500".to_owned())])
+        Problem::query(vec![faults::of_parameter("limit", "must be a whole number from 1 to 500".to_owned())])
     } else if kind.name == problem::INVALID_BATCH.name {
         let mut faults = Faults::default();
         faults.add(&Pointer::BODY.field("orders"), &Flaw::Missing);

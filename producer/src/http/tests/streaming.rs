@@ -48,10 +48,10 @@ fn last_id(text: &str) -> &str {
     text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap()
 }
 
-fn delivery(status: DeliveryStatus) -> DeliveryView {
+fn delivery(status: DeliveryStatus) -> Delivery {
     let attempt =
         common::outcome::Attempt { at: common::event::now(), duration_ms: 1, status_code: Some(200), error: None };
-    DeliveryView { status, reason: None, attempts: vec![attempt], settled_at: Some(common::event::now()) }
+    Delivery { status: status.into(), reason: None, attempts: vec![attempt], settled_at: Some(common::event::now()) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +66,7 @@ async fn an_order_is_followed_until_it_is_settled_and_from_where_the_client_was(
     assert_eq!(stream.next().await.as_deref(), Some(":\n\n"), "a comment where nothing happens");
     assert!(bench.metrics.encode().contains("tandem_http_event_streams 1\n"));
 
-    let pending = ("fulfillment".to_owned(), DeliveryView::pending());
+    let pending = ("fulfillment".to_owned(), Delivery::pending());
     let inventory = ("inventory".to_owned(), delivery(DeliveryStatus::Delivered));
     bench.record(order_id, [inventory.clone(), pending].into());
     let first = stream.next().await.unwrap();

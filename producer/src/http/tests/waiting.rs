@@ -8,11 +8,11 @@ use tokio::{task::yield_now, time::Instant};
 use super::*;
 use common::status::DeliveryStatus;
 
-fn ended(status: DeliveryStatus) -> DeliveryView {
-    DeliveryView { status, settled_at: Some(common::event::now()), ..DeliveryView::pending() }
+fn ended(status: DeliveryStatus) -> Delivery {
+    Delivery { status: status.into(), settled_at: Some(common::event::now()), ..Delivery::pending() }
 }
 
-fn deliveries(inventory: DeliveryView, fulfillment: DeliveryView) -> BTreeMap<String, DeliveryView> {
+fn deliveries(inventory: Delivery, fulfillment: Delivery) -> BTreeMap<String, Delivery> {
     [("inventory".to_owned(), inventory), ("fulfillment".to_owned(), fulfillment)].into()
 }
 
@@ -38,7 +38,7 @@ async fn who_waits_is_answered_with_the_result_of_every_destination() {
     let bench = Bench::new();
     let news = when_placed(&bench, async |order_id| {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        bench.record(order_id, deliveries(ended(DeliveryStatus::Delivered), DeliveryView::pending()));
+        bench.record(order_id, deliveries(ended(DeliveryStatus::Delivered), Delivery::pending()));
         tokio::time::sleep(Duration::from_secs(3)).await;
         bench.record(order_id, deliveries(ended(DeliveryStatus::Delivered), ended(DeliveryStatus::DeadLettered)));
     });
@@ -64,7 +64,7 @@ async fn who_waits_is_answered_with_the_result_of_every_destination() {
 async fn who_has_waited_long_enough_is_answered_with_what_is_known() {
     let bench = Bench::new();
     let news = when_placed(&bench, async |order_id| {
-        bench.record(order_id, deliveries(ended(DeliveryStatus::Delivered), DeliveryView::pending()));
+        bench.record(order_id, deliveries(ended(DeliveryStatus::Delivered), Delivery::pending()));
     });
     let ((answer, took), ()) = tokio::join!(elapsed(bench.place(&[("Prefer", "wait=7")], SOUND)), news);
     assert_eq!((answer.status.as_u16(), took), (202, 7));
@@ -148,7 +148,7 @@ async fn an_order_that_has_changed_has_another_tag() {
     let asked = || bench.send(Request::get(path).header("If-None-Match", tag).body(Body::empty()).unwrap());
     assert_eq!(asked().await.status, 304);
     let order_id = bench.last_placed().unwrap();
-    bench.record(order_id, deliveries(ended(DeliveryStatus::Delivered), DeliveryView::pending()));
+    bench.record(order_id, deliveries(ended(DeliveryStatus::Delivered), Delivery::pending()));
     let changed = asked().await;
     assert_eq!(changed.status, 200);
     assert_ne!(changed.header("ETag"), Some(tag));

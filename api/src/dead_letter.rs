@@ -1,0 +1,212 @@
+//! Dead letters: listed, grouped, and one with everything.
+
+use common::{
+    outcome::{Attempt, Reason},
+    status::DeadLetterState,
+    word::Word,
+    words,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+#[cfg(feature = "openapi")]
+use utoipa::ToSchema;
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct DeadLetterItem {
+    /// Its id.
+    #[cfg_attr(feature = "openapi", schema(format = Uuid))]
+    pub id: String,
+    /// The order, where the body names one.
+    #[cfg_attr(feature = "openapi", schema(format = Uuid))]
+    pub order_id: Option<String>,
+    /// Whose queue it died in.
+    pub destination: String,
+    /// Why it died.
+    #[cfg_attr(feature = "openapi", schema(value_type = Reason))]
+    pub reason: Word<Reason>,
+    /// The last attempt's status.
+    pub status_code: Option<u16>,
+    /// What went wrong last, where it was no status.
+    pub error: Option<String>,
+    /// When the delivery ended.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub failed_at: Timestamp,
+    /// Every attempt so far, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// How many times it was sent again.
+    pub redrives: u32,
+    /// Whether it is archived.
+    pub archived: bool,
+}
+
+/// A dead letter with everything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct DeadLetter {
+    /// Its id.
+    #[cfg_attr(feature = "openapi", schema(format = Uuid))]
+    pub id: String,
+    /// The order, where the body names one.
+    #[cfg_attr(feature = "openapi", schema(format = Uuid))]
+    pub order_id: Option<String>,
+    /// Whose queue it died in; `outcomes` is the queue of reports.
+    pub destination: String,
+    /// Where it is.
+    #[cfg_attr(feature = "openapi", schema(value_type = DeadLetterState))]
+    pub state: Word<DeadLetterState>,
+    /// Why it died.
+    #[cfg_attr(feature = "openapi", schema(value_type = Reason))]
+    pub reason: Word<Reason>,
+    /// The last attempt's status.
+    pub status_code: Option<u16>,
+    /// What went wrong last, where it was no status.
+    pub error: Option<String>,
+    /// When the delivery ended.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub failed_at: Timestamp,
+    /// Every attempt so far, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// How many times it was sent again.
+    pub redrives: u32,
+    /// Whether it is archived.
+    pub archived: bool,
+    /// When it was archived.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub archived_at: Option<Timestamp>,
+    /// What was noted then.
+    pub note: Option<String>,
+    /// The body, as it was in the queue.
+    pub body: String,
+    /// How the body is told.
+    #[cfg_attr(feature = "openapi", schema(value_type = BodyEncoding))]
+    pub body_encoding: Word<BodyEncoding>,
+    /// The headers, without x-death. What JSON has no word for is an object with one field: `$bytes`
+    /// (base64), `$timestamp` (RFC 3339), `$decimal`, `$float`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub headers: Map<String, Value>,
+    /// The properties that were set.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub properties: Map<String, Value>,
+    /// The broker's x-death, newest first.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
+    pub deaths: Vec<Value>,
+    /// From the first failure to the latest, this one among them.
+    pub lineage: Vec<Link>,
+}
+
+words! {
+    /// How a body is told.
+    pub enum BodyEncoding {
+        /// As it is.
+        Utf8 = "utf8",
+        /// It is no text.
+        Base64 = "base64",
+    }
+}
+
+/// One dead letter of a lineage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct Link {
+    /// The dead letter.
+    #[cfg_attr(feature = "openapi", schema(format = Uuid))]
+    pub id: String,
+    /// Where it is.
+    #[cfg_attr(feature = "openapi", schema(value_type = DeadLetterState))]
+    pub state: Word<DeadLetterState>,
+    /// Why it died.
+    #[cfg_attr(feature = "openapi", schema(value_type = Reason))]
+    pub reason: Word<Reason>,
+    /// The last attempt's status, where there was one.
+    pub status_code: Option<u16>,
+    /// What went wrong last, where it was no status.
+    pub error: Option<String>,
+    /// When the delivery ended.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub failed_at: Timestamp,
+}
+
+/// Dead letters with the same destination and cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct DeadLetterGroup {
+    /// Whose queue they died in.
+    pub destination: String,
+    /// Why.
+    #[cfg_attr(feature = "openapi", schema(value_type = Reason))]
+    pub reason: Word<Reason>,
+    /// The last attempt's status.
+    pub status_code: Option<u16>,
+    /// What went wrong last, where it was no status.
+    pub error: Option<String>,
+    /// How many.
+    pub count: u64,
+    /// The earliest failure.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub first_failed_at: Timestamp,
+    /// The latest.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub last_failed_at: Timestamp,
+    /// The one that was recorded last.
+    #[cfg_attr(feature = "openapi", schema(format = Uuid))]
+    pub sample_id: String,
+}
+
+/// Which dead letters are meant; all that is given must fit. An empty one matches every dead letter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct DeadLetterFilter {
+    /// Whose queue it died in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false))]
+    pub destination: Option<String>,
+    /// Why it died.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false, value_type = Option<Reason>))]
+    pub reason: Option<Word<Reason>>,
+    /// The last attempt's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false, minimum = 100, maximum = 999))]
+    pub status_code: Option<u16>,
+    /// A part of the error; ASCII letters match in either case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false, min_length = 1, max_length = 200))]
+    pub error: Option<String>,
+    /// The order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false, format = Uuid))]
+    pub order_id: Option<String>,
+    /// Failed at this time or later (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(required = false, nullable = false, value_type = Option<String>, format = DateTime)
+    )]
+    pub from: Option<Timestamp>,
+    /// Failed before this time (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(required = false, nullable = false, value_type = Option<String>, format = DateTime)
+    )]
+    pub to: Option<Timestamp>,
+    /// Archived ones, instead of those that are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false, default = false))]
+    pub archived: Option<bool>,
+}
+
+/// What is noted of a dead letter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct Note {
+    /// Why it needs nobody any more: 1 to 1000 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false, min_length = 1, max_length = 1000))]
+    pub note: Option<String>,
+}

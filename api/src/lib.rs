@@ -1,0 +1,38 @@
+//! The HTTP API as it is on the wire: what the producer writes, and what its clients read.
+//!
+//! In the order of the flow: a [`NewOrder`] is placed and [`Accepted`], alone or in a batch, or refused with a
+//! [`Problem`]; the [`Order`] is shown, listed in a [`List`] and followed as [`OrderEvent`]s. What could not be
+//! delivered is a [`DeadLetter`], which a [`Redrive`] sends again. [`Reconciliation`] lists what got stuck. How a
+//! process examines itself is in [`common::doctor`] and [`common::health`], because workers do so too.
+//!
+//! Readers are tolerant: a member that this version does not know is ignored, a member that may be missing takes its
+//! default, and a [`Word`] from a list that may grow keeps the text of a new one. To a reader an id is opaque: it is
+//! text here.
+//!
+//! With the feature `openapi` each type has its schema.
+
+mod new_order;
+mod problem;
+mod order;
+mod placed;
+mod list;
+mod event;
+mod dead_letter;
+mod redrive;
+mod reconciliation;
+
+pub use common::{
+    outcome::{Attempt, Reason},
+    status::{DeadLetterState, DeliveryStatus, OrderStatus, RedriveStatus, Refusal},
+    word::Word,
+};
+
+pub use dead_letter::{BodyEncoding, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterItem, Link, Note};
+pub use event::OrderEvent;
+pub use list::List;
+pub use new_order::{KeyedOrder, NewBatch, NewItem, NewOrder};
+pub use order::{Delivery, Item, Order};
+pub use placed::{Accepted, BatchResult, ItemResult};
+pub use problem::{Fault, Problem};
+pub use reconciliation::{OverdueDelivery, Reconciliation, Seen};
+pub use redrive::{NewRedrive, Plan, Redrive, Refused};
