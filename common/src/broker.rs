@@ -18,6 +18,7 @@ pub mod publisher;
 pub mod supervisor;
 mod table;
 pub mod topology;
+mod deadline;
 
 pub use connection::{Broker, check_url};
 pub use fault::BrokerFault;

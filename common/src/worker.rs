@@ -79,7 +79,7 @@ impl<D: Destination> Process for Worker<D> {
         let server = http::bind(common.http_addr).await?;
         let client = HttpClient::new(D::url(&destination), worker.concurrency, worker.retry.attempt_timeout)?;
         let names = Names::new(common.exchange);
-        let broker = Broker::new(common.amqp_url, D::BINARY, names);
+        let broker = Broker::new(common.amqp_url, D::BINARY, names, [Name::of::<D>()]);
         let doctor = doctor::<D>(&broker, D::url(&destination).clone());
         let pipeline = pipeline::Pipeline::new(
             D::new(destination, client),
@@ -103,10 +103,8 @@ impl<D: Destination> Process for Worker<D> {
 
 /// Examines the broker and the way to the API.
 fn doctor<D: Destination>(broker: &Broker, url: reqwest::Url) -> Doctor {
-    let name = Name::of::<D>();
     let needs = Needs {
-        consumes: vec![broker.names().queue(&name)],
-        destinations: vec![name],
+        consumes: broker.destinations().iter().map(|name| broker.names().queue(name)).collect(),
         publishes_events: false,
         publishes_to_queues: true,
         collector: Collector::Elsewhere,

@@ -97,10 +97,9 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
 
     let names = Names::new(common.exchange);
     // Each session that consumes has its own: what it finds out about frames is of its queue.
-    let new_broker = || Broker::new(common.amqp_url.clone(), Config::BINARY, names.clone());
+    let new_broker = || Broker::new(common.amqp_url.clone(), Config::BINARY, names.clone(), destinations.clone());
     let broker = new_broker();
     let mut needs = Needs {
-        destinations: destinations.clone(),
         consumes: vec![broker.names().outcomes()],
         publishes_events: true,
         publishes_to_queues: true,
@@ -121,7 +120,6 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let doctor = Doctor::new(Config::BINARY, move || examination.clone().findings());
     let relay = Relay::new(
         broker.clone(),
-        destinations.clone(),
         grace,
         Arc::clone(&outbox),
         reads.clone(),
@@ -131,18 +129,9 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     );
     let relay_health = health.component("relay", Kind::Tolerated);
     let (wake, swept, redrives) = (Wake::default(), Swept::default(), RedriveMetrics::register(&metrics));
-    let runner = Runner::new(
-        broker.clone(),
-        destinations.clone(),
-        grace,
-        Arc::clone(&desk),
-        watch.clone(),
-        wake.clone(),
-        redrives.clone(),
-    );
+    let runner = Runner::new(broker.clone(), grace, Arc::clone(&desk), watch.clone(), wake.clone(), redrives.clone());
     let reconciler = Reconciler::new(
         broker.clone(),
-        destinations.clone(),
         Arc::clone(&desk),
         relay_health.clone(),
         reconcile,
@@ -154,7 +143,6 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         broker,
         desk: Arc::clone(&desk),
         redrives,
-        destinations: destinations.clone(),
         grace,
         writes: writes.clone(),
         metrics: LedgerMetrics::register(&metrics),
@@ -177,7 +165,6 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
             let collector = Collector {
                 broker: new_broker(),
                 origin,
-                destinations: destinations.clone(),
                 grace,
                 desk: Arc::clone(&desk),
                 watch: watch.clone(),

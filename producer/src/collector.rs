@@ -15,7 +15,6 @@ use common::{
         supervisor::Session,
         topology::dead_letter_queue,
     },
-    destination::Name,
     event::{Identity, now},
     health::Component,
     origin::Origin,
@@ -50,8 +49,6 @@ pub struct Collector {
     pub broker: Broker,
     /// Whose dead letters.
     pub origin: Origin,
-    /// What is declared, besides the queue of reports.
-    pub destinations: Vec<Name>,
     /// How long a drain may take.
     pub grace: Duration,
     /// Where dead letters go.
@@ -284,7 +281,7 @@ impl Session for Collector {
             let mut consumer = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                opened = Consumer::open(&self.broker, &self.destinations, queue, prefetch) => opened?,
+                opened = Consumer::open(&self.broker, queue, prefetch) => opened?,
             };
             component.up();
             let mut hand = Hand::default();

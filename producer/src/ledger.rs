@@ -99,8 +99,6 @@ impl LedgerMetrics {
 pub struct Ledger {
     /// Where the reports are.
     pub broker: Broker,
-    /// What is declared, besides the queue of reports.
-    pub destinations: Vec<Name>,
     /// How long a drain may take.
     pub grace: Duration,
     /// The way to the store.
@@ -159,7 +157,7 @@ impl Ledger {
                 return;
             }
         };
-        self.metrics.recorded(&report.outcomes, &self.destinations);
+        self.metrics.recorded(&report.outcomes, self.broker.destinations());
         self.redrives.ended(&report.outcomes);
         // The store has ended only when the process does; the report is delivered again then.
         if let Ok(recorded) = self.writes.record(report.outcomes).await {
@@ -215,7 +213,7 @@ impl Session for Ledger {
         let mut consumer = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            opened = Consumer::open(&self.broker, &self.destinations, queue, PREFETCH) => opened?,
+            opened = Consumer::open(&self.broker, queue, PREFETCH) => opened?,
         };
         component.up();
         let mut recording = Recording::new();

@@ -83,7 +83,6 @@ impl ReconcileMetrics {
 /// Sweeps, again and again.
 pub struct Reconciler {
     broker: Broker,
-    destinations: Vec<Name>,
     desk: Arc<dyn Desk>,
     /// Whether the relay publishes.
     relay: Component,
@@ -111,12 +110,10 @@ enum NotSwept {
 }
 
 impl Reconciler {
-    /// A reconciler over these destinations.
+    /// A reconciler over the broker's destinations.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "wiring, called once; each is a different part")]
     pub fn new(
         broker: Broker,
-        destinations: Vec<Name>,
         desk: Arc<dyn Desk>,
         relay: Component,
         settings: Reconcile,
@@ -127,7 +124,6 @@ impl Reconciler {
         let queues = Queues::new(settings.after);
         Self {
             broker,
-            destinations,
             desk,
             relay,
             settings,
@@ -186,7 +182,7 @@ impl Reconciler {
     async fn sweep(&mut self) -> Result<(), NotSwept> {
         // First the marks, then the queues: what is published in between is judged later.
         let marks = self.desk.published_marks().await?;
-        let names: Vec<_> = self.destinations.iter().map(|name| self.broker.names().queue(name)).collect();
+        let names: Vec<_> = self.broker.destinations().iter().map(|name| self.broker.names().queue(name)).collect();
         let asked: Vec<_> = names.iter().cloned().chain([self.broker.names().outcomes()]).collect();
         let mut depths = depth::depths(&self.broker, &asked).await?;
         let outcomes = depths.pop().unwrap_or_default();
@@ -220,7 +216,7 @@ impl Reconciler {
         {
             findings.push((Seen::Outbox, self.desk.pending_unpublished(accepted_before, LISTED).await?));
         }
-        for (index, destination) in self.destinations.iter().enumerate() {
+        for (index, destination) in self.broker.destinations().iter().enumerate() {
             let Some(empty) = self.queues.empty(index) else { continue };
             let (marks, wall) = (empty.marks.clone(), empty.wall);
             let found = self.desk.pending_published(destination.clone(), marks, LISTED).await?;
@@ -239,7 +235,7 @@ impl Reconciler {
 
     /// One line for each delivery, once, and the metric.
     fn tell(&mut self, findings: &[(Seen, Found)]) {
-        let mut counts: HashMap<&Name, u64> = self.destinations.iter().map(|name| (name, 0)).collect();
+        let mut counts: HashMap<&Name, u64> = self.broker.destinations().iter().map(|name| (name, 0)).collect();
         let mut present = HashSet::new();
         for (seen, found) in findings {
             // Those that are not listed are counted with the last that is.

@@ -14,7 +14,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use common::{
     broker::{Broker, BrokerFault, again::Again, publisher::Publisher, supervisor::Session},
-    destination::Name,
     health::Component,
 };
 use tokio::{
@@ -51,7 +50,6 @@ impl Wake {
 /// Runs redrives, over as many sessions with the broker as it takes.
 pub struct Runner {
     broker: Broker,
-    destinations: Vec<Name>,
     grace: Duration,
     desk: Arc<dyn Desk>,
     watch: Watch,
@@ -67,11 +65,10 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A runner that sends to the queues of these destinations.
+    /// A runner that sends to the queues of the broker's destinations.
     #[must_use]
     pub fn new(
         broker: Broker,
-        destinations: Vec<Name>,
         grace: Duration,
         desk: Arc<dyn Desk>,
         watch: Watch,
@@ -80,7 +77,6 @@ impl Runner {
     ) -> Self {
         Self {
             broker,
-            destinations,
             grace,
             desk,
             watch,
@@ -152,7 +148,7 @@ impl Runner {
             let publisher = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                opened = Publisher::open_to_redrive(&self.broker, &self.destinations) => opened?,
+                opened = Publisher::open_to_redrive(&self.broker) => opened?,
             };
             self.session(publisher, component, shutdown).await?;
         }

@@ -16,7 +16,6 @@ use common::{
         publisher::{Message, Publisher, Target},
         supervisor::Session,
     },
-    destination::Name,
     event::{self, ORDER_CREATED},
     health::Component,
     telemetry::metrics::{Metrics, seconds},
@@ -92,7 +91,6 @@ impl RelayMetrics {
 /// The relay, over as many sessions with the broker as it takes.
 pub struct Relay {
     broker: Broker,
-    destinations: Vec<Name>,
     grace: Duration,
     outbox: Arc<Outbox>,
     reads: Reads,
@@ -118,10 +116,8 @@ pub struct Relay {
 impl Relay {
     /// A relay that begins after `taken`: everything later in the outbox is to be published.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "wiring, called once; each is a different part")]
     pub fn new(
         broker: Broker,
-        destinations: Vec<Name>,
         grace: Duration,
         outbox: Arc<Outbox>,
         reads: Reads,
@@ -131,7 +127,6 @@ impl Relay {
     ) -> Self {
         Self {
             broker,
-            destinations,
             grace,
             outbox,
             reads,
@@ -384,7 +379,7 @@ impl Session for Relay {
         let mut publisher = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            opened = Publisher::open(&self.broker, &self.destinations) => opened?,
+            opened = Publisher::open(&self.broker) => opened?,
         };
         tracing::info!(exchange = self.broker.names().exchange(), "publishing");
         component.up();

@@ -1,25 +1,21 @@
-//! Getting a connection, with a deadline.
+//! Where the broker is, and how to connect to it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
-use super::{BrokerFault, topology::Names};
+use super::{
+    BrokerFault,
+    deadline::{CLOSE_TIMEOUT, step},
+    topology::Names,
+};
+use crate::destination::Name;
 
-/// How long a step of a conversation with the broker may take: connect, open, declare.
-pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may take until a session stands.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long saying goodbye may take, at the very end of a drain.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Seconds without a sign of life after which each side doubts the other. The server's default of
 /// a minute leaves a half-open connection unnoticed for two.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -45,12 +41,13 @@ pub(super) enum Role {
     Inspect,
 }
 
-/// Where the broker is and what things are called there.
+/// Where the broker is, what things are called there, and which destinations this process declares.
 #[derive(Clone, Debug)]
 pub struct Broker {
     pub(super) url: SecretString,
     service: &'static str,
     names: Names,
+    destinations: Arc<[Name]>,
     frames: Frames,
 }
 
@@ -96,10 +93,11 @@ pub(super) fn parse(url: &SecretString) -> Result<AMQPUri, String> {
 }
 
 impl Broker {
-    /// A broker for the process called `service`.
+    /// A broker for the process called `service`. Each of its connections declares the queues of these
+    /// destinations.
     #[must_use]
-    pub fn new(url: SecretString, service: &'static str, names: Names) -> Self {
-        Self { url, service, names, frames: Frames::default() }
+    pub fn new(url: SecretString, service: &'static str, names: Names, destinations: impl Into<Arc<[Name]>>) -> Self {
+        Self { url, service, names, destinations: destinations.into(), frames: Frames::default() }
     }
 
     pub(super) fn frames(&self) -> &Frames {
@@ -110,6 +108,12 @@ impl Broker {
     #[must_use]
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// The destinations whose queues this process declares.
+    #[must_use]
+    pub fn destinations(&self) -> &[Name] {
+        &self.destinations
     }
 
     /// Opens a connection that shows in the broker's management as `service:` and its role.
@@ -137,31 +141,10 @@ impl Broker {
     }
 }
 
-/// All that it takes until a session stands, with a deadline over its many steps.
-pub(super) async fn opened<T>(
-    doing: &'static str,
-    future: impl Future<Output = Result<T, BrokerFault>>,
-) -> Result<T, BrokerFault> {
-    let overdue = Err(BrokerFault::Overdue { doing, seconds: OPEN_TIMEOUT.as_secs() });
-    timeout(OPEN_TIMEOUT, future).await.unwrap_or(overdue)
-}
-
 /// Closes a connection in good order, if the broker answers soon. One that does not will notice by
 /// itself.
 pub(super) async fn close(connection: &Connection) {
     let _ = timeout(CLOSE_TIMEOUT, connection.close(200, "done".into())).await;
-}
-
-/// One step of a conversation, with its deadline.
-pub(super) async fn step<T>(
-    doing: &'static str,
-    future: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, BrokerFault> {
-    match timeout(STEP_TIMEOUT, future).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(fault)) => Err(BrokerFault::from_client(doing, &fault)),
-        Err(_) => Err(BrokerFault::Overdue { doing, seconds: STEP_TIMEOUT.as_secs() }),
-    }
 }
 
 #[cfg(test)]

@@ -14,12 +14,13 @@ use uuid::Uuid;
 
 use super::{
     Broker, BrokerFault,
-    connection::{CLOSE_TIMEOUT, Frames, Role, close, opened, step},
+    connection::{Frames, Role, close},
     dead_letter::{self, DeadLetter, REDRIVEN},
+    deadline::{CLOSE_TIMEOUT, opened, step},
     delivery::{Delivery, Settlement, Unsettled, Window},
     topology,
 };
-use crate::{destination::Name, trace_context::TraceParent};
+use crate::trace_context::TraceParent;
 
 /// How long a finished delivery waits for slower ones before it, so that one frame can acknowledge
 /// them all.
@@ -42,23 +43,18 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Connects, declares what `destinations` need, and consumes `queue` with at most `prefetch`
+    /// Connects, declares everything that the process needs, and consumes `queue` with at most `prefetch`
     /// deliveries unsettled.
     ///
     /// # Errors
     /// Any [`BrokerFault`].
-    pub async fn open(
-        broker: &Broker,
-        destinations: &[Name],
-        queue: String,
-        prefetch: u16,
-    ) -> Result<Self, BrokerFault> {
-        opened("opening a session to consume", Self::steps(broker, destinations, queue, prefetch)).await
+    pub async fn open(broker: &Broker, queue: String, prefetch: u16) -> Result<Self, BrokerFault> {
+        opened("opening a session to consume", Self::steps(broker, queue, prefetch)).await
     }
 
-    async fn steps(broker: &Broker, destinations: &[Name], queue: String, prefetch: u16) -> Result<Self, BrokerFault> {
+    async fn steps(broker: &Broker, queue: String, prefetch: u16) -> Result<Self, BrokerFault> {
         let connection = broker.connect(Role::Consume).await?;
-        topology::declare(&connection, broker.names(), destinations).await?;
+        topology::declare(&connection, broker.names(), broker.destinations()).await?;
         let channel = step("opening a channel", connection.create_channel()).await?;
         // Zero would mean without limit, and the client's buffer has none of its own.
         step("setting the prefetch", channel.basic_qos(prefetch.max(1), BasicQosOptions::default())).await?;

@@ -4,7 +4,8 @@ use lapin::{Channel, Connection, ErrorKind, options::QueueDeclareOptions, types:
 
 use super::{
     Broker, BrokerFault,
-    connection::{Role, close, opened, step},
+    connection::{Role, close},
+    deadline::{opened, step},
     fault::NOT_FOUND,
 };
 

@@ -20,7 +20,6 @@ use super::{
     topology::Names,
 };
 use crate::{
-    destination::Name,
     doctor::{Check, Finding},
     reach::reach,
 };
@@ -36,8 +35,6 @@ const DEFAULT_EXCHANGE: &str = "amq.default";
 /// What a process needs of the broker.
 #[derive(Clone, Debug)]
 pub struct Needs {
-    /// The destinations whose queues it declares.
-    pub destinations: Vec<Name>,
     /// The queues it consumes.
     pub consumes: Vec<String>,
     /// Whether it publishes to the fan-out exchange.
@@ -77,7 +74,7 @@ pub async fn inspect(broker: &Broker, needs: &Needs) -> Vec<Finding> {
     };
     let names = broker.names();
     findings.extend(exchanges(&connection, names).await);
-    let queues = queue::needed(names, needs);
+    let queues = queue::needed(broker, needs.collector);
     let examinations: Vec<_> = queues.iter().map(|queue| queue.examine(&connection, names)).collect();
     let examined: Vec<_> = stream::iter(examinations).buffered(AT_A_TIME).collect().await;
     findings.extend(examined.into_iter().flatten());

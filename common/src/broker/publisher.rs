@@ -24,10 +24,11 @@ use uuid::Uuid;
 use super::{
     Broker, BrokerFault,
     again::{self, Again},
-    connection::{Role, close, opened, step},
+    connection::{Role, close},
+    deadline::{opened, step},
     topology,
 };
-use crate::{destination::Name, trace_context::TraceParent};
+use crate::trace_context::TraceParent;
 
 /// How long a confirm may take. A quorum queue that has lost its majority confirms nothing and
 /// refuses nothing; only this ends the wait.
@@ -79,25 +80,25 @@ pub struct Publisher<T> {
 type Confirm<T> = Pin<Box<dyn Future<Output = (u64, T, lapin::Result<Confirmation>)> + Send>>;
 
 impl<T: Send + 'static> Publisher<T> {
-    /// Connects, declares what `destinations` need, and opens a channel in confirm mode.
+    /// Connects, declares everything that the process needs, and opens a channel in confirm mode.
     ///
     /// # Errors
     /// Any [`BrokerFault`].
-    pub async fn open(broker: &Broker, destinations: &[Name]) -> Result<Self, BrokerFault> {
-        opened("opening a session to publish", Self::steps(broker, destinations, Role::Publish)).await
+    pub async fn open(broker: &Broker) -> Result<Self, BrokerFault> {
+        opened("opening a session to publish", Self::steps(broker, Role::Publish)).await
     }
 
     /// The same, for messages with headers that may be a stranger's.
     ///
     /// # Errors
     /// Any [`BrokerFault`].
-    pub async fn open_to_redrive(broker: &Broker, destinations: &[Name]) -> Result<Self, BrokerFault> {
-        opened("opening a session to redrive", Self::steps(broker, destinations, Role::Redrive)).await
+    pub async fn open_to_redrive(broker: &Broker) -> Result<Self, BrokerFault> {
+        opened("opening a session to redrive", Self::steps(broker, Role::Redrive)).await
     }
 
-    async fn steps(broker: &Broker, destinations: &[Name], role: Role) -> Result<Self, BrokerFault> {
+    async fn steps(broker: &Broker, role: Role) -> Result<Self, BrokerFault> {
         let connection = broker.connect(role).await?;
-        topology::declare(&connection, broker.names(), destinations).await?;
+        topology::declare(&connection, broker.names(), broker.destinations()).await?;
         let channel = step("opening a channel", connection.create_channel()).await?;
         step("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(Self {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{
     BrokerFault,
-    connection::{STEP_TIMEOUT, step},
+    deadline::{STEP_TIMEOUT, step},
     fault::mismatch,
 };
 use crate::{destination::Name, origin::Origin};

@@ -31,7 +31,6 @@ pub(super) struct Pipeline<D> {
     config: WorkerConfig,
     grace: Duration,
     broker: Broker,
-    destinations: [Name; 1],
     in_hand: InHand,
 }
 
@@ -45,10 +44,9 @@ impl<D: Destination> Pipeline<D> {
     ) -> Self {
         let (stop, name) = (CancellationToken::new(), Name::of::<D>());
         Self {
-            attempts: Arc::new(Attempts { destination, name: name.clone(), retry: config.retry, metrics, stop }),
+            attempts: Arc::new(Attempts { destination, name, retry: config.retry, metrics, stop }),
             grace,
             broker,
-            destinations: [name],
             in_hand: InHand::new(usize::from(config.prefetch())),
             config,
         }
@@ -57,10 +55,10 @@ impl<D: Destination> Pipeline<D> {
     async fn open(&self) -> Result<(Consumer, Reporter), BrokerFault> {
         let names = self.broker.names();
         // The way out first: what cannot be reported must not be taken.
-        let publisher = Publisher::open(&self.broker, &self.destinations).await?;
+        let publisher = Publisher::open(&self.broker).await?;
         let reporter = Reporter::new(publisher, names.outcomes());
         let queue = names.queue(&self.attempts.name);
-        let consumer = Consumer::open(&self.broker, &self.destinations, queue, self.config.prefetch()).await?;
+        let consumer = Consumer::open(&self.broker, queue, self.config.prefetch()).await?;
         Ok((consumer, reporter))
     }
 

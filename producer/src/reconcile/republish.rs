@@ -63,7 +63,7 @@ impl Reconciler {
     }
 
     async fn publish(&self, orders: &[(OrderId, Name)], entries: &[OutboxEntry]) -> Result<usize, BrokerFault> {
-        let mut publisher = Publisher::open(&self.broker, &self.destinations).await?;
+        let mut publisher = Publisher::open(&self.broker).await?;
         for (order_id, destination) in orders {
             let Some(entry) = entries.iter().find(|entry| entry.order_id == *order_id) else { continue };
             let message = Message {

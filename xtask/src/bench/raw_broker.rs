@@ -78,10 +78,10 @@ pub(super) fn main() -> Result<()> {
 /// Runs it. The topology is declared by the same code that declares it for orders.
 async fn run(job: &Job) -> Result<RawLine> {
     let Job { amqp_url, exchange, settings } = job;
-    let broker = Broker::new(amqp_url.clone().into(), "raw-broker", Names::new(exchange.clone()));
     let [one, other] = DESTINATIONS;
     let destinations: [Name; 2] = [one.parse()?, other.parse()?];
-    Publisher::<()>::open(&broker, &destinations).await?.close().await;
+    let broker = Broker::new(amqp_url.clone().into(), "raw-broker", Names::new(exchange.clone()), destinations.clone());
+    Publisher::<()>::open(&broker).await?.close().await;
 
     let publishing = connect(amqp_url).await?;
     let consuming = connect(amqp_url).await?;

@@ -7,11 +7,12 @@ use lapin::{
 };
 
 use super::{
-    Collector, Needs,
+    Collector,
     answer::{Answer, NO_LEADER, ask, faulty},
 };
 use crate::{
     broker::{
+        Broker,
         depth::{Depth, look},
         topology::{self, DELIVERY_LIMIT, Names, dead_letter_queue},
     },
@@ -39,17 +40,18 @@ pub(super) enum Use {
 }
 
 /// The queues of a process, each with its dead letters behind it.
-pub(super) fn needed(names: &Names, needs: &Needs) -> Vec<Queue> {
+pub(super) fn needed(broker: &Broker, collector: Collector) -> Vec<Queue> {
+    let names = broker.names();
     let mut queues = Vec::new();
     let mut add = |name: String, used, bound| {
         let dead = Queue {
             name: dead_letter_queue(&name),
-            used: Use::DeadLetters(needs.collector),
+            used: Use::DeadLetters(collector),
             bound: Some((names.dead_letter_exchange(), name.clone())),
         };
         queues.extend([Queue { name, used, bound }, dead]);
     };
-    for destination in &needs.destinations {
+    for destination in broker.destinations() {
         let fan_out = Some((names.exchange().to_owned(), String::new()));
         add(names.queue(destination), Use::Deliveries, fan_out);
     }
