@@ -101,7 +101,7 @@ async fn what_a_full_queue_refuses_is_kept_and_published_again_orders_and_report
     assert!(metrics.sum("tandem_outbox_backlog", &[]) > 0.0, "what is refused is not marked");
 
     system.start_ready(Role::Fulfillment).await?;
-    system.fulfillment_api.wait_for_effects(order_ids.len() as u64, PATIENCE * 2).await?;
+    system.fulfillment_api.wait_for_effects(order_ids.len() as u64, PATIENCE).await?;
 
     // With nobody to record them, reports fill their queue too.
     system.kill9(Role::Producer).await?;

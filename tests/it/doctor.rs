@@ -85,10 +85,9 @@ async fn a_healthy_system_has_nothing_for_the_doctor_to_find_and_no_api_hears_of
 async fn a_queue_that_was_deleted_is_named_and_declared_again() -> Result<()> {
     let system = System::builder().without_workers().start().await?;
     let producer = system.producer()?;
-    producer.wait_for_readiness("ready", |seen| seen.body["status"] == "ready").await?;
     let (queues, queue) = (system.queues().await?, system.names.inventory());
     fault(producer, "consumers", &queue, "warning").await?;
-    queues.delete_queue(&queue).await?;
+    system.delete_queue(&queue).await?;
     let found = fault(producer, "queue", &queue, "warning").await?;
     says(&found, &["did not exist", "declared again", "reconciliation"]);
     assert!(queues.exists(&queue).await?);
@@ -104,12 +103,11 @@ async fn a_queue_that_was_deleted_is_named_and_declared_again() -> Result<()> {
 async fn a_queue_with_other_properties_is_named_with_the_difference() -> Result<()> {
     let system = System::builder().without_workers().start().await?;
     let producer = system.producer()?;
-    producer.wait_for_readiness("ready", |seen| seen.body["status"] == "ready").await?;
     let (queues, queue) = (system.queues().await?, system.names.inventory());
     let text = |text: &str| AMQPValue::LongString(text.into());
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), text("classic"));
-    queues.delete_queue(&queue).await?;
+    system.delete_queue(&queue).await?;
     queues.declare_queue(&queue, arguments.clone()).await?;
     // Of all that differs, the broker names one: that dead letters would be lost.
     let found = fault(producer, "dead_letter_exchange", &queue, "error").await?;
@@ -126,15 +124,19 @@ async fn a_queue_with_other_properties_is_named_with_the_difference() -> Result<
     queues.declare_queue(&queue, arguments.clone()).await?;
     says(&fault(producer, "delivery_limit", &queue, "error").await?, &["x-delivery-limit", "3", "100"]);
 
-    arguments.insert("x-dead-letter-exchange".into(), text("nowhere"));
-    queues.delete_queue(&queue).await?;
+    let nowhere = format!("{}.nowhere", system.names.exchange());
+    arguments.insert("x-dead-letter-exchange".into(), text(&nowhere));
+    system.delete_queue(&queue).await?;
     queues.declare_queue(&queue, arguments).await?;
     let found = fault(producer, "dead_letter_exchange", &queue, "error").await?;
-    says(&found, &["x-dead-letter-exchange", "nowhere"]);
+    says(&found, &["x-dead-letter-exchange", &nowhere]);
     // The other queues are none the worse for it.
     let others = faults(producer).await?;
     assert!(others.iter().all(|found| found["status"] == "warning" || found["subject"] == queue), "{others:?}");
-    Ok(())
+    // With a dead-letter exchange that exists, the queue can be deleted.
+    queues.declare_exchange(&nowhere, lapin::ExchangeKind::Direct).await?;
+    queues.delete_dead_lettering_queue(&queue, &nowhere).await?;
+    queues.delete_exchange(&nowhere).await
 }
 
 #[tokio::test]

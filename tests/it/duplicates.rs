@@ -38,7 +38,7 @@ async fn duplicates_of_an_event_make_one_effect() -> Result<()> {
     }
     let order = system.order(&placed.order_id).await?;
     assert_eq!(order["deliveries"]["inventory"]["attempts"].as_array().map(Vec::len), Some(1), "{order}");
-    probe.remove(&system).await
+    Ok(())
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub(crate) struct Ending {
 impl Ending {
     /// Waits for it.
     pub(crate) async fn of(process: &Process) -> Result<Self> {
-        let code = process.wait_exit(PATIENCE).await?.code();
+        let code = process.wait_exit().await?.code();
         // Its last words may still be in the pipe: a search that finds nothing goes to the end of it.
         match process.log().wait_for("nothing", PATIENCE, |_| false).await {
             Err(fault) if fault.to_string().starts_with("the process ended") => {}

@@ -40,7 +40,7 @@ over_both_stores!(
 );
 
 async fn orders_are_found_by_their_status_their_destination_their_customer_and_their_time(store: &Store) -> Result<()> {
-    let system = store.builder().with_quick_retries().start().await?;
+    let system = store.builder().with_quick_retries().with_patient_worker(Role::Inventory).start().await?;
     let good = crowd::place(&system, 6, &Order::healthy()).await?;
     let partly = crowd::place(&system, 3, &Order::of("fulfillment-status-422")).await?;
     let mut order = Order::of("status-422");

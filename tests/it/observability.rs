@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use tests::{
-    metrics::Metrics,
     order::Order,
+    process::Process,
     system::{Role, System},
 };
 
@@ -12,12 +12,12 @@ use crate::{crowd, scrape};
 /// A name, labels, and the sum of the samples that have them.
 type Sample<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
-/// Checks that these are there.
-fn check(metrics: &Metrics, wanted: &[Sample<'_>]) {
+/// Waits until each of these is as wanted: an order is shown as settled before all that counts it has done so.
+async fn wait_for(process: &Process, wanted: &[Sample<'_>]) -> Result<()> {
     for (name, labels, value) in wanted {
-        assert!(metrics.has(name, labels), "no {name} {labels:?} among {:?}", metrics.names());
-        assert_eq!(metrics.sum(name, labels), *value, "{name} {labels:?}");
+        scrape::wait_for(process, name, labels, |seen| seen == *value).await?;
     }
+    Ok(())
 }
 
 #[tokio::test]
@@ -31,8 +31,8 @@ async fn metrics_tell_of_every_order_from_its_acceptance_to_its_end() -> Result<
     assert_eq!(system.post(b"{}", &[]).await?.status, 422);
     scrape::wait_for(system.producer()?, "tandem_outbox_backlog", &[], |events| events == 0.0).await?;
 
-    check(
-        &system.metrics(Role::Producer).await?,
+    wait_for(
+        system.producer()?,
         &[
             ("tandem_orders_total", &[("result", "accepted")], 5.0),
             ("tandem_orders_total", &[("result", "busy")], 0.0),
@@ -46,10 +46,11 @@ async fn metrics_tell_of_every_order_from_its_acceptance_to_its_end() -> Result<
             ("tandem_ledger_outcomes_total", &[("destination", "inventory"), ("reason", "rejected")], 1.0),
             ("tandem_ledger_outcomes_total", &[("destination", "fulfillment"), ("reason", "attempts_exhausted")], 1.0),
         ],
-    );
+    )
+    .await?;
     let inventory = ("destination", "inventory");
-    check(
-        &system.metrics(Role::Inventory).await?,
+    wait_for(
+        system.process(Role::Inventory)?,
         &[
             ("tandem_attempts_total", &[inventory, ("outcome", "success")], 4.0),
             ("tandem_attempts_total", &[inventory, ("outcome", "transient")], 0.0),
@@ -63,18 +64,19 @@ async fn metrics_tell_of_every_order_from_its_acceptance_to_its_end() -> Result<
             ("tandem_attempt_duration_seconds_count", &[inventory], 5.0),
             ("tandem_consumer_up", &[inventory], 1.0),
         ],
-    );
+    )
+    .await?;
     let fulfillment = ("destination", "fulfillment");
-    check(
-        &system.metrics(Role::Fulfillment).await?,
+    wait_for(
+        system.process(Role::Fulfillment)?,
         &[
             ("tandem_attempts_total", &[fulfillment, ("outcome", "success")], 4.0),
             ("tandem_attempts_total", &[fulfillment, ("outcome", "transient")], 6.0),
             ("tandem_deliveries_total", &[fulfillment, ("status", "delivered")], 4.0),
             ("tandem_dead_letters_total", &[fulfillment, ("reason", "attempts_exhausted")], 1.0),
         ],
-    );
-    Ok(())
+    )
+    .await
 }
 
 #[tokio::test]

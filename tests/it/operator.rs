@@ -1,6 +1,6 @@
 //! What an operator asks of the producer: redrives and reconciliation.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::ops::ControlFlow;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -52,7 +52,6 @@ pub(crate) async fn wait_for(
     system: &System,
     path: &str,
     what: &str,
-    patience: Duration,
     wanted: impl Fn(&Value) -> bool,
 ) -> Result<Value> {
     let asked = async || match get(system, path).await {
@@ -60,7 +59,7 @@ pub(crate) async fn wait_for(
         Ok((status, seen)) => ControlFlow::Continue(format!("{status} {seen}")),
         Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
     };
-    until(&format!("{path} to be {what}"), patience, asked).await.map_err(|fault| system.with_logs(fault))
+    until(&format!("{path} to be {what}"), PATIENCE, asked).await.map_err(|fault| system.with_logs(fault))
 }
 
 /// Waits until so many dead letters match.

@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{
     order::Order,
-    process::Readiness,
+    process::{Process, Readiness},
     proxy::Evidence,
     system::{Role, System},
     waiting::{self, PATIENCE},
@@ -24,13 +24,11 @@ async fn orders_are_accepted_while_the_broker_is_away_and_delivered_when_it_is_b
     scrape::wait_for(system.producer()?, "tandem_outbox_backlog", &[], |events| events == 0.0).await?;
 
     proxy.down().await?;
-    let readiness = system.producer()?.wait_for_readiness("degraded", without_relay).await?;
+    let readiness = wait_for_down(system.producer()?, "relay").await?;
     assert_eq!((readiness.status, &readiness.body["status"]), (200, &json!("degraded")), "it takes orders");
-    assert_down_with_a_reason(&readiness.body, "relay");
     for role in [Role::Inventory, Role::Fulfillment] {
-        let readiness = system.process(role)?.wait_for_readiness("not ready", |seen| seen.status == 503).await?;
-        assert_eq!(readiness.body["status"], "not_ready");
-        assert_down_with_a_reason(&readiness.body, "consumer");
+        let readiness = wait_for_down(system.process(role)?, "consumer").await?;
+        assert_eq!((readiness.status, &readiness.body["status"]), (503, &json!("not_ready")));
         assert_eq!(system.process(role)?.livez().await?, 200, "it is alive all the same");
     }
     order_ids.extend(crowd::place(&system, 50, &Order::healthy()).await?);
@@ -55,7 +53,7 @@ async fn with_the_broker_down_from_the_start_orders_are_accepted_and_delivered_w
     let roles = [Role::Producer, Role::Inventory, Role::Fulfillment];
     let builder = roles.iter().fold(System::builder(), |builder, role| builder.amqp_url(*role, &url));
     let system = builder.not_waiting_for_readiness().start().await?;
-    let readiness = system.producer()?.wait_for_readiness("degraded", without_relay).await?;
+    let readiness = wait_for_down(system.producer()?, "relay").await?;
     assert_eq!((readiness.status, &readiness.body["status"]), (200, &json!("degraded")));
     let explained = |seen: &Readiness| {
         let reason = seen.body["components"].to_string();
@@ -79,8 +77,7 @@ async fn a_confirm_that_never_comes_is_given_up_and_the_event_published_again() 
     proxy.black_hole().await?;
     let order_ids = crowd::place(&system, 10, &Order::healthy()).await?;
     // Nobody tells the producer that the line is dead; it must notice by itself.
-    let readiness = system.producer()?.wait_for_readiness("degraded", without_relay).await?;
-    assert_down_with_a_reason(&readiness.body, "relay");
+    wait_for_down(system.producer()?, "relay").await?;
     proxy.heal().await?;
     crowd::delivered_once(&system, &order_ids).await
 }
@@ -114,12 +111,11 @@ async fn connections_cut_again_and_again_lose_no_order_and_cost_no_second_call()
     Ok(())
 }
 
-fn without_relay(seen: &Readiness) -> bool {
-    seen.body["components"]["relay"]["status"] == "down"
-}
-
-fn assert_down_with_a_reason(body: &Value, component: &str) {
-    let component = &body["components"][component];
-    assert_eq!(component["status"], json!("down"), "{body}");
-    assert!(component["reason"].as_str().is_some_and(|reason| reason.len() > 10), "{body}");
+/// Waits until a part of the process is down for a reason, which is more than that it is starting.
+async fn wait_for_down(process: &Process, component: &str) -> Result<Readiness> {
+    let down = |seen: &Readiness| {
+        let component = &seen.body["components"][component];
+        component["status"] == "down" && component["reason"].as_str().is_some_and(|reason| reason.len() > 10)
+    };
+    process.wait_for_readiness(&format!("without its {component}"), down).await
 }

@@ -4,17 +4,14 @@ use anyhow::Result;
 use lapin::options::BasicGetOptions;
 use tests::{queues::Message, system::System};
 
-/// The queue. It is not among those that a system removes.
+/// The queue, which goes with the system's own connection.
 pub(crate) struct Probe(String);
 
 impl Probe {
     /// Declares and binds it.
     pub(crate) async fn on(system: &System) -> Result<Self> {
-        let name = format!("{}.probe", system.names.exchange());
-        // A producer is ready before it has seen the broker; the exchange is there when nothing is degraded.
-        system.producer()?.wait_for_readiness("ready", |seen| seen.body["status"] == "ready").await?;
         let queues = system.queues().await?;
-        queues.declare_queue(&name, Default::default()).await?;
+        let name = queues.declare_exclusive_queue().await?;
         queues.bind(&name, system.names.exchange(), "").await?;
         Ok(Self(name))
     }
@@ -43,10 +40,5 @@ impl Probe {
     pub(crate) async fn publish_again(&self, system: &System, event: &Message) -> Result<()> {
         let queues = system.queues().await?;
         queues.publish(system.names.exchange(), "", &event.body, event.properties.clone()).await
-    }
-
-    /// Removes it.
-    pub(crate) async fn remove(self, system: &System) -> Result<()> {
-        system.queues().await?.delete_queue(&self.0).await
     }
 }

@@ -7,7 +7,6 @@ use tests::{
     order::Order,
     queues::Depth,
     system::{Role, System, SystemBuilder},
-    waiting::PATIENCE,
 };
 
 use crate::{
@@ -32,7 +31,7 @@ fn quick(store: &Store, mode: &str) -> SystemBuilder {
         .without(Role::Inventory)
         .env(Role::Producer, "RECONCILE", mode)
         .env(Role::Producer, "RECONCILE_INTERVAL", "300ms")
-        .env(Role::Producer, "RECONCILE_AFTER", "2s")
+        .env(Role::Producer, "RECONCILE_AFTER", "4s")
 }
 
 /// Waits for a sweep that was finished so many milliseconds after now.
@@ -42,7 +41,7 @@ async fn swept_after(system: &System, milliseconds: i64) -> Result<Value> {
         let checked_at = seen["checked_at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
         checked_at.is_some_and(|at| at.as_millisecond() > wanted)
     };
-    wait_for(system, PATH, "checked later", PATIENCE, later).await
+    wait_for(system, PATH, "checked later", later).await
 }
 
 async fn what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not(store: &Store) -> Result<()> {
@@ -52,11 +51,11 @@ async fn what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not(sto
     let queues = system.queues().await?;
     queues.wait_for_depth(&queue, "all orders", |depth| depth.ready == 10).await?;
     // However long they wait for their worker, they are not lost.
-    let seen = swept_after(&system, 4_000).await?;
+    let seen = swept_after(&system, 6_000).await?;
     assert_eq!((&seen["overdue_total"], &seen["overdue"]), (&json!(0), &json!([])), "{seen}");
 
     assert_eq!(queues.purge(&queue).await?, 10);
-    let seen = wait_for(&system, PATH, "found", PATIENCE, |seen| seen["overdue_total"] == 10).await?;
+    let seen = wait_for(&system, PATH, "found", |seen| seen["overdue_total"] == 10).await?;
     let overdue = seen["overdue"].as_array().context("no list")?;
     let mut found: Vec<_> = overdue.iter().filter_map(|item| item["order_id"].as_str()).collect();
     let mut wanted: Vec<_> = order_ids.iter().map(String::as_str).collect();
@@ -90,13 +89,13 @@ async fn what_a_queue_emptied_by_hand_has_lost_is_published_again_and_delivered_
     system.start_ready(Role::Inventory).await?;
     crowd::delivered_once(&system, &order_ids).await?;
     assert_eq!(system.fulfillment_api.summary().calls, 10, "only the one destination was told again");
-    let seen = wait_for(&system, PATH, "settled", PATIENCE, |seen| seen["overdue_total"] == 0).await?;
+    let seen = wait_for(&system, PATH, "settled", |seen| seen["overdue_total"] == 0).await?;
     assert_eq!(seen["overdue"], json!([]), "{seen}");
     Ok(())
 }
 
 async fn a_dead_letter_that_was_sent_again_and_got_lost_is_named_and_sent_again(store: &Store) -> Result<()> {
-    let mut system = quick(store, "republish").env(Role::Producer, "RECONCILE_AFTER", "3s").start().await?;
+    let mut system = quick(store, "republish").start().await?;
     system.start_ready(Role::Inventory).await?;
     let order_ids = crate::operator::refused(&system, 3, "SKU-1", 422).await?;
     crate::operator::wait_for_matched(&system, &json!({}), 3).await?;
@@ -105,10 +104,10 @@ async fn a_dead_letter_that_was_sent_again_and_got_lost_is_named_and_sent_again(
     let queue = system.names.inventory();
     system.queues().await?.wait_for_consumers(&queue, 0).await?;
     let path = crate::operator::begin(&system, &json!({"filter": {}})).await?;
-    wait_for(&system, &path, "sent", PATIENCE, |job| job["sent"] == 3).await?;
+    wait_for(&system, &path, "sent", |job| job["sent"] == 3).await?;
     assert_eq!(system.queues().await?.purge(&queue).await?, 3);
     system.queues().await?.wait_for_depth(&queue, "all again", |depth| depth.ready == 3).await?;
     system.start_ready(Role::Inventory).await?;
-    wait_for(&system, &path, "completed", PATIENCE, |job| job["delivered"] == 3).await?;
+    wait_for(&system, &path, "completed", |job| job["delivered"] == 3).await?;
     crowd::delivered_once(&system, &order_ids).await
 }

@@ -73,8 +73,8 @@ async fn a_refused_order_is_dead_lettered_at_once_after_one_attempt() -> Result<
     // If a refusal were retried, the first back-off alone would outlast the test's patience.
     let system = System::builder()
         .without_collector()
-        .env(Role::Inventory, "BACKOFF_INITIAL", "2m")
-        .env(Role::Inventory, "BACKOFF_MAX", "2m")
+        .env(Role::Inventory, "BACKOFF_INITIAL", "200s")
+        .env(Role::Inventory, "BACKOFF_MAX", "200s")
         .start()
         .await?;
     let placed = system.place(&Order::of("inventory-status-422")).await?;
@@ -174,7 +174,7 @@ async fn an_api_that_is_not_there_is_told_when_it_is() -> Result<()> {
         .env(Role::Inventory, "INVENTORY_API_URL", format!("http://{}", way.address()))
         .env(Role::Inventory, "MAX_ATTEMPTS", 100)
         .env(Role::Inventory, "BACKOFF_MAX", "500ms")
-        .env(Role::Inventory, "REQUEST_TIMEOUT", "2s")
+        .env(Role::Inventory, "REQUEST_TIMEOUT", "3s")
         .start()
         .await?;
     let placed = system.place(&Order::healthy()).await?;
@@ -210,6 +210,8 @@ async fn random_failures_and_cuts_leave_exactly_one_effect_of_each_order() -> Re
     let system = System::builder()
         .with_quick_retries()
         .env_of_workers("MAX_ATTEMPTS", 40)
+        // An answer that comes too late would be a call of which the ledger knows less than the API.
+        .env_of_workers("REQUEST_TIMEOUT", "10s")
         .inventory_api(random(1))
         .fulfillment_api(random(2))
         .start()

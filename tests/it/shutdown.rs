@@ -100,8 +100,8 @@ async fn what_runs_beyond_the_grace_period_is_named_and_left_to_another_under_th
 async fn what_has_ended_and_cannot_be_reported_is_named_and_left_to_another_under_the_same_key() -> Result<()> {
     let (proxy, url) = crate::link::link().await?;
     let builder = System::builder().amqp_url(Role::Inventory, &url);
-    let mut system = builder.env(Role::Inventory, "SHUTDOWN_GRACE", "3s").start().await?;
-    let placed = system.place(&Order::of("inventory-slow-1s")).await?;
+    let mut system = builder.env(Role::Inventory, "SHUTDOWN_GRACE", "8s").start().await?;
+    let placed = system.place(&Order::of("inventory-slow-3s")).await?;
     system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
     proxy.black_hole().await?;
     let worker = system.take(Role::Inventory)?;

@@ -20,7 +20,7 @@ async fn a_queue_deleted_under_a_worker_comes_back_and_readiness_told_the_truth_
     let mut classic = FieldTable::default();
     classic.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
     loop {
-        queues.delete_queue(&queue).await?;
+        system.delete_queue(&queue).await?;
         if queues.declare_queue(&queue, classic.clone()).await.is_ok() {
             break;
         }
@@ -33,12 +33,12 @@ async fn a_queue_deleted_under_a_worker_comes_back_and_readiness_told_the_truth_
     let readiness = worker.wait_for_readiness("not ready, with the reason", blamed).await?;
     assert_eq!(readiness.body["status"], "not_ready");
     assert_eq!(worker.livez().await?, 200);
-    assert_eq!(worker.metrics().await?.sum("tandem_consumer_up", &[]), 0.0);
+    scrape::wait_for(worker, "tandem_consumer_up", &[], |up| up == 0.0).await?;
 
     queues.delete_queue(&queue).await?;
     queues.wait_for_consumers(&queue, 1).await?;
     worker.ready().await?;
-    assert_eq!(worker.metrics().await?.sum("tandem_consumer_up", &[]), 1.0);
+    scrape::wait_for(worker, "tandem_consumer_up", &[], |up| up == 1.0).await?;
     let order_ids = crowd::place(&system, 10, &Order::healthy()).await?;
     crowd::delivered_once(&system, &order_ids).await
 }
@@ -48,7 +48,7 @@ async fn the_queue_of_reports_deleted_under_everybody_comes_back_and_no_outcome_
     let system = System::start().await?;
     let mut order_ids = Vec::new();
     for _ in 0..3 {
-        system.queues().await?.delete_queue(&system.names.outcomes()).await?;
+        system.delete_queue(&system.names.outcomes()).await?;
         order_ids.extend(crowd::place(&system, 10, &Order::healthy()).await?);
         // The reports of these may have been in the queue when it was deleted the next time: wait for them.
         crowd::delivered_once(&system, &order_ids).await?;

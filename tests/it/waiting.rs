@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::{
     order::Order,
     process::Process,
-    system::{Role, System},
+    system::{Role, System, SystemBuilder},
     waiting::PATIENCE,
 };
 use tokio::{
@@ -24,12 +24,17 @@ const WAITING: &str = "tandem_http_waiting";
 /// How many wait at once.
 const CROWD: usize = 2_000;
 
+/// Producers that let clients wait for longer than a test does.
+fn patient(builder: SystemBuilder) -> SystemBuilder {
+    builder.env(Role::Producer, "WAIT_MAX", "10m")
+}
+
 /// A client that has sent an order and waits for its result, on a connection of its own.
 async fn waits(producer: &Process, order: &Order) -> Result<TcpStream> {
     let body = serde_json::to_string(order)?;
     let mut stream = TcpStream::connect(producer.http_addr().await?).await?;
     let request = format!(
-        "POST /v1/orders HTTP/1.1\r\nHost: tandem\r\nContent-Type: application/json\r\nPrefer: wait=60\r\n\
+        "POST /v1/orders HTTP/1.1\r\nHost: tandem\r\nContent-Type: application/json\r\nPrefer: wait=600\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
@@ -53,7 +58,7 @@ over_both_stores!(
 );
 
 async fn who_waits_for_an_order_is_answered_with_the_result_of_each_destination(store: &Store) -> Result<()> {
-    let system = store.builder().with_quick_retries().start().await?;
+    let system = patient(store.builder()).with_quick_retries().start().await?;
     let wanted = [
         ("SKU-1", "delivered", ["delivered", "delivered"]),
         ("fulfillment-status-422", "partially_delivered", ["delivered", "dead_lettered"]),
@@ -61,10 +66,10 @@ async fn who_waits_for_an_order_is_answered_with_the_result_of_each_destination(
     ];
     for (product, status, [inventory, fulfillment]) in wanted {
         let body = serde_json::to_vec(&Order::of(product))?;
-        let headers = [("prefer", "respond-async, wait=\"50\""), ("idempotency-key", product)];
+        let headers = [("prefer", "respond-async, wait=\"500\""), ("idempotency-key", product)];
         let answer = system.post(&body, &headers).await?;
         assert_eq!(answer.status, 200, "{}", answer.body);
-        assert_eq!(answer.header("preference-applied"), Some("wait=50"));
+        assert_eq!(answer.header("preference-applied"), Some("wait=500"));
         assert_eq!(answer.header("vary"), Some("Prefer"));
         let order = &answer.body;
         assert_eq!(order["status"], status, "{order}");
@@ -112,8 +117,7 @@ async fn who_has_waited_long_enough_learns_what_is_known_and_may_go_on_waiting(s
 }
 
 async fn two_thousand_clients_wait_at_once_and_each_is_answered_with_its_result(store: &Store) -> Result<()> {
-    store
-        .builder()
+    patient(store.builder())
         .without_workers()
         .run(async |system| {
             let producer = system.producer()?;
@@ -142,7 +146,7 @@ async fn two_thousand_clients_wait_at_once_and_each_is_answered_with_its_result(
 
 #[tokio::test]
 async fn a_client_that_hangs_up_frees_its_place() -> Result<()> {
-    let system = System::builder().without_workers().env(Role::Producer, "WAITERS", 1).start().await?;
+    let system = patient(System::builder()).without_workers().env(Role::Producer, "WAITERS", 1).start().await?;
     let producer = system.producer()?;
     let waiting = waits(producer, &Order::healthy()).await?;
     scrape::wait_for(producer, WAITING, &[], |waiting| waiting == 1.0).await?;
@@ -155,7 +159,7 @@ async fn a_client_that_hangs_up_frees_its_place() -> Result<()> {
 
 #[tokio::test]
 async fn a_producer_that_is_ended_answers_those_who_wait_with_what_is_known() -> Result<()> {
-    let mut system = System::builder().without_workers().start().await?;
+    let mut system = patient(System::builder()).without_workers().start().await?;
     let waiting = waits(system.producer()?, &Order::healthy()).await?;
     scrape::wait_for(system.producer()?, WAITING, &[], |waiting| waiting == 1.0).await?;
     let producer = system.take(Role::Producer)?;
@@ -176,7 +180,7 @@ async fn a_producer_that_is_ended_answers_those_who_wait_with_what_is_known() ->
 async fn waiting_costs_no_polling_but_a_look_for_each_news() -> Result<()> {
     const WAIT: usize = 200;
     const LOOKS: &str = "tandem_http_looks_total";
-    let mut system = System::builder().without_workers().start().await?;
+    let mut system = patient(System::builder()).without_workers().start().await?;
     let waiting: Vec<_> = stream::iter(0..WAIT)
         .map(async |_| waits(system.producer()?, &Order::healthy()).await)
         .buffered(16)

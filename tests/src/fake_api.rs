@@ -136,7 +136,7 @@ impl FakeApi {
     /// Waits until there have been this many calls about the order, and returns them. Cancellation safe.
     ///
     /// # Errors
-    /// There are fewer after 30 s.
+    /// There are fewer in time.
     pub async fn wait_for_calls(&self, order_id: &str, count: usize) -> Result<Vec<Call>> {
         let what = format!("{count} calls about order {order_id}");
         self.wait_until(&what, PATIENCE, |fake| fake.journal.count_about(order_id) >= count).await?;

@@ -1,11 +1,10 @@
 //! The HTTP client of the harness.
 
-use std::{sync::OnceLock, time::Duration};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 
-/// Beyond every deadline of the system itself.
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::waiting::PATIENCE;
 
 /// A client without redirects, retries or proxies: what is sent is what was asked for.
 ///
@@ -18,7 +17,7 @@ pub fn client() -> Result<reqwest::Client> {
     // Whoever installed one before is welcome to it.
     PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
     reqwest::Client::builder()
-        .timeout(TIMEOUT)
+        .timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()

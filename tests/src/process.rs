@@ -6,7 +6,6 @@ use std::{
     ops::ControlFlow,
     path::PathBuf,
     process::ExitStatus,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -133,7 +132,7 @@ impl Process {
     /// The address in its `listening` line; waits for that.
     ///
     /// # Errors
-    /// It ended, or said nothing for 30 s.
+    /// It ended, or said nothing in time.
     pub async fn http_addr(&self) -> Result<SocketAddr> {
         let read = async || {
             let line = self.wait_for_log("listening", |line| line.says("listening")).await?;
@@ -151,18 +150,18 @@ impl Process {
         Ok(format!("http://{}", self.http_addr().await?))
     }
 
-    /// Waits until `/readyz` is 200.
+    /// Waits until every part of it is up: a producer takes orders, and answers `/readyz` with 200, before that.
     ///
     /// # Errors
-    /// It ended, or is not ready after 30 s; the text has its reasons.
+    /// It ended, or is not ready in time; the text has its reasons.
     pub async fn ready(&self) -> Result<()> {
-        self.wait_for_readiness("ready", |readiness| readiness.status == 200).await.map(drop)
+        self.wait_for_readiness("ready", |readiness| readiness.body["status"] == "ready").await.map(drop)
     }
 
     /// Waits until `/readyz` says what is wanted.
     ///
     /// # Errors
-    /// It ended, or does not say so after 30 s; the text has what it said last.
+    /// It ended, or does not say so in time; the text has what it said last.
     pub async fn wait_for_readiness(&self, what: &str, wanted: impl Fn(&Readiness) -> bool) -> Result<Readiness> {
         self.http_addr().await?;
         let asked = async || {
@@ -220,7 +219,7 @@ impl Process {
     /// Waits for a log line, among those written so far or later.
     ///
     /// # Errors
-    /// It ended without it, or 30 s passed.
+    /// It ended without it, or it did not come in time.
     pub async fn wait_for_log(&self, what: &str, wanted: impl Fn(&Line) -> bool) -> Result<Line> {
         self.wait_for_log_after(Mark::default(), what, wanted).await
     }
@@ -277,10 +276,10 @@ impl Process {
     /// Waits for its end.
     ///
     /// # Errors
-    /// It still runs when the deadline has passed.
-    pub async fn wait_exit(&self, deadline: Duration) -> Result<ExitStatus> {
+    /// It does not end in time.
+    pub async fn wait_exit(&self) -> Result<ExitStatus> {
         let seen = || format!("\n{}", self.log.tail(20));
-        waiting::within(&format!("the end of {}", self.name), deadline, self.leashed.exited(), seen).await?
+        waiting::within(&format!("the end of {}", self.name), PATIENCE, self.leashed.exited(), seen).await?
     }
 
     /// How it ended, if it has.

@@ -138,24 +138,12 @@ impl FaultProxy {
         self.change(|weather| weather.black_hole = true).await
     }
 
-    /// Everything arrives this much later, in each direction.
+    /// Nothing of what clients send gets through, while what the server sends does.
     ///
     /// # Errors
     /// The proxy is dead.
-    pub async fn latency(&self, latency: Duration) -> Result<()> {
-        self.change(|weather| weather.latency = latency).await
-    }
-
-    /// Cuts each connection after this many bytes of answers, counted from now or from its beginning.
-    ///
-    /// # Errors
-    /// The proxy is dead.
-    pub async fn limit_data(&self, bytes: u64) -> Result<()> {
-        self.change(|weather| {
-            weather.limit = Some(bytes);
-            weather.limit_set = weather.change;
-        })
-        .await
+    pub async fn mute(&self) -> Result<()> {
+        self.change(|weather| weather.mute = true).await
     }
 
     /// Ends all faults.

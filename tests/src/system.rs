@@ -4,9 +4,9 @@ mod builder;
 mod names;
 mod placed;
 
-use std::{ops::ControlFlow, path::Path, sync::Arc, thread, time::Duration};
+use std::{ops::ControlFlow, path::Path, thread};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 pub use self::{
@@ -23,12 +23,8 @@ use crate::{
     waiting::{self, PATIENCE},
 };
 
-/// How long a process may take to end after SIGTERM: the default of `SHUTDOWN_GRACE`, and some.
-const EXIT_DEADLINE: Duration = Duration::from_secs(35);
-const CLEANING_DEADLINE: Duration = Duration::from_secs(10);
-
-/// A running system. Dropping it kills its processes, and removes its database and its queues; when the test is
-/// panicking, it prints the last lines of each process first.
+/// A running system. Dropping it kills its processes and removes its database file; on the broker at `AMQP_URL` it
+/// deletes its queues as well. On a panic, it prints the last lines of each process first.
 #[derive(Debug)]
 pub struct System {
     /// The API that the inventory worker calls.
@@ -123,7 +119,7 @@ impl System {
     /// Waits until as many dead letters pass a filter (a query, such as `reason=rejected`), and returns them.
     ///
     /// # Errors
-    /// It is another number after 30 s; the text has what is listed.
+    /// It is another number all the time; the text has what is listed.
     pub async fn wait_for_dead_letters(&self, filter: &str, count: usize) -> Result<Vec<Value>> {
         let path = format!("/v1/dead-letters?limit=500&{filter}");
         let path = path.trim_end_matches('&');
@@ -160,7 +156,7 @@ impl System {
     /// Waits until the order's status is no more `pending`, and returns the order.
     ///
     /// # Errors
-    /// It is still pending after 30 s; the text has the order.
+    /// It stays pending; the text has the order.
     pub async fn wait_settled(&self, order_id: &str) -> Result<Value> {
         self.wait_for_order(order_id, "settled", |order| order["status"] != "pending").await
     }
@@ -168,7 +164,7 @@ impl System {
     /// Waits until the order is as wanted, and returns it.
     ///
     /// # Errors
-    /// It is not after 30 s; the text has the order.
+    /// It is not in time; the text has the order.
     pub async fn wait_for_order(&self, order_id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let asked = async || match self.order(order_id).await {
             Ok(order) if wanted(&order) => ControlFlow::Break(order),
@@ -262,7 +258,7 @@ impl System {
     pub async fn terminate(&mut self, role: Role) -> Result<Process> {
         let process = self.take(role)?;
         process.terminate()?;
-        process.wait_exit(EXIT_DEADLINE).await?;
+        process.wait_exit().await?;
         Ok(process)
     }
 
@@ -299,6 +295,15 @@ impl System {
         self.queues.get_or_try_init(|| Queues::connect(self.settings.broker_url())).await
     }
 
+    /// Deletes a queue that the services declare, such as [`Names::inventory`]. Its consumer is sent a message that it
+    /// must reject, which ends as a dead letter.
+    ///
+    /// # Errors
+    /// See [`Queues::delete_dead_lettering_queue`].
+    pub async fn delete_queue(&self, queue: &str) -> Result<()> {
+        self.queues().await?.delete_dead_lettering_queue(queue, &self.names.dead_letter_exchange()).await
+    }
+
     /// The producer's database file, unless it was given another database.
     #[must_use]
     pub fn database(&self) -> std::path::PathBuf {
@@ -330,10 +335,13 @@ impl Drop for System {
     fn drop(&mut self) {
         // Printed by each process itself if this thread is panicking.
         self.processes.clear();
-        let (names, url) = (self.names.clone(), self.settings.broker_url().to_owned());
+        // A broker of our own goes with all that is on it.
+        if !self.settings.is_external_broker() {
+            return;
+        }
         // A thread, since a test's runtime cannot wait in here.
-        let cleaner = thread::spawn(move || clean(&names, &url));
-        match cleaner.join() {
+        let cleaned = thread::scope(|scope| scope.spawn(|| clean(&self.names, &self.settings)).join());
+        match cleaned {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => eprintln!("queues were left on the broker: {fault:#}"),
             Err(_) => eprintln!("queues were left on the broker: the cleaner panicked"),
@@ -341,10 +349,10 @@ impl Drop for System {
     }
 }
 
-fn clean(names: &Names, url: &str) -> Result<()> {
+fn clean(names: &Names, settings: &builder::Settings) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let all = Arc::new(names.clone());
     runtime.block_on(async {
-        tokio::time::timeout(CLEANING_DEADLINE, all.delete(url)).await.map_err(|_| anyhow!("it took too long"))?
+        let queues = Queues::connect(settings.broker_url()).await?;
+        names.delete(&queues, &settings.destinations()).await
     })
 }

@@ -7,8 +7,9 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// How long anything is waited for that ought to happen: generous, for a machine busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for anything that ought to happen. Only a failure takes this long, so it is generous: the machine
+/// may be busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);

@@ -96,7 +96,6 @@ async fn the_properties_of_an_event_are_those_that_are_documented() -> Result<()
     let probe = Probe::on(&system).await?;
     system.place(&Order::healthy()).await?;
     let mut found = names(&probe.next(&system).await?.properties);
-    probe.remove(&system).await?;
     found.insert(format!("header {REDRIVEN}"));
     let documented: BTreeSet<_> = page()?.column("properties", 0)?.into_iter().collect();
     assert_eq!(found, documented);

@@ -10,7 +10,6 @@ use tests::{
     fake_api::{Api, Behaviour, Call, Ended, FakeApi, Mode, Options},
     http,
     process::Program,
-    waiting::PATIENCE,
 };
 
 const A_WHILE: Duration = Duration::from_millis(150);
@@ -146,7 +145,10 @@ async fn answers_come_late_or_never() -> Result<()> {
     let start = Instant::now();
     assert_eq!(caller.status("slow", "slow-150ms").await?, 200);
     assert!(start.elapsed() >= A_WHILE);
-    assert!(tokio::time::timeout(A_WHILE, caller.status("hang", "hang-1")).await.is_err());
+    tokio::select! {
+        answered = caller.status("hang", "hang-1") => panic!("it answered {answered:?}"),
+        calls = fake.wait_for_calls("hang", 1) => assert_eq!(calls?.len(), 1),
+    }
     assert_eq!(caller.status("hang", "hang-1").await?, 200);
     assert_eq!(statuses(&fake.calls_about("hang")), [None, Some(200)]);
     Ok(())
@@ -171,7 +173,10 @@ async fn rules_and_modes_of_the_test_come_before_the_wishes_of_the_order() -> Re
     fake.set_mode(Mode::Down);
     assert_eq!(caller.status("b", "fail-1").await?, 503);
     fake.set_mode(Mode::Hang);
-    assert!(tokio::time::timeout(A_WHILE, caller.status("c", "coffee")).await.is_err());
+    tokio::select! {
+        answered = caller.status("c", "coffee") => panic!("it answered {answered:?}"),
+        calls = fake.wait_for_calls("c", 1) => assert_eq!(calls?.len(), 1),
+    }
     fake.set_mode(Mode::Healthy);
     assert_eq!(caller.status("c", "coffee").await?, 200);
     Ok(())
@@ -228,7 +233,7 @@ async fn the_binary_is_watched_and_switched_from_outside_and_keeps_a_log() -> Re
     let times = fake.get("/first-times").await?.text().await?;
     assert!(times.lines().any(|line| line.starts_with("/api/deduct_stock,a,")), "{times}");
     fake.terminate()?;
-    assert_eq!(fake.wait_exit(PATIENCE).await?.code(), Some(0));
+    assert_eq!(fake.wait_exit().await?.code(), Some(0));
     let written = fs::read_to_string(&log)?;
     fs::remove_file(&log)?;
     let written: Vec<Call> = written.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -241,8 +246,8 @@ async fn the_binary_checks_the_health_of_the_one_that_runs() -> Result<()> {
     let server = Program::new(env!("CARGO_BIN_EXE_fake-api")).env("HTTP_ADDR", "127.0.0.1:0").start()?;
     let address = server.http_addr().await?.to_string();
     let check = Program::new(env!("CARGO_BIN_EXE_fake-api")).arg("healthcheck").env("HTTP_ADDR", &address);
-    assert_eq!(check.start()?.wait_exit(PATIENCE).await?.code(), Some(0));
+    assert_eq!(check.start()?.wait_exit().await?.code(), Some(0));
     server.kill9().await?;
-    assert_eq!(check.start()?.wait_exit(PATIENCE).await?.code(), Some(1));
+    assert_eq!(check.start()?.wait_exit().await?.code(), Some(1));
     Ok(())
 }

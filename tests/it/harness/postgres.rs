@@ -1,6 +1,6 @@
 use std::{collections::HashSet, fs, io::Write, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tests::{
     postgres::{self, Database, Installation, Postgres, PrivateCluster, Syncs, connect},
     process::Program,
@@ -127,7 +127,7 @@ async fn a_private_cluster_does_not_outlive_an_owner_that_is_killed() -> Result<
         .arg("--nocapture")
         .start()?;
     let line =
-        owner.log().wait_for("the cluster's directory", PATIENCE * 4, |line| line.field("directory").is_some()).await?;
+        owner.log().wait_for("the cluster's directory", PATIENCE, |line| line.field("directory").is_some()).await?;
     let directory = Path::new(line.field("directory").context("directory")?).to_owned();
     let held = line.field("segment").context("segment")?;
     assert!(inhabitants(&directory).contains(&"postgres".to_owned()));
@@ -151,6 +151,5 @@ async fn owner_of_a_cluster_that_is_killed() -> Result<()> {
     let _client = database.connect().await?;
     let said = serde_json::json!({"directory": cluster.directory(), "segment": segment(&cluster)?});
     writeln!(std::io::stdout(), "\n{said}")?;
-    tokio::time::sleep(PATIENCE * 2).await;
-    bail!("nobody killed the owner of {}", cluster.directory().display())
+    std::future::pending().await
 }

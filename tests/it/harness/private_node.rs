@@ -1,6 +1,6 @@
 use std::{io::Write, path::Path, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
@@ -97,8 +97,7 @@ async fn a_private_node_does_not_outlive_an_owner_that_is_killed() -> Result<()>
         .arg("--exact")
         .arg("--nocapture")
         .start()?;
-    let line =
-        owner.log().wait_for("the node's directory", PATIENCE * 4, |line| line.field("directory").is_some()).await?;
+    let line = owner.log().wait_for("the node's directory", PATIENCE, |line| line.field("directory").is_some()).await?;
     let directory = Path::new(line.field("directory").context("directory")?).to_owned();
     assert!(inhabitants(&directory).contains(&"beam.smp".to_owned()));
     owner.kill9().await?;
@@ -114,6 +113,5 @@ async fn owner_of_a_node_that_is_killed() -> Result<()> {
     let Some(installation) = installation() else { return Ok(()) };
     let node = start(&installation).await?;
     writeln!(std::io::stdout(), "\n{}", serde_json::json!({"directory": node.directory()}))?;
-    tokio::time::sleep(PATIENCE * 2).await;
-    bail!("nobody killed the owner of {}", node.directory().display())
+    std::future::pending().await
 }

@@ -24,7 +24,7 @@ async fn a_process_tells_its_address_and_ends_at_once_when_asked_to() -> Result<
     assert_eq!(process.get("/healthz").await?.status(), 200);
     assert!(process.usage()?.rss > 0);
     process.terminate()?;
-    assert_eq!(process.wait_exit(Duration::from_secs(5)).await?.code(), Some(0));
+    assert_eq!(process.wait_exit().await?.code(), Some(0));
     assert!(process.terminate().is_err(), "it has ended");
     Ok(())
 }
@@ -34,7 +34,7 @@ async fn a_process_that_fails_says_why_in_the_error_of_whoever_waits() -> Result
     let process = fake_api().env("HTTP_ADDR", "nowhere").start()?;
     let fault = process.http_addr().await.unwrap_err();
     assert!(format!("{fault:#}").contains("HTTP_ADDR is not an address"), "{fault:#}");
-    assert_eq!(process.wait_exit(PATIENCE).await?.code(), Some(1));
+    assert_eq!(process.wait_exit().await?.code(), Some(1));
     Ok(())
 }
 
@@ -84,6 +84,5 @@ async fn owner_of_a_process_that_is_killed() -> Result<()> {
     let process = fake_api().start()?;
     process.http_addr().await?;
     println!("\n{}", serde_json::json!({"pid": process.pid().to_string()}));
-    tokio::time::sleep(PATIENCE).await;
-    Ok(())
+    std::future::pending().await
 }

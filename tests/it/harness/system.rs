@@ -1,10 +1,11 @@
 use anyhow::Result;
-use tests::{order::Order, queues::Queues, system::System};
+use tests::{
+    order::Order,
+    system::{Role, System},
+};
 
 #[tokio::test]
-async fn a_system_carries_an_order_to_both_apis_and_leaves_nothing_on_the_broker() -> Result<()> {
-    let mut names = None;
-    let mut broker = String::new();
+async fn a_system_delivers_an_order_to_both_apis_and_can_be_removed_from_the_broker() -> Result<()> {
     System::builder()
         .run(async |system| {
             let placed = system.place(&Order::healthy()).await?;
@@ -12,15 +13,19 @@ async fn a_system_carries_an_order_to_both_apis_and_leaves_nothing_on_the_broker
             system.fulfillment_api.wait_for_calls(&placed.order_id, 1).await?;
             let order = system.wait_settled(&placed.order_id).await?;
             assert_eq!(order["status"], "delivered");
-            assert!(system.queues().await?.exists(&system.names.inventory()).await?);
-            names = Some(system.names.clone());
-            broker = tests::broker::shared().await?.amqp_url().to_owned();
+            for role in [Role::Inventory, Role::Producer, Role::Fulfillment] {
+                system.kill9(role).await?;
+            }
+            let (names, queues) = (&system.names, system.queues().await?);
+            let left = [names.inventory(), names.outcomes(), names.dead_letters("fulfillment")];
+            for queue in &left {
+                assert!(queues.exists(queue).await?, "{queue}");
+            }
+            names.delete(queues, &["inventory", "fulfillment"]).await?;
+            for queue in &left {
+                assert!(!queues.exists(queue).await?, "{queue}");
+            }
             Ok(())
         })
-        .await?;
-    let (names, queues) = (names.unwrap(), Queues::connect(&broker).await?);
-    for queue in [names.inventory(), names.outcomes(), names.dead_letters("fulfillment")] {
-        assert!(!queues.exists(&queue).await?, "{queue}");
-    }
-    Ok(())
+        .await
 }

@@ -1,14 +1,13 @@
 //! A database of one test's own.
 
-use std::{thread, time::Duration};
+use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use super::url;
-
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::waiting::{PATIENCE, within};
 
 /// A database under a name that no other has. Dropping it removes it, whoever is still connected.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ impl Database {
         let owned = owner.map(|(user, _)| format!(" OWNER {user}")).unwrap_or_default();
         // The template that nobody can be connected to, which would forbid the copy.
         let create = format!("CREATE DATABASE {name} TEMPLATE template0{owned}");
-        within("new database", admin.batch_execute(&create)).await?;
+        step("new database", admin.batch_execute(&create)).await?;
         let url = url::with_database(owner.map_or(admin_url, |(_, url)| url), &name);
         Ok(Self { name, url, admin_url: admin_url.to_owned() })
     }
@@ -71,7 +70,7 @@ impl Drop for Database {
 /// # Errors
 /// The URL is none, or the server is not reached.
 pub async fn connect(url: &str) -> Result<Client> {
-    let connected = within("connection to Postgres", tokio_postgres::connect(url, NoTls)).await;
+    let connected = step("connection to Postgres", tokio_postgres::connect(url, NoTls)).await;
     let (client, connection) = connected.context("cannot connect to Postgres")?;
     // Ends with the client, or with the runtime of the test; its fault is the fault of the client's next statement.
     tokio::spawn(connection);
@@ -83,11 +82,10 @@ fn remove(name: &str, admin_url: &str) -> Result<()> {
     runtime.block_on(async {
         let admin = connect(admin_url).await?;
         let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-        within("removal", admin.batch_execute(&drop)).await
+        step("removal", admin.batch_execute(&drop)).await
     })
 }
 
-async fn within<T>(what: &str, done: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
-    let done = tokio::time::timeout(DEADLINE, done).await;
-    done.map_err(|_| anyhow!("waited {DEADLINE:?} in vain: no {what}"))?.with_context(|| format!("no {what}"))
+async fn step<T>(what: &str, done: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+    within(what, PATIENCE, done, || "nothing".to_owned()).await?.with_context(|| format!("no {what}"))
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Names, Role, System};
 use crate::{
     binaries::{self, Binaries, Profile},
-    broker,
+    broker, environment,
     fake_api::{FakeApi, Options},
     http,
     postgres::Database,
@@ -92,6 +92,12 @@ impl SystemBuilder {
     #[must_use]
     pub fn with_quick_retries(self) -> Self {
         self.env_of_workers("BACKOFF_INITIAL", "20ms").env_of_workers("BACKOFF_MAX", "100ms")
+    }
+
+    /// A worker that waits for one answer for longer than a test does: what hangs stays pending.
+    #[must_use]
+    pub fn with_patient_worker(self, role: Role) -> Self {
+        self.env(role, "MAX_ATTEMPTS", 1).env(role, "REQUEST_TIMEOUT", "7m")
     }
 
     /// A broker of the test's own, instead of the shared one.
@@ -237,6 +243,18 @@ impl Settings {
 
     pub(super) fn broker_url(&self) -> &str {
         &self.broker_url
+    }
+
+    /// Whether the broker was there before us, and stays.
+    pub(super) fn is_external_broker(&self) -> bool {
+        environment::variable("AMQP_URL").is_some_and(|url| url == self.broker_url)
+    }
+
+    /// Those that the producers publish for.
+    pub(super) fn destinations(&self) -> Vec<&str> {
+        let mut set = self.environment.iter().rev();
+        let set = set.find(|(role, name, _)| (*role, name.as_str()) == (Role::Producer, "DESTINATIONS"));
+        set.map_or("inventory,fulfillment", |(_, _, destinations)| destinations).split(',').collect()
     }
 
     pub(super) fn database(&self) -> PathBuf {

@@ -81,14 +81,22 @@ impl Names {
         format!("{}.dlx", self.exchange)
     }
 
-    /// Deletes all of them.
-    pub(super) async fn delete(&self, amqp_url: &str) -> Result<()> {
-        let queues = Queues::connect(amqp_url).await?;
-        for destination in ["inventory", "fulfillment", "outcomes"] {
-            queues.delete_queue(&self.queue(destination)).await?;
+    /// Deletes all that there is for these destinations, and for reports.
+    ///
+    /// # Errors
+    /// The broker refuses, or a queue does not show that it may be deleted.
+    pub async fn delete(&self, queues: &Queues, destinations: &[&str]) -> Result<()> {
+        let dead_letter_exchange = self.dead_letter_exchange();
+        for destination in destinations.iter().chain(&["outcomes"]) {
+            let queue = self.queue(destination);
+            if queues.exists(&queue).await? {
+                // Room for one more message.
+                queues.purge(&queue).await?;
+                queues.delete_dead_lettering_queue(&queue, &dead_letter_exchange).await?;
+            }
             queues.delete_queue(&self.dead_letters(destination)).await?;
         }
         queues.delete_exchange(&self.exchange).await?;
-        queues.delete_exchange(&self.dead_letter_exchange()).await
+        queues.delete_exchange(&dead_letter_exchange).await
     }
 }

@@ -23,7 +23,6 @@ pub(super) const BINARIES: [&str; 3] = ["producer", "worker-inventory", "worker-
 
 const READY_DEADLINE: Duration = Duration::from_secs(30);
 const READY_PAUSE: Duration = Duration::from_millis(1);
-const EXIT_DEADLINE: Duration = Duration::from_secs(35);
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -157,7 +156,7 @@ impl System {
 /// Ends a process in order.
 pub(super) async fn end(process: &Process) -> Result<()> {
     process.terminate()?;
-    let status = process.wait_exit(EXIT_DEADLINE).await?;
+    let status = process.wait_exit().await?;
     if !status.success() {
         bail!("{} ended with {status}:\n{}", process.name(), process.log().tail(20));
     }
