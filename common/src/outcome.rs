@@ -103,17 +103,15 @@ impl Outcome {
     }
 }
 
-/// What travels on the outcomes queue: outcomes gathered into one message, because a message each
-/// would double the broker's work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// At least one.
-    pub outcomes: Vec<Outcome>,
-}
+/// The most outcomes that a worker puts into one report.
+pub const MAX_REPORTED: usize = 64;
 
-impl Report {
-    /// Most outcomes in one message.
-    pub const MAX_OUTCOMES: usize = 64;
+/// A message on the queue of reports. It gathers outcomes, because a message for each would double
+/// the broker's work. A worker writes it with references.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report<O = Outcome> {
+    /// At least one.
+    pub outcomes: Vec<O>,
 }
 
 #[cfg(test)]

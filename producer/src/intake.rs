@@ -137,7 +137,7 @@ pub async fn distribute(
 #[cfg(test)]
 mod tests {
     use common::{
-        event::{EventId, OrderCreated, now},
+        event::{EventId, OrderCreated, OrderCreatedType, now},
         order::{CorrelationId, CustomerId, Items, OrderId},
         trace_context::TraceParent,
     };
@@ -175,6 +175,7 @@ mod tests {
         let item = serde_json::json!({"product_id": "p".repeat(128), "qty": 1});
         let items: Items = serde_json::from_value(vec![item; items].into()).unwrap();
         let event = OrderCreated {
+            event_type: OrderCreatedType,
             event_id: EventId::fresh(),
             order_id: OrderId::new(),
             customer_id: CustomerId::parse("c".into()).unwrap(),

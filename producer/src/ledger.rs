@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::redrive::RedriveMetrics;
 use store::{Desk, Writes};
 
-/// Reports being recorded at a time, each of up to [`Report::MAX_OUTCOMES`] outcomes.
+/// Reports being recorded at a time, each of up to [`MAX_REPORTED`](common::outcome::MAX_REPORTED) outcomes.
 const PREFETCH: u16 = 64;
 /// How often health is told the state of things.
 const HEALTH_TICK: Duration = Duration::from_secs(1);

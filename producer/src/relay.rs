@@ -16,7 +16,7 @@ use common::{
         publisher::{Message, Publisher, Target},
         supervisor::Session,
     },
-    event::{self, ORDER_CREATED},
+    event::{self, OrderCreatedType},
     health::Component,
     telemetry::metrics::{Metrics, seconds},
 };
@@ -212,7 +212,7 @@ impl Relay {
             };
             let message = Message {
                 id: entry.event_id.0,
-                kind: ORDER_CREATED,
+                kind: OrderCreatedType::VALUE,
                 correlation_id: Some(entry.correlation_id.clone()),
                 trace: Some(entry.trace),
                 body: entry.body.clone(),

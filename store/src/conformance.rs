@@ -5,7 +5,7 @@ pub(super) mod dead_letters;
 pub(super) mod redrives;
 
 use common::{
-    event::{EventId, OrderCreated, now},
+    event::{EventId, OrderCreated, OrderCreatedType, now},
     order::{CorrelationId, CustomerId, OrderId},
     outcome::{Attempt, Outcome, OutcomeStatus, Reason},
     status::OrderStatus,
@@ -19,6 +19,7 @@ use crate::{Idempotency, Placed};
 
 pub(super) fn placed(key: Option<(&str, u8)>) -> Placed {
     let event = OrderCreated {
+        event_type: OrderCreatedType,
         event_id: EventId::fresh(),
         order_id: OrderId::new(),
         customer_id: CustomerId::parse("customer".into()).unwrap(),

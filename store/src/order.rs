@@ -41,7 +41,7 @@ impl Placed {
     }
 
     fn of(event: OrderCreated, body: Vec<u8>, trace: TraceParent, idempotency: Option<Idempotency>) -> Self {
-        let OrderCreated { event_id, order_id, customer_id, items: _, correlation_id, occurred_at } = event;
+        let OrderCreated { event_id, order_id, customer_id, correlation_id, occurred_at, .. } = event;
         let body = body.into();
         Self { event_id, order_id, customer_id, correlation_id, accepted_at: occurred_at, trace, idempotency, body }
     }

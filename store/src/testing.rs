@@ -7,7 +7,7 @@ use std::{
 
 use common::{
     destination::Name,
-    event::{EventId, OrderCreated, now},
+    event::{EventId, OrderCreated, OrderCreatedType, now},
     order::{CorrelationId, CustomerId, OrderId},
     outcome::{Attempt, Outcome, OutcomeStatus, Reason},
     trace_context::TraceParent,
@@ -79,6 +79,7 @@ pub fn order(customer_id: &str, second: i64) -> Placed {
     let millis = u128::try_from(at(second).as_millisecond()).unwrap();
     let random = Uuid::new_v4().as_u128() & 0x0fff_3fff_ffff_ffff_ffff;
     let event = OrderCreated {
+        event_type: OrderCreatedType,
         event_id: EventId::fresh(),
         order_id: OrderId(Uuid::from_u128((millis << 80) | 0x7000_8000_0000_0000_0000 | random)),
         customer_id: CustomerId::parse(customer_id.to_owned()).unwrap(),

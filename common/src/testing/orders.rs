@@ -2,7 +2,7 @@
 #![expect(clippy::expect_used, reason = "these orders keep the rules of their types; a test fails if they do not")]
 
 use crate::{
-    event::{EventId, OrderCreated, now},
+    event::{EventId, OrderCreated, OrderCreatedType, now},
     order::{CorrelationId, CustomerId, Item, Items, MAX_ID_CHARS, MAX_ITEMS, MAX_QTY, OrderId, ProductId, Qty},
 };
 
@@ -31,6 +31,7 @@ fn order(customer: &str, items: impl IntoIterator<Item = (String, u32)>) -> Orde
     };
     let items: Vec<_> = items.into_iter().map(item).collect();
     OrderCreated {
+        event_type: OrderCreatedType,
         event_id: EventId::fresh(),
         order_id: OrderId::new(),
         customer_id: CustomerId::parse(customer.to_owned()).expect("a customer id"),

@@ -3,7 +3,6 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use serde::Serialize;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -13,7 +12,7 @@ use crate::{
         delivery::Unsettled,
         publisher::{Message, Publisher, Target},
     },
-    outcome::{Outcome, Report},
+    outcome::{MAX_REPORTED, Outcome, Report},
 };
 
 /// How long an outcome waits for company. No API call waits for it: it only delays what is shown.
@@ -55,7 +54,7 @@ impl Reporter {
     pub(super) fn push(&mut self, outcome: Arc<Outcome>, owed: Vec<Unsettled>) {
         self.gathered.push_back(Reported { outcome, owed });
         self.due.get_or_insert_with(|| Instant::now() + LINGER);
-        if self.gathered.len() >= Report::MAX_OUTCOMES && self.paused_until.is_none() {
+        if self.gathered.len() >= MAX_REPORTED && self.paused_until.is_none() {
             self.send();
         }
     }
@@ -80,7 +79,7 @@ impl Reporter {
         self.publisher.check()
     }
 
-    /// Sends what is gathered, in messages of at most [`Report::MAX_OUTCOMES`], unless the broker has
+    /// Sends what is gathered, in messages of at most [`MAX_REPORTED`], unless the broker has
     /// just refused one: then when the pause is over.
     pub(super) fn send(&mut self) {
         if let Some(until) = self.paused_until
@@ -92,19 +91,15 @@ impl Reporter {
         self.paused_until = None;
         self.due = None;
         while !self.gathered.is_empty() {
-            let count = self.gathered.len().min(Report::MAX_OUTCOMES);
+            let count = self.gathered.len().min(MAX_REPORTED);
             let outcomes = self.gathered.drain(..count).collect();
             self.publish(outcomes);
         }
     }
 
     fn publish(&mut self, outcomes: Vec<Reported>) {
-        #[derive(Serialize)]
-        struct Out<'a> {
-            outcomes: Vec<&'a Outcome>,
-        }
-        let out = Out { outcomes: outcomes.iter().map(|reported| &*reported.outcome).collect() };
-        match serde_json::to_vec(&out) {
+        let report = Report { outcomes: outcomes.iter().map(|reported| &*reported.outcome).collect() };
+        match serde_json::to_vec(&report) {
             Ok(body) => {
                 let body = body.into();
                 let message = Message { id: Uuid::now_v7(), kind: "Outcomes", correlation_id: None, trace: None, body };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::{
-    event::{EventId, OrderCreated, now},
+    event::{EventId, OrderCreated, OrderCreatedType, now},
     order::{CorrelationId, CustomerId, Items, OrderId},
     trace_context::TraceParent,
 };
@@ -40,6 +40,7 @@ impl NewOrder {
         let idempotency =
             caller.key.map(|key| Idempotency::new(EVERYBODY, key, self.fingerprint(), occurred_at, key_ttl));
         let event = OrderCreated {
+            event_type: OrderCreatedType,
             event_id: EventId::fresh(),
             order_id: OrderId::new(),
             customer_id: self.customer_id,

@@ -6,7 +6,7 @@ use common::{
         publisher::{Message, Publisher, Target},
     },
     destination::Name,
-    event::ORDER_CREATED,
+    event::OrderCreatedType,
     order::OrderId,
 };
 use tokio::time::{Duration, Instant, timeout};
@@ -68,7 +68,7 @@ impl Reconciler {
             let Some(entry) = entries.iter().find(|entry| entry.order_id == *order_id) else { continue };
             let message = Message {
                 id: entry.event_id.0,
-                kind: ORDER_CREATED,
+                kind: OrderCreatedType::VALUE,
                 correlation_id: Some(entry.correlation_id.clone()),
                 trace: Some(entry.trace),
                 body: entry.body.clone(),
