@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 #[cfg(feature = "openapi")]
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,48 +155,70 @@ pub struct DeadLetterGroup {
     pub sample_id: String,
 }
 
-/// Which dead letters are meant; all that is given must fit. An empty one matches every dead letter.
+/// Which dead letters are meant: those that match everything that is given. An empty filter matches every dead letter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[cfg_attr(feature = "openapi", derive(ToSchema, IntoParams), into_params(parameter_in = Query))]
 pub struct DeadLetterFilter {
-    /// Whose queue it died in.
+    /// Whose queue it died in; `outcomes` is the queue of reports.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false), param(nullable = false))]
     pub destination: Option<String>,
     /// Why it died.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false, value_type = Option<Reason>))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(required = false, nullable = false, value_type = Option<Reason>),
+        param(nullable = false, value_type = Option<Reason>)
+    )]
     pub reason: Option<Word<Reason>>,
-    /// The last attempt's status.
+    /// The status of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false, minimum = 100, maximum = 999))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(required = false, nullable = false, minimum = 100, maximum = 999),
+        param(nullable = false, minimum = 100, maximum = 999)
+    )]
     pub status_code: Option<u16>,
     /// A part of the error; ASCII letters match in either case.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false, min_length = 1, max_length = 200))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(required = false, nullable = false, min_length = 1, max_length = 200),
+        param(nullable = false, min_length = 1, max_length = 200)
+    )]
     pub error: Option<String>,
     /// The order.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false, format = Uuid))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(required = false, nullable = false, format = Uuid),
+        param(nullable = false, format = Uuid)
+    )]
     pub order_id: Option<String>,
     /// Failed at this time or later (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(required = false, nullable = false, value_type = Option<String>, format = DateTime)
+        schema(required = false, nullable = false, value_type = Option<String>, format = DateTime),
+        param(nullable = false, value_type = Option<String>, format = DateTime)
     )]
     pub from: Option<Timestamp>,
     /// Failed before this time (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
-        schema(required = false, nullable = false, value_type = Option<String>, format = DateTime)
+        schema(required = false, nullable = false, value_type = Option<String>, format = DateTime),
+        param(nullable = false, value_type = Option<String>, format = DateTime)
     )]
     pub to: Option<Timestamp>,
-    /// Archived ones, instead of those that are not.
+    /// `true` for archived ones, instead of those that are not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(required = false, nullable = false, default = false))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(required = false, nullable = false, default = false),
+        param(nullable = false)
+    )]
     pub archived: Option<bool>,
 }
 

@@ -18,7 +18,6 @@ use common::{
     doctor::Doctor,
     event::now,
     health::{Health, Kind},
-    order::OrderId,
     origin::Origin,
     process::{Failure, Process},
     telemetry::metrics::{Gauge, Metrics},
@@ -30,7 +29,7 @@ use crate::{
     collector::{Collector, CollectorMetrics, Pace},
     config::{self, Config},
     doctor::Examination,
-    http::{self, Accept, Redriving, Show},
+    http,
     intake::{self, Intake},
     ledger::{Ledger, LedgerMetrics},
     outbox::Outbox,
@@ -38,9 +37,8 @@ use crate::{
     redrive::{RedriveMetrics, Runner, Wake},
     relay::{Relay, RelayMetrics},
     upkeep::{Sweeper, UpkeepMetrics},
-    views,
 };
-use store::{Behind, NotAccepted, Placed, Reads, Receipt, Store, StoreFault, Watch};
+use store::{Behind, Reads, Store, Watch};
 
 /// How long the last transaction may take, after everything else has ended.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -192,20 +190,11 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         let ((reads, outbox), gauges) = (scraped.clone(), gauges.clone());
         async move { gauges.measure(&reads, &outbox).await }
     });
-    let orders = Orders(reads);
-    let redriving = Redriving { wake, key_ttls };
-    let parts = http::Parts {
-        intake,
-        orders,
-        desk,
-        watch,
-        redriving,
-        swept,
-        destinations,
-        clients,
-        shutdown: shutdown.clone(),
-    };
-    let router = http::router(parts, &metrics, operations);
+    let limits = http::Limits::new(clients, shutdown.clone(), &metrics);
+    let shutdown_http = shutdown.clone();
+    let api =
+        http::Api { intake, reads, desk, watch, wake, swept, destinations, key_ttls, limits, shutdown: shutdown_http };
+    let router = http::router(api, &metrics, operations);
     server.run(router, shutdown, grace).await;
 
     // The ways to the store end with HTTP, relay and ledger; then its threads do.
@@ -260,26 +249,6 @@ async fn join(thread: JoinHandle<()>) {
     }
     if thread.join().is_err() {
         tracing::error!("a thread of the store panicked");
-    }
-}
-
-/// Orders as they are shown.
-#[derive(Clone, Debug)]
-struct Orders(Reads);
-
-impl Show for Orders {
-    async fn order(&self, order_id: OrderId) -> Result<Option<api::Order>, StoreFault> {
-        Ok(self.0.order(order_id).await?.map(views::order::order))
-    }
-}
-
-impl Accept for Intake {
-    async fn accept(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
-        Self::accept(self, placed).await
-    }
-
-    async fn accept_all(&self, placed: Vec<Placed>) -> Vec<Result<Receipt, NotAccepted>> {
-        Self::accept_all(self, placed).await
     }
 }
 

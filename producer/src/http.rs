@@ -1,202 +1,138 @@
 //! The HTTP edge: a request becomes domain types, or is refused with every reason at once.
 //!
-//! The one place in the producer that knows the web framework. In the order of the flow: a `call`
-//! begins with its `headers`, a `query` tells which `page` of a list is wanted, the `body` is gathered, a `new_order` is read from its `json` and the
-//! `faults` are noted, `place_order` hands it to intake, `place_batch` many of them, and `waiting` waits for the
-//! result; `show_order` and `list_orders` show them; `order_events` and `events` tell of them as `streams`; dead letters are
-//! listed, grouped, shown, archived and sent again; a `problem` is the
-//! answer to everything else. `openapi` and `docs` describe all that from the same types.
+//! The one place in the producer that knows the web framework. Each resource has a folder with a file for
+//! each of its operations; [`edge`] is what they share, and [`documents`] describes them. A route is listed
+//! once, in its resource: paths, the OpenAPI document and the labels of metrics come from there.
+//!
+//! # Layers
+//!
+//! From the outside in, for every route but the operational ones:
+//!
+//! 1. [`count`]: every request is counted, whatever becomes of it.
+//! 2. [`drain`]: whoever refuses a request, the client can read the response.
+//! 3. [`correlate`]: from here on a request has a correlation id, and a refusal is a [`Problem`], rendered here.
+//!
+//! What decides whether a request may reach its handler (who calls, how often) belongs inside these three.
 
-mod call;
-mod headers;
-mod prefer;
-mod body;
-mod query;
-mod page;
-mod new_order;
-mod new_batch;
-mod json;
-mod faults;
-mod keys;
-mod place_order;
-mod place_batch;
-mod waiting;
-mod etag;
-mod show_order;
-mod list_orders;
-mod streams;
-mod order_events;
-mod events;
-mod dead_letter_filter;
-mod list_dead_letters;
-mod group_dead_letters;
-mod show_dead_letter;
-mod archive_dead_letter;
-mod new_redrive;
-mod earlier_fingerprint;
-mod edited_body;
-mod create_redrive;
+mod edge;
+mod orders;
+mod dead_letters;
 mod redrives;
-mod control_redrive;
 mod reconciliation;
-mod problem;
-mod metrics;
-mod openapi;
-mod docs;
+mod documents;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use api::{Delivery, Order};
 use axum::{
     Router,
-    extract::{Request, State},
-    response::Response,
-    routing::{get, post},
+    handler::Handler as _,
+    middleware::{from_fn, from_fn_with_state},
 };
-use common::{destination::Name, order::OrderId, telemetry::metrics::Metrics};
+use common::{destination::Name, telemetry::metrics::Metrics};
+use store::{Desk, Reads, Watch};
 use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
 
-pub use self::create_redrive::Redriving;
 use self::{
-    body::BodyReader,
-    call::Call,
-    keys::Keys,
-    metrics::HttpMetrics,
-    problem::{METHOD_NOT_ALLOWED, Problem, UNKNOWN_PATH},
-    streams::Streams,
-    waiting::Waiting,
+    edge::{
+        body::BodyReader,
+        correlation::{self, correlate},
+        drain::drain,
+        metrics::{HttpMetrics, count},
+        problem::{METHOD_NOT_ALLOWED, Problem, UNKNOWN_PATH},
+    },
+    orders::{Streams, Waiting},
 };
-use crate::{config::Clients, reconcile::Swept};
-use store::{Desk, NotAccepted, Placed, Receipt, StoreFault, Watch};
+use crate::{config::Clients, intake::Intake, reconcile::Swept, redrive::Wake};
 
-/// Where well-formed orders go.
-pub trait Accept: Send + Sync + 'static {
-    /// Accepts an order, and returns when it is on disk.
-    ///
-    /// A client that hangs up drops this future: the order is then stored or not, and a repetition
-    /// under the same key tells.
-    ///
-    /// # Errors
-    /// [`NotAccepted`]: nothing was stored.
-    fn accept(&self, placed: Placed) -> impl Future<Output = Result<Receipt, NotAccepted>> + Send;
-
-    /// Accepts orders together; each has its own answer, in the same order.
-    fn accept_all(&self, placed: Vec<Placed>) -> impl Future<Output = Vec<Result<Receipt, NotAccepted>>> + Send;
-}
-
-/// Where orders are looked up.
-pub trait Show: Send + Sync + 'static {
-    /// The order with this id, as it is now.
-    ///
-    /// # Errors
-    /// [`StoreFault`]: it cannot be told whether there is one.
-    fn order(&self, order_id: OrderId) -> impl Future<Output = Result<Option<Order>, StoreFault>> + Send;
-}
-
-/// What the handlers share.
-struct Api<A, S> {
-    intake: A,
-    orders: S,
-    /// Lists, dead letters and redrives.
-    desk: Arc<dyn Desk>,
-    /// News of orders.
-    watch: Watch,
-    redriving: Redriving,
-    destinations: Vec<Name>,
-    swept: Swept,
-    bodies: BodyReader,
-    batches: BodyReader,
-    keys: Keys,
-    waiting: Waiting,
-    streams: Streams,
-    /// Ends whoever waits and every stream.
-    shutdown: CancellationToken,
-    /// The deliveries of an order that was accepted just now.
-    pending: BTreeMap<String, Delivery>,
-    metrics: HttpMetrics,
-}
-
-/// What the API stands on.
-pub struct Parts<A, S> {
-    /// Where well-formed orders go.
-    pub intake: A,
-    /// Where orders are looked up.
-    pub orders: S,
+/// What the handlers work with.
+pub struct Api {
+    /// Where valid orders go.
+    pub intake: Intake,
+    /// Where orders are read.
+    pub reads: Reads,
     /// Lists, dead letters and redrives.
     pub desk: Arc<dyn Desk>,
-    /// News of orders.
+    /// Notifies of changes of orders.
     pub watch: Watch,
-    /// What creating redrives needs.
-    pub redriving: Redriving,
+    /// Notifies the runner of redrives.
+    pub wake: Wake,
     /// What the last sweep for overdue deliveries found.
     pub swept: Swept,
-    /// Who is told of every order.
+    /// Every destination that an accepted order is delivered to.
     pub destinations: Vec<Name>,
-    /// What clients may have.
-    pub clients: Clients,
-    /// Ends whoever waits and every stream.
+    /// How long each destination remembers a key; indefinitely if it is not listed.
+    pub key_ttls: BTreeMap<Name, Duration>,
+    /// What clients may use.
+    pub limits: Limits,
+    /// Ends every wait and every stream.
     pub shutdown: CancellationToken,
 }
 
-/// Every route of the API. Whatever is no route is answered with a problem too.
-///
-/// `operations` are the routes that every process has; here they share the answers for what is unknown.
-pub fn router<A: Accept, S: Show>(parts: Parts<A, S>, metrics: &Metrics, operations: Router) -> Router {
-    let Parts { intake, orders, desk, watch, redriving, swept, destinations, clients, shutdown } = parts;
-    let api = Arc::new(Api {
-        intake,
-        orders,
-        desk,
-        watch,
-        redriving,
-        swept,
-        bodies: BodyReader::new(),
-        batches: BodyReader::of_batches(),
-        keys: Keys { ttl: clients.key_ttl, required: clients.key_required },
-        waiting: Waiting::new(clients.wait_max, clients.waiters, shutdown.clone(), metrics),
-        streams: Streams::new(clients.event_streams, metrics),
-        shutdown,
-        pending: destinations.iter().map(|name| (name.to_string(), Delivery::pending())).collect(),
-        destinations,
-        metrics: HttpMetrics::register(metrics),
-    });
-    Router::new()
-        .route("/v1/orders", post(place_order::place_order::<A, S>).get(list_orders::list_orders::<A, S>))
-        .route("/v1/orders:batch", post(place_batch::place_batch::<A, S>))
-        .route("/v1/orders/{order_id}/events", get(order_events::order_events::<A, S>))
-        .route("/v1/events", get(events::events::<A, S>))
-        .route("/v1/orders/{order_id}", get(show_order::show_order::<A, S>))
-        .route("/v1/dead-letters", get(list_dead_letters::list_dead_letters::<A, S>))
-        .route("/v1/dead-letters:groups", get(group_dead_letters::group_dead_letters::<A, S>))
-        .route("/v1/dead-letters/{id}", get(show_dead_letter::show_dead_letter::<A, S>))
-        .route("/v1/dead-letters/{id}/archive", post(archive_dead_letter::archive_dead_letter::<A, S>))
-        .route("/v1/dead-letters/{id}/unarchive", post(archive_dead_letter::unarchive_dead_letter::<A, S>))
-        .route("/v1/redrives", post(create_redrive::create::<A, S>).get(redrives::list::<A, S>))
-        .route("/v1/redrives/{redrive_id}", get(redrives::show::<A, S>))
-        .route("/v1/redrives/{redrive_id}/pause", post(control_redrive::pause::<A, S>))
-        .route("/v1/redrives/{redrive_id}/resume", post(control_redrive::resume::<A, S>))
-        .route("/v1/redrives/{redrive_id}/cancel", post(control_redrive::cancel::<A, S>))
-        .route("/v1/reconciliation", get(reconciliation::reconciliation::<A, S>))
-        .route("/problems/{name}", get(docs::problem_page::<A, S>))
-        .route("/openapi.json", get(docs::openapi_json::<A, S>))
-        .route("/docs", get(docs::to_page::<A, S>))
-        .route("/docs/", get(docs::file::<A, S>))
-        .route("/docs/{*file}", get(docs::file::<A, S>))
-        .merge(operations.with_state(()))
-        .fallback(unknown_path::<A, S>)
-        .method_not_allowed_fallback(method_not_allowed::<A, S>)
-        .with_state(api)
+/// What clients may use, and what they must send.
+pub struct Limits {
+    bodies: BodyReader,
+    batches: BodyReader,
+    waiting: Waiting,
+    streams: Streams,
+    /// How long an idempotency key is known.
+    key_ttl: Duration,
+    /// Whether an order without a key is refused.
+    key_required: bool,
 }
 
-async fn unknown_path<A: Accept, S: Show>(State(api): State<Arc<Api<A, S>>>, request: Request) -> Response {
-    let (call, _) = Call::begin(request.headers(), &api.metrics.other);
-    call.end(Err(Problem::new(&UNKNOWN_PATH, "nothing is at this path")))
+impl Limits {
+    /// As configured; `shutdown` ends every wait.
+    #[must_use]
+    pub fn new(clients: Clients, shutdown: CancellationToken, metrics: &Metrics) -> Self {
+        let Clients { wait_max, waiters, event_streams, key_ttl, key_required } = clients;
+        Self {
+            bodies: BodyReader::new(),
+            batches: BodyReader::for_batches(),
+            waiting: Waiting::new(wait_max, waiters, shutdown, metrics),
+            streams: Streams::new(event_streams, metrics),
+            key_ttl,
+            key_required,
+        }
+    }
+}
+
+/// Every route. An unknown path or method gets a problem, too.
+///
+/// `operations` are the routes that every process has. They are probed all the time, so they are neither
+/// counted nor correlated.
+pub fn router(api: Api, metrics: &Metrics, operations: Router) -> Router {
+    let (resources, document) = resources().split_for_parts();
+    let counters = Arc::new(HttpMetrics::register(metrics, &document));
+    let layers = (from_fn_with_state(counters, count), from_fn(drain), from_fn(correlate));
+    resources
+        .merge(documents::routes())
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(layers.clone())
+        .with_state(Arc::new(api))
+        .merge(operations.method_not_allowed_fallback(method_not_allowed.layer(layers)))
+}
+
+/// Every resource, with its document.
+fn resources() -> OpenApiRouter<Arc<Api>> {
+    let mut resources = OpenApiRouter::with_openapi(documents::Head::openapi())
+        .merge(orders::routes())
+        .merge(dead_letters::routes())
+        .merge(redrives::routes())
+        .merge(reconciliation::routes());
+    correlation::describe(resources.get_openapi_mut());
+    resources
+}
+
+async fn unknown_path() -> Problem {
+    Problem::new(&UNKNOWN_PATH, "there is nothing at this path")
 }
 
 /// The framework adds `Allow`.
-async fn method_not_allowed<A: Accept, S: Show>(State(api): State<Arc<Api<A, S>>>, request: Request) -> Response {
-    let (call, _) = Call::begin(request.headers(), &api.metrics.other);
-    call.end(Err(Problem::new(&METHOD_NOT_ALLOWED, "the header Allow names the methods of this path")))
+async fn method_not_allowed() -> Problem {
+    Problem::new(&METHOD_NOT_ALLOWED, "the header Allow lists the methods of this path")
 }
 
 #[cfg(test)]

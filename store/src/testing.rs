@@ -51,6 +51,13 @@ impl Scratch {
         connection.execute("UPDATE dead_letters SET state = ?2 WHERE id = ?1", (id, state)).unwrap();
     }
 
+    /// Damages the database, so that orders can be neither read nor written.
+    pub fn damage(&self) {
+        let connection = rusqlite::Connection::open(&self.0).unwrap();
+        connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        connection.execute_batch("PRAGMA foreign_keys = OFF; DROP TABLE orders").unwrap();
+    }
+
     #[must_use]
     pub fn desk(&self) -> Arc<dyn Desk> {
         Arc::new(SqliteDesk::start(&self.0).unwrap().0)

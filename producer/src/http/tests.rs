@@ -1,8 +1,9 @@
-//! The API as a client sees it, through the router, over an intake and orders in memory. Every
-//! answer is held against the published document on the way.
+//! The API as a client sees it: through the router, over a store of its own. Every response is held
+//! against the published document on the way.
 
 mod batches;
 mod bodies;
+mod clock;
 mod dead_letters;
 mod documents;
 mod following;
@@ -15,104 +16,36 @@ mod schema_check;
 mod streaming;
 mod waiting;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
 use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode},
 };
 use bytes::Bytes;
-use common::order::CorrelationId;
+use common::{
+    event::{self, Decoded, OrderCreated, now},
+    health::{Health, Kind},
+    order::{CorrelationId, OrderId},
+    outcome::{Attempt, Outcome},
+};
 use serde_json::Value;
+use store::{
+    Database, OrderFilter, OutboxEntry, Store, Writes,
+    testing::{Scratch, ended, names},
+};
+use tokio::task::yield_now;
 use tower::ServiceExt as _;
 
-use super::*;
-use common::status::fold;
-use store::{
-    Idempotency,
-    testing::{Scratch, names},
-};
+use super::{edge::problem::PROBLEM_TYPES, *};
+use crate::{intake, outbox::Outbox};
 
-const SOUND: &str = r#"{"customer_id":"c-1","items":[{"product_id":"p-1","qty":2}]}"#;
+const VALID: &str = r#"{"customer_id":"c-1","items":[{"product_id":"p-1","qty":2}]}"#;
 
-/// An intake and its orders, in memory.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Stored>>);
-
-#[derive(Default)]
-struct Stored {
-    placed: Vec<Placed>,
-    keys: HashMap<String, (Idempotency, Receipt)>,
-    deliveries: HashMap<OrderId, BTreeMap<String, Delivery>>,
-    looks: usize,
-    refusal: Option<NotAccepted>,
-    fault: Option<StoreFault>,
-}
-
-impl Accept for Memory {
-    async fn accept(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
-        let mut stored = self.0.lock().unwrap();
-        if let Some(refusal) = stored.refusal.clone() {
-            return Err(refusal);
-        }
-        let (order_id, correlation_id) = (placed.order_id, placed.correlation_id.clone());
-        let receipt = Receipt { order_id, correlation_id, replayed: false };
-        if let Some(idempotency) = placed.idempotency.clone() {
-            if let Some((known, receipt)) = stored.keys.get(&idempotency.key) {
-                let replay = Receipt { replayed: true, ..receipt.clone() };
-                return if known.fingerprint == idempotency.fingerprint {
-                    Ok(replay)
-                } else {
-                    Err(NotAccepted::KeyReused)
-                };
-            }
-            stored.keys.insert(idempotency.key.clone(), (idempotency, receipt.clone()));
-        }
-        stored.placed.push(placed);
-        Ok(receipt)
-    }
-
-    async fn accept_all(&self, placed: Vec<Placed>) -> Vec<Result<Receipt, NotAccepted>> {
-        let mut answers = Vec::new();
-        for placed in placed {
-            answers.push(self.accept(placed).await);
-        }
-        answers
-    }
-}
-
-impl Show for Memory {
-    async fn order(&self, order_id: OrderId) -> Result<Option<Order>, StoreFault> {
-        let mut stored = self.0.lock().unwrap();
-        stored.looks += 1;
-        if let Some(fault) = stored.fault.clone() {
-            return Err(fault);
-        }
-        let pending = || [("inventory".to_owned(), Delivery::pending())].into();
-        let deliveries = stored.deliveries.get(&order_id).cloned().unwrap_or_else(pending);
-        let found = stored.placed.iter().find(|placed| placed.order_id == order_id);
-        Ok(found.map(Placed::event).map(|event| Order {
-            order_id: order_id.to_string(),
-            correlation_id: event.correlation_id.to_string(),
-            customer_id: event.customer_id.to_string(),
-            items: crate::views::order::items(&event.items),
-            status: fold(deliveries.values().filter_map(|delivery| delivery.status.known())).into(),
-            created_at: event.occurred_at,
-            deliveries,
-        }))
-    }
-}
-
-/// The API over its memory.
+/// The API over a store that is thrown away.
 struct Bench {
     router: Router,
-    memory: Memory,
     metrics: Metrics,
-    /// What the router's own is over, too.
+    writes: Writes,
+    reads: Reads,
     desk: Arc<dyn Desk>,
     watch: Watch,
     shutdown: CancellationToken,
@@ -128,54 +61,99 @@ const CLIENTS: Clients = Clients {
 };
 
 impl Bench {
-    fn new() -> Self {
-        Self::with(CLIENTS)
+    async fn new() -> Self {
+        Self::with(CLIENTS).await
     }
 
-    fn with(clients: Clients) -> Self {
-        let (memory, metrics, scratch) = (Memory::default(), Metrics::default(), Scratch::default());
-        let desk = scratch.desk();
-        let destinations = names(["inventory", "fulfillment"]).to_vec();
+    async fn with(clients: Clients) -> Self {
+        Self::build(clients, u64::MAX).await
+    }
+
+    /// Busy after this many orders, because the outbox takes no more.
+    async fn with_room_for(orders: u64) -> Self {
+        Self::build(CLIENTS, orders).await
+    }
+
+    async fn build(clients: Clients, outbox_limit: u64) -> Self {
+        let (metrics, scratch) = (Metrics::default(), Scratch::default());
         let (watch, shutdown) = (Watch::default(), CancellationToken::new());
-        let parts = Parts {
-            intake: memory.clone(),
-            orders: memory.clone(),
+        let destinations = names(["inventory", "fulfillment"]).to_vec();
+        let database = Database::Sqlite(scratch.path().to_owned());
+        let Store { writes, reads, desk, committed, backlog, .. } =
+            Store::open(&database, &destinations, 1_000, &metrics, &watch).await.unwrap();
+        let outbox = Arc::new(Outbox::new(backlog, outbox_limit));
+        let component = Health::default().component("store", Kind::Required);
+        tokio::spawn(intake::distribute(committed, Arc::clone(&outbox), watch.clone(), component));
+        let api = Api {
+            intake: Intake::new(writes.clone(), outbox, &metrics),
+            reads: reads.clone(),
             desk: Arc::clone(&desk),
             watch: watch.clone(),
-            redriving: Redriving::default(),
+            wake: Wake::default(),
             swept: Swept::default(),
             destinations,
-            clients,
+            key_ttls: BTreeMap::new(),
+            limits: Limits::new(clients, shutdown.clone(), &metrics),
             shutdown: shutdown.clone(),
         };
-        let router = router(parts, &metrics, Router::new());
-        Self { router, memory, metrics, desk, watch, shutdown, scratch }
+        let router = router(api, &metrics, Router::new());
+        Self { router, metrics, writes, reads, desk, watch, shutdown, scratch }
     }
 
-    /// The order is as wanted, and whoever waits for it hears of it.
-    fn record(&self, order_id: OrderId, deliveries: BTreeMap<String, Delivery>) {
-        self.memory.0.lock().unwrap().deliveries.insert(order_id, deliveries);
-        self.watch.changed(&[order_id]);
+    /// Records how a delivery of an order ended, after one attempt.
+    async fn record(&self, order_id: OrderId, destination: &str, delivered: bool) {
+        let order = self.event(order_id).await;
+        let attempts = vec![Attempt { at: now(), duration_ms: 1, status_code: Some(200), error: None }];
+        let outcome = Outcome { attempts, ..ended(&order, destination, delivered) };
+        self.writes.record(vec![outcome]).await.unwrap().await.unwrap();
     }
 
-    fn looks(&self) -> usize {
-        self.memory.0.lock().unwrap().looks
+    /// Every accepted order, as it waits to be published.
+    async fn outbox(&self) -> Vec<OutboxEntry> {
+        self.reads.outbox(0, 1_000).await.unwrap()
     }
 
-    fn last_placed(&self) -> Option<OrderId> {
-        self.memory.0.lock().unwrap().placed.last().map(|placed| placed.order_id)
+    async fn event(&self, order_id: OrderId) -> OrderCreated {
+        let entry = self.outbox().await.into_iter().find(|entry| entry.order_id == order_id).unwrap();
+        match event::decode(&entry.body) {
+            Ok(Decoded::OrderCreated(order)) => *order,
+            other => panic!("{other:?}"),
+        }
     }
 
-    fn placed(&self) -> usize {
-        self.memory.0.lock().unwrap().placed.len()
+    /// How many orders were accepted.
+    async fn placed(&self) -> u64 {
+        self.reads.backlog().await.unwrap().events
     }
 
-    fn refuse(&self, refusal: NotAccepted) {
-        self.memory.0.lock().unwrap().refusal = Some(refusal);
+    async fn last_placed(&self) -> OrderId {
+        let page = self.desk.orders(OrderFilter::default(), None, 1).await.unwrap();
+        page.orders[0].event.order_id
     }
 
-    fn fail(&self, fault: StoreFault) {
-        self.memory.0.lock().unwrap().fault = Some(fault);
+    /// The value of a metric without labels, or with all of them.
+    fn metric(&self, name: &str) -> u64 {
+        let encoded = self.metrics.encode();
+        let value = encoded.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is not in\n{encoded}")).parse().unwrap()
+    }
+
+    /// How many orders were looked at for clients that wait.
+    fn looks(&self) -> u64 {
+        self.metric("tandem_http_looks_total")
+    }
+
+    /// Waits until a metric has a value.
+    async fn until(&self, name: &str, value: u64) {
+        while self.metric(name) != value {
+            yield_now().await;
+        }
+    }
+
+    /// Waits until this many orders were accepted, and returns the last.
+    async fn accepted(&self, count: u64) -> OrderId {
+        self.until(r#"tandem_orders_total{result="accepted"}"#, count).await;
+        self.last_placed().await
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -192,7 +170,7 @@ impl Bench {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    /// Sends an order with more headers than the usual one.
+    /// Sends an order with more headers than usual.
     async fn place(&self, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let mut request = Request::post("/v1/orders").header("Content-Type", "application/json");
         for (name, value) in headers {
@@ -222,17 +200,17 @@ impl Answer {
         self.json()["type"].as_str().unwrap().trim_start_matches("/problems/").to_owned()
     }
 
-    /// Place and words of each fault.
+    /// Where each fault is, and what is wrong there.
     fn faults(&self) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let errors = self.json()["errors"].as_array().cloned().unwrap_or_default();
-        let place = |error: &Value| error.get("pointer").or(error.get("header")).map(text).unwrap_or_default();
-        errors.iter().map(|error| (place(error), text(&error["detail"]))).collect()
+        let pointer = |error: &Value| error.get("pointer").or(error.get("header")).map(text).unwrap_or_default();
+        errors.iter().map(|error| (pointer(error), text(&error["detail"]))).collect()
     }
 
-    /// What holds for every answer.
+    /// What is true of every response.
     fn check(&self, method: &Method, path: &str) {
-        let echo = self.header("X-Correlation-ID").expect("every answer bears a correlation id");
+        let echo = self.header("X-Correlation-ID").expect("every response has a correlation id");
         assert!(CorrelationId::parse(echo.to_owned()).is_ok());
         assert_eq!(self.headers.get_all("X-Correlation-ID").iter().count(), 1);
         let refused = self.status.is_client_error() || self.status.is_server_error();
@@ -241,7 +219,7 @@ impl Answer {
             let problem = self.json();
             assert_eq!(problem["correlation_id"], echo);
             assert_eq!(problem["status"], self.status.as_u16());
-            let kind = problem::KINDS.iter().find(|kind| kind.name == self.problem()).expect("it is in the table");
+            let kind = PROBLEM_TYPES.iter().find(|kind| kind.name == self.problem()).expect("it is in the table");
             assert_eq!((problem["title"].as_str(), self.status), (Some(kind.title), kind.status));
             assert_eq!(self.header("Retry-After"), kind.retry_after);
         }

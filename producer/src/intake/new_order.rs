@@ -64,3 +64,49 @@ impl NewOrder {
         fingerprint.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn order(customer_id: &str, items: &[(&str, u32)]) -> NewOrder {
+        let items: Vec<_> =
+            items.iter().map(|(product_id, qty)| json!({"product_id": product_id, "qty": qty})).collect();
+        NewOrder {
+            customer_id: CustomerId::parse(customer_id.to_owned()).unwrap(),
+            items: serde_json::from_value(items.into()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_all_that_an_order_says() {
+        let one = order("c", &[("p", 1), ("q", 2)]).fingerprint();
+        assert_eq!(one, order("c", &[("p", 1), ("q", 2)]).fingerprint());
+        for other in [
+            order("d", &[("p", 1), ("q", 2)]),
+            order("c", &[("q", 2), ("p", 1)]),
+            order("c", &[("p", 1), ("q", 3)]),
+            order("c", &[("p", 1)]),
+            order("cp", &[("1", 1), ("q", 2)]),
+        ] {
+            assert_ne!(other.fingerprint(), one, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_never_changes_because_it_outlives_the_version_that_computed_it() {
+        let hex: String = order("c-1", &[("p-1", 2)]).fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "9e43bcbccfaaace952ee84fbb41561852a875532ad9dc1e8a4652b25d5a951d4");
+    }
+
+    #[test]
+    fn a_key_is_known_for_its_time_to_live() {
+        let (correlation_id, trace) = (CorrelationId::fresh(), TraceParent::root());
+        let caller = Caller { correlation_id, trace, key: Some("k".to_owned()) };
+        let placed = order("c", &[("p", 1)]).placed(caller, Duration::from_secs(24 * 3_600)).unwrap();
+        let expired_up_to = placed.idempotency.unwrap().expired_up_to;
+        assert_eq!(expired_up_to + jiff::SignedDuration::from_hours(24), placed.accepted_at);
+    }
+}

@@ -8,13 +8,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::{clock::Clock, *};
 
 const MAX: usize = 262_144;
 
 /// A sound order of exactly this many bytes.
 fn of_size(bytes: usize) -> String {
-    SOUND.to_owned() + &" ".repeat(bytes - SOUND.len())
+    VALID.to_owned() + &" ".repeat(bytes - VALID.len())
 }
 
 fn in_pieces(body: &str, piece: usize) -> Body {
@@ -23,8 +23,8 @@ fn in_pieces(body: &str, piece: usize) -> Body {
 }
 
 #[tokio::test]
-async fn a_body_of_256_kib_is_taken_and_a_byte_more_is_not() {
-    let bench = Bench::new();
+async fn a_body_of_256_kib_is_accepted_and_a_byte_more_is_not() {
+    let bench = Bench::new().await;
     assert_eq!(bench.place(&[], of_size(MAX)).await.status, 202);
     assert_refused(&bench.place(&[], of_size(MAX + 1)).await, 413, "body-too-large");
     for piece in [1_000, 8_192, MAX] {
@@ -34,24 +34,24 @@ async fn a_body_of_256_kib_is_taken_and_a_byte_more_is_not() {
 }
 
 #[tokio::test]
-async fn what_content_length_claims_does_not_matter() {
-    let bench = Bench::new();
+async fn a_wrong_content_length_does_not_matter() {
+    let bench = Bench::new().await;
     let lie = ("Content-Length", "10");
     assert_refused(&bench.place(&[lie], in_pieces(&of_size(MAX + 1), 1_000)).await, 413, "body-too-large");
-    assert_eq!(bench.place(&[lie], in_pieces(SOUND, 7)).await.status, 202);
+    assert_eq!(bench.place(&[lie], in_pieces(VALID, 7)).await.status, 202);
 }
 
 #[tokio::test]
 async fn a_body_in_pieces_is_read_as_one() {
-    let bench = Bench::new();
-    for piece in [1, 2, 7, SOUND.len()] {
-        assert_eq!(bench.place(&[], in_pieces(SOUND, piece)).await.status, 202);
+    let bench = Bench::new().await;
+    for piece in [1, 2, 7, VALID.len()] {
+        assert_eq!(bench.place(&[], in_pieces(VALID, piece)).await.status, 202);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_arrive_is_given_up_after_10_seconds() {
-    let bench = Bench::new();
+async fn a_body_that_does_not_arrive_times_out_after_10_seconds() {
+    let bench = Bench::new().await;
     let began = Instant::now();
     let dripping = stream::unfold((), async |()| {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -65,7 +65,8 @@ async fn a_body_that_does_not_arrive_is_given_up_after_10_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn large_bodies_that_never_end_leave_room_for_small_ones() {
-    let bench = Bench::new();
+    let clock = Clock::hold();
+    let bench = Bench::new().await;
     let stuck = || {
         let piece = Bytes::from(vec![b' '; 10_000]);
         let pieces = stream::iter([piece.clone(), piece]).map(Ok::<_, Infallible>).chain(stream::pending());
@@ -73,8 +74,10 @@ async fn large_bodies_that_never_end_leave_room_for_small_ones() {
     };
     let stuck = futures_util::future::join_all((0..65).map(|_| stuck()));
     let small = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        bench.place(&[], in_pieces(SOUND, 7)).await
+        clock.pass(1).await;
+        let small = bench.place(&[], in_pieces(VALID, 7)).await;
+        clock.pass(9).await;
+        small
     };
     let (stuck, small) = tokio::join!(stuck, small);
     assert_eq!(small.status, 202);
@@ -85,18 +88,19 @@ async fn large_bodies_that_never_end_leave_room_for_small_ones() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_refused() {
-    let bench = Bench::new();
+async fn a_body_that_ends_early_is_refused() {
+    let bench = Bench::new().await;
     let broken = stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("gone"))]);
     assert_refused(&bench.place(&[], Body::from_stream(broken)).await, 400, "unreadable-body");
 }
 
-/// Over a socket: whoever writes everything before reading must find the answer all the same.
+/// Over a socket: a client that writes everything before it reads must find the response all the same.
 #[tokio::test]
-async fn a_sender_of_too_much_hears_why() {
+async fn a_client_that_sends_too_much_receives_the_reason() {
     let server = common::http::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let (http_addr, shutdown) = (server.http_addr(), CancellationToken::new());
-    let serving = server.run(Bench::new().router, shutdown.clone(), Duration::from_secs(5));
+    let bench = Bench::new().await;
+    let serving = server.run(bench.router.clone(), shutdown.clone(), Duration::from_secs(5));
     let asking = async {
         for (size, media_type, expect, status) in [
             (MAX, "application/json", "", "202"),

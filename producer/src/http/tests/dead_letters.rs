@@ -54,7 +54,7 @@ async fn post(bench: &Bench, path: &str, body: &str) -> Answer {
 
 #[tokio::test]
 async fn dead_letters_are_listed_last_first_page_by_page() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let mut expected = Vec::new();
     for _ in 0..5 {
         expected.insert(0, dead(&bench, "inventory", None, b"{}").await.1);
@@ -73,7 +73,7 @@ async fn dead_letters_are_listed_last_first_page_by_page() {
 
 #[tokio::test]
 async fn a_filter_is_read_strictly() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let (order_id, id) = dead(&bench, "inventory", Some("no Connection"), b"{}").await;
     let (_, other) = dead(&bench, "fulfillment", None, b"{}").await;
     for (query, expected) in [
@@ -104,7 +104,7 @@ async fn a_filter_is_read_strictly() {
 
 #[tokio::test]
 async fn groups_count_each_cause_and_lead_to_a_sample() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let mut last = Uuid::nil();
     for _ in 0..3 {
         last = dead(&bench, "inventory", Some("refused"), b"{}").await.1;
@@ -123,7 +123,7 @@ async fn groups_count_each_cause_and_lead_to_a_sample() {
 
 #[tokio::test]
 async fn one_is_shown_with_everything_whatever_its_body_is() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let bodies: [(&[u8], &str, &str); 3] =
         [("{\"é\":1}".as_bytes(), "{\"é\":1}", "utf8"), (b"\xff\x00", "/wA=", "base64"), (b"", "", "utf8")];
     for (body, shown, encoding) in bodies {
@@ -143,7 +143,7 @@ async fn one_is_shown_with_everything_whatever_its_body_is() {
 
 #[tokio::test]
 async fn an_archived_one_is_out_of_the_list_until_it_is_put_back() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let (_, id) = dead(&bench, "inventory", None, b"{}").await;
     let path = format!("/v1/dead-letters/{id}");
     let archived = post(&bench, &format!("{path}/archive"), r#"{"note":"told the customer"}"#).await;
@@ -160,7 +160,7 @@ async fn an_archived_one_is_out_of_the_list_until_it_is_put_back() {
 
 #[tokio::test]
 async fn a_note_that_is_none_is_refused_and_changes_nothing() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let (_, id) = dead(&bench, "inventory", None, b"{}").await;
     let path = format!("/v1/dead-letters/{id}/archive");
     let long = format!(r#"{{"note":"{}"}}"#, "x".repeat(1_001));
@@ -183,7 +183,7 @@ async fn a_note_that_is_none_is_refused_and_changes_nothing() {
 
 #[tokio::test]
 async fn what_names_no_dead_letter_is_not_found() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for id in [&*Uuid::now_v7().to_string(), "x", "%ff", "019b7cb24d5e7a319f6e2c8d5b1a7e40"] {
         assert_refused(&bench.get(&format!("/v1/dead-letters/{id}")).await, 404, "unknown-dead-letter");
         for verb in ["archive", "unarchive"] {
@@ -198,7 +198,7 @@ async fn what_names_no_dead_letter_is_not_found() {
 
 #[tokio::test]
 async fn one_that_is_being_sent_again_cannot_be_archived() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let (_, id) = dead(&bench, "inventory", None, b"{}").await;
     for (state, words) in [("redriving", "being sent"), ("redriven", "a later one"), ("delivered", "accepted")] {
         bench.scratch.set_state(id, state);

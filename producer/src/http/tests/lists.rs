@@ -3,7 +3,7 @@ use store::{Backend as _, Batch, testing::order};
 
 #[tokio::test]
 async fn orders_are_listed_page_by_page_as_they_are_shown() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let mut store = bench.scratch.open();
     let orders: Vec<_> = (0..5).map(|number| order("c-1", number)).collect();
     let ids: Vec<_> = orders.iter().rev().map(|placed| placed.order_id.to_string()).collect();
@@ -26,7 +26,7 @@ async fn orders_are_listed_page_by_page_as_they_are_shown() {
 
 #[tokio::test]
 async fn a_query_that_is_not_valid_is_refused_by_the_names_of_its_parameters() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let answer = bench
         .get("/v1/orders?status=done&destination=A&customer_id=&from=x&to=2026-01-01&limit=0&cursor=x&page=2")
         .await;

@@ -9,7 +9,7 @@ async fn post(bench: &Bench, path: &str, body: &Value) -> Answer {
 
 #[tokio::test]
 async fn a_redrive_that_is_not_valid_is_refused_with_the_place_of_each_fault() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for (body, place) in [
         (json!({}), "#"),
         (json!({"filter": {}, "ids": []}), "#/ids"),
@@ -30,7 +30,7 @@ async fn a_redrive_that_is_not_valid_is_refused_with_the_place_of_each_fault() {
 
 #[tokio::test]
 async fn where_nothing_is_dead_nothing_is_sent_and_the_answer_says_so() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let plan = post(&bench, "/v1/redrives", &json!({"filter": {}, "dry_run": true})).await;
     assert_eq!((plan.status.as_u16(), plan.json()), (200, json!({"matched": 0, "sample": [], "refused": []})));
     let answer = post(&bench, "/v1/redrives", &json!({"filter": {}})).await;
@@ -44,7 +44,7 @@ async fn where_nothing_is_dead_nothing_is_sent_and_the_answer_says_so() {
 
 #[tokio::test]
 async fn a_redrive_that_does_not_exist_is_unknown_in_every_way() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for id in ["019b7cb2-4d5e-7a31-9f6e-2c8d5b1a7e40", "x"] {
         assert_refused(&bench.get(&format!("/v1/redrives/{id}")).await, 404, "unknown-redrive");
         for control in ["pause", "resume", "cancel"] {
@@ -56,7 +56,7 @@ async fn a_redrive_that_does_not_exist_is_unknown_in_every_way() {
 
 #[tokio::test]
 async fn before_the_first_sweep_reconciliation_tells_that_there_was_none() {
-    let answer = Bench::new().get("/v1/reconciliation").await;
+    let answer = Bench::new().await.get("/v1/reconciliation").await;
     let none = json!({"checked_at": null, "overdue": [], "overdue_total": 0, "detail": null});
     assert_eq!((answer.status.as_u16(), answer.json()), (200, none));
 }

@@ -2,7 +2,7 @@ use super::*;
 
 #[tokio::test]
 async fn each_fault_of_an_order_is_named_with_its_place_and_nothing_is_stored() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for (body, faults) in [
         (r#"{"items":[{"product_id":"p","qty":1}]}"#, vec![("#/customer_id", "is required")]),
         (r#"{"customer_id":"c"}"#, vec![("#/items", "is required")]),
@@ -35,12 +35,12 @@ async fn each_fault_of_an_order_is_named_with_its_place_and_nothing_is_stored() 
         let found: Vec<_> = found.iter().map(|(place, detail)| (place.as_str(), detail.as_str())).collect();
         assert_eq!(found, faults, "{body}");
     }
-    assert_eq!(bench.placed(), 0);
+    assert_eq!(bench.placed().await, 0);
 }
 
 #[tokio::test]
 async fn faults_beyond_the_list_are_counted_in_the_answer() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let zeros = vec!["0"; 1_001].join(",");
     let answer = bench.place(&[], format!(r#"{{"customer_id":"c","items":[{zeros}]}}"#)).await;
     assert_refused(&answer, 422, "invalid-order");
@@ -51,7 +51,7 @@ async fn faults_beyond_the_list_are_counted_in_the_answer() {
 
 #[tokio::test]
 async fn malformed_json_is_named_with_line_and_column() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for (body, detail) in [
         (&b""[..], "the body is empty"),
         (b"{\"customer_id\":}", "expected value at line 1 column 16"),
@@ -66,7 +66,7 @@ async fn malformed_json_is_named_with_line_and_column() {
 
 #[tokio::test]
 async fn deep_nesting_is_a_problem_of_its_own() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for depth in [65, 127, 128, 10_000] {
         assert_refused(&bench.place(&[], "[".repeat(depth)).await, 400, "nested-too-deeply");
     }
@@ -74,35 +74,35 @@ async fn deep_nesting_is_a_problem_of_its_own() {
 
 #[tokio::test]
 async fn only_json_is_taken() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let send = async |content_type: &str| {
         let request = Request::post("/v1/orders").header("Content-Type", content_type);
-        bench.send(request.body(Body::from(SOUND)).unwrap()).await
+        bench.send(request.body(Body::from(VALID)).unwrap()).await
     };
-    let sound = [
+    let valid = [
         "application/json",
         "application/json; charset=utf-8",
         "Application/JSON;charset=UTF-8",
         "application/json ;x",
     ];
-    for sound in sound {
-        assert_eq!(send(sound).await.status, 202, "{sound}");
+    for media_type in valid {
+        assert_eq!(send(media_type).await.status, 202, "{media_type}");
     }
     let others =
         ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx", "application/vnd.api+json", "*/*"];
     for other in others {
         assert_refused(&send(other).await, 415, "unsupported-media-type");
     }
-    let bare = bench.send(Request::post("/v1/orders").body(Body::from(SOUND)).unwrap()).await;
+    let bare = bench.send(Request::post("/v1/orders").body(Body::from(VALID)).unwrap()).await;
     assert_refused(&bare, 415, "unsupported-media-type");
-    assert_refused(&bench.place(&[("Content-Encoding", "gzip")], SOUND).await, 415, "unsupported-media-type");
-    assert_eq!(bench.place(&[("Content-Encoding", "identity")], SOUND).await.status, 202);
-    assert_eq!(bench.placed(), sound.len() + 1);
+    assert_refused(&bench.place(&[("Content-Encoding", "gzip")], VALID).await, 415, "unsupported-media-type");
+    assert_eq!(bench.place(&[("Content-Encoding", "identity")], VALID).await.status, 202);
+    assert_eq!(bench.placed().await, valid.len() as u64 + 1);
 }
 
 #[tokio::test]
 async fn a_wrong_method_is_answered_with_those_that_are_right() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for (method, path, allowed) in [
         ("GET", "/v1/orders:batch", "POST"),
         ("PUT", "/v1/orders", "POST,GET,HEAD"),
@@ -127,7 +127,7 @@ async fn a_wrong_method_is_answered_with_those_that_are_right() {
 
 #[tokio::test]
 async fn a_path_that_is_none_is_a_problem_too() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for path in [
         "/",
         "/v1",

@@ -2,8 +2,7 @@
 
 use futures_util::StreamExt as _;
 
-use super::*;
-use common::status::DeliveryStatus;
+use super::{clock::Clock, *};
 use store::{
     Backend as _, Batch,
     testing::{ended, order},
@@ -48,44 +47,38 @@ fn last_id(text: &str) -> &str {
     text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap()
 }
 
-fn delivery(status: DeliveryStatus) -> Delivery {
-    let attempt =
-        common::outcome::Attempt { at: common::event::now(), duration_ms: 1, status_code: Some(200), error: None };
-    Delivery { status: status.into(), reason: None, attempts: vec![attempt], settled_at: Some(common::event::now()) }
-}
-
 #[tokio::test(start_paused = true)]
-async fn an_order_is_followed_until_it_is_settled_and_from_where_the_client_was() {
-    let bench = Bench::new();
-    let placed = bench.place(&[], SOUND).await;
+async fn an_order_is_followed_until_it_is_settled_and_after_an_interruption() {
+    let clock = Clock::hold();
+    let bench = Bench::new().await;
+    let placed = bench.place(&[], VALID).await;
     let path = format!("{}/events", placed.header("Location").unwrap());
-    let order_id = bench.last_placed().unwrap();
+    let order_id = bench.last_placed().await;
     let mut stream = bench.open(&path, "").await;
     assert_eq!((stream.status.as_u16(), &stream.headers["Content-Type"]), (200, &"text/event-stream".parse().unwrap()));
     assert_eq!(stream.next().await.as_deref(), Some("retry: 1000\n\n"));
-    assert_eq!(stream.next().await.as_deref(), Some(":\n\n"), "a comment where nothing happens");
+    let (comment, ()) = tokio::join!(stream.next(), clock.pass(15));
+    assert_eq!(comment.as_deref(), Some(":\n\n"), "a comment if nothing happens");
     assert!(bench.metrics.encode().contains("tandem_http_event_streams 1\n"));
 
-    let pending = ("fulfillment".to_owned(), Delivery::pending());
-    let inventory = ("inventory".to_owned(), delivery(DeliveryStatus::Delivered));
-    bench.record(order_id, [inventory.clone(), pending].into());
+    bench.record(order_id, "inventory", true).await;
     let first = stream.next().await.unwrap();
     assert_eq!(events(&first), ["attempt", "delivered"]);
     drop(stream);
     assert!(bench.metrics.encode().contains("tandem_http_event_streams 0\n"));
 
-    bench.record(order_id, [inventory, ("fulfillment".to_owned(), delivery(DeliveryStatus::DeadLettered))].into());
+    bench.record(order_id, "fulfillment", false).await;
     let rest = bench.open(&path, last_id(&first)).await.rest().await;
     assert_eq!(events(&rest), ["attempt", "dead_lettered", "settled"]);
     let data: Value = serde_json::from_str(rest.lines().find_map(|line| line.strip_prefix("data: ")).unwrap()).unwrap();
     assert_eq!((&data["destination"], &data["attempt"]["status_code"]), (&"fulfillment".into(), &200.into()));
     assert_eq!(events(&bench.open(&path, "").await.rest().await).len(), 5, "all of a settled order at once");
-    assert_eq!(bench.open(&path, last_id(&rest)).await.status, 204, "there is no reason to come again");
+    assert_eq!(bench.open(&path, last_id(&rest)).await.status, 204, "there is no reason to reconnect");
 }
 
 #[tokio::test]
-async fn the_feed_tells_of_all_orders_in_the_order_of_their_commits_and_loses_nothing() {
-    let bench = Bench::new();
+async fn the_feed_has_all_orders_in_the_order_of_their_commits_and_loses_nothing() {
+    let bench = Bench::new().await;
     let mut store = bench.scratch.open();
     let orders: Vec<_> = (0..50).map(|number| order("c-1", number)).collect();
     let events_of: Vec<_> = orders.iter().map(|placed| placed.event()).collect();
@@ -102,9 +95,9 @@ async fn the_feed_tells_of_all_orders_in_the_order_of_their_commits_and_loses_no
     while events(&all).len() < 250 {
         all += &now_on.next().await.unwrap();
     }
-    let told: Vec<_> = events(&all);
-    assert_eq!(told[..5], ["attempt", "delivered", "attempt", "dead_lettered", "settled"]);
-    assert_eq!((told.len(), last_id(&all)), (250, "100"));
+    let names: Vec<_> = events(&all);
+    assert_eq!(names[..5], ["attempt", "delivered", "attempt", "dead_lettered", "settled"]);
+    assert_eq!((names.len(), last_id(&all)), (250, "100"));
     // Cut off in the middle of a change, and in the middle of the feed.
     for id in ["57.1", "57", "58.2", "0"] {
         let at = all.find(&format!("\nid: {id}\n")).map_or(0, |at| at + all[at..].find("\n\n").unwrap());
@@ -116,16 +109,16 @@ async fn the_feed_tells_of_all_orders_in_the_order_of_their_commits_and_loses_no
         assert_eq!(events(&rest), events(&all[at..]), "after {id}");
     }
     bench.shutdown.cancel();
-    assert_eq!(now_on.rest().await, "", "it ends with the process");
+    assert_eq!(now_on.rest().await, "", "the stream ends with the process");
 }
 
 #[tokio::test]
-async fn what_cannot_be_followed_is_refused() {
-    let bench = Bench::new();
+async fn a_stream_that_cannot_be_opened_is_refused() {
+    let bench = Bench::new().await;
     let unknown = "/v1/orders/019b7cb2-4d5e-7a31-9f6e-2c8d5b1a7e40/events";
     assert_refused(&bench.get(unknown).await, 404, "unknown-order");
     assert_refused(&bench.get("/v1/orders/x/events").await, 404, "unknown-order");
-    let placed = bench.place(&[], SOUND).await;
+    let placed = bench.place(&[], VALID).await;
     let path = format!("{}/events", placed.header("Location").unwrap());
     for (path, id) in [(path.as_str(), "x"), ("/v1/events", "x"), ("/v1/events", "1")] {
         let request = Request::get(path).header("Last-Event-ID", id).body(Body::empty()).unwrap();
