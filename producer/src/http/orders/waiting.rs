@@ -76,8 +76,9 @@ impl Waiting {
     pub(super) async fn look(&self, reads: &Reads, order_id: OrderId) -> Result<Option<Order>, StoreFault> {
         // The semaphore is never closed.
         let _look = self.looks.acquire().await.map_err(|_| StoreFault::Busy)?;
+        let order = reads.order(order_id).await;
         self.looked.inc();
-        Ok(reads.order(order_id).await?.map(views::order::order))
+        Ok(order?.map(views::order::order))
     }
 
     /// Looks once at what has changed in the ledger, when there is room for it.
