@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes the secrets that docker-compose.yml reads, with random passwords; those that exist already stay.
+# Creates the secrets that docker-compose.yml reads, with random passwords. Existing files are kept.
 #
-#   deploy/make-secrets.sh deploy/secrets        then TANDEM_SECRETS=./deploy/secrets in .env
+#   deploy/make-secrets.sh deploy/secrets        then set TANDEM_SECRETS=./deploy/secrets in .env
 #
-# The directory is closed to other users of this machine. The files in it are readable for all, because the
-# containers that get them run as users of their own.
+# The directory is closed to other users of this machine. The files in it are readable by everyone, because the
+# containers that mount them run as different users.
 set -eu
 
 [ $# = 1 ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" >&2; exit 64; }
@@ -16,7 +16,7 @@ random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
 write() {
   if [ -e "$directory/$1" ]; then
-    echo "$directory/$1 is there already" >&2
+    echo "$directory/$1 exists, kept" >&2
   else
     printf '%s\n' "$2" >"$directory/$1"
     chmod 644 "$directory/$1"

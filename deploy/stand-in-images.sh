@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes stand-ins for the official base images that Tandem's Dockerfile and compose file name, out of
-# Debian's packages and this machine's Rust toolchain. For machines that have a Docker Engine but reach
-# no image registry, and for nothing else: where the official images can be pulled, pull them.
+# Builds stand-ins for the official base images that the Dockerfile and docker-compose.yml name, from Debian packages and
+# this machine's Rust toolchain. For machines that have a Docker Engine but cannot reach an image registry, and for
+# nothing else: where the official images can be pulled, pull them.
 #
 #   deploy/stand-in-images.sh [--rebuild] [IMAGE...]
 #
-# It needs root (debootstrap makes root file systems), a Debian machine whose apt sources work, and about
-# four minutes. The mirror is the one in the machine's own apt sources; the machine's own certificate
-# authorities go into the images, so never push them anywhere. Every image made here carries a label; an
-# image of the same name without that label is somebody else's and stays as it is.
+# It needs root (debootstrap creates root file systems), a Debian machine with working apt sources, and about four
+# minutes. The mirror is the one in the machine's apt sources. The machine's certificate authorities go into the images, so
+# never push them anywhere. Every image built here carries a label; an image of the same name without that label is not
+# touched.
 set -euo pipefail
 
 readonly label=tandem.stand-in
@@ -16,13 +16,13 @@ readonly all=(debian:bookworm-slim rust:1-slim-bookworm rabbitmq:4 postgres:17)
 
 say() { printf 'stand-in-images: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
-# 69: this machine cannot make them, whatever is done (EX_UNAVAILABLE of sysexits.h).
+# 69: this machine cannot build them at all (EX_UNAVAILABLE of sysexits.h).
 unable() { say "$*"; exit 69; }
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; }
 
 exists() { docker image inspect "$1" >/dev/null 2>&1; }
-# The label holds the image's own name, because what is built from a stand-in inherits it.
+# The label holds the name of the image, because images built from a stand-in inherit it.
 ours() { [ "$(docker image inspect --format "{{ index .Config.Labels \"$label\" }}" "$1" 2>/dev/null)" = "$1" ]; }
 
 # Prints the address of the Debian mirror in this machine's apt sources.
@@ -35,11 +35,11 @@ mirror() {
   printf '%s\n' "$found"
 }
 
-# Runs debootstrap; where it is not installed, from its package, unpacked beside the root file systems.
+# Runs debootstrap: the installed one, otherwise from its package, unpacked next to the root file systems.
 run_debootstrap() {
   if ! command -v debootstrap >/dev/null && [ ! -d "$work/debootstrap" ]; then
     (cd "$work" && apt-get download -q debootstrap >/dev/null && dpkg-deb -x debootstrap_*.deb debootstrap) ||
-      unable 'debootstrap is neither installed nor can its package be had (apt-get install debootstrap)'
+      unable 'debootstrap is not installed and its package cannot be downloaded (apt-get install debootstrap)'
   fi
   if [ -d "$work/debootstrap" ]; then
     DEBOOTSTRAP_DIR=$work/debootstrap/usr/share/debootstrap "$work/debootstrap/usr/sbin/debootstrap" "$@"
@@ -48,7 +48,7 @@ run_debootstrap() {
   fi
 }
 
-# make_debian IMAGE SUITE: a minimal Debian that trusts whom this machine trusts.
+# make_debian IMAGE SUITE: a minimal Debian that trusts the same certificate authorities as this machine.
 make_debian() {
   local image=$1 suite=$2 root=$work/$2 from
   from=$(mirror)
@@ -61,19 +61,19 @@ make_debian() {
   if [ -s /etc/ssl/certs/ca-certificates.crt ]; then
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
   fi
-  # What the official slim images leave out too.
+  # The official slim images leave these out as well.
   rm -rf "$root"/usr/share/{doc,info,locale,man}/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/*
   : >"$root/etc/resolv.conf"
   tar -C "$root" -c . | docker import --change "LABEL $label=$image" --change 'CMD ["bash"]' - "$image" >/dev/null
   rm -rf "$root"
 }
 
-# make_rust: this machine's toolchain and what links its output, at the official image's paths.
+# make_rust: this machine's toolchain and a linker, at the paths of the official image.
 make_rust() {
   local context=$work/rust sysroot
-  sysroot=$(rustc --print sysroot 2>/dev/null) || unable 'no rustc on this machine to copy'
+  sysroot=$(rustc --print sysroot 2>/dev/null) || unable 'there is no rustc on this machine'
   if [ ! -x "$sysroot/bin/cargo" ] || [ "$sysroot" = /usr ]; then
-    unable "the toolchain in $sysroot cannot be copied: one of rustup is needed"
+    unable "the toolchain in $sysroot cannot be copied: one installed by rustup is needed"
   fi
   mkdir -p "$context/toolchain/bin"
   cp -L "$sysroot/bin/cargo" "$sysroot/bin/rustc" "$context/toolchain/bin/"
@@ -89,8 +89,7 @@ DOCKERFILE
   build rust:1-slim-bookworm "$context"
 }
 
-# make_rabbitmq: Debian's RabbitMQ 4 with the user, the paths, the defaults and the entrypoint of the official image,
-# as far as Tandem uses them.
+# make_rabbitmq: Debian's RabbitMQ 4 with the user, paths, defaults and entrypoint of the official image that Tandem uses.
 make_rabbitmq() {
   local context=$work/rabbitmq
   mkdir -p "$context"
@@ -125,8 +124,7 @@ DOCKERFILE
   build rabbitmq:4 "$context"
 }
 
-# make_postgres: Debian's Postgres 17 with the user, the paths, the defaults and the entrypoint of the official image, as
-# far as Tandem uses them.
+# make_postgres: Debian's Postgres 17 with the user, paths, defaults and entrypoint of the official image that Tandem uses.
 make_postgres() {
   local context=$work/postgres
   mkdir -p "$context"
@@ -138,7 +136,7 @@ if [ "$(id -u)" = 0 ]; then
   find "$PGDATA" /var/run/postgresql ! -user postgres -exec chown postgres {} +
   exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
 fi
-# file_env NAME: the value of NAME, or what the file that NAME_FILE names holds.
+# file_env NAME: the value of NAME, or the content of the file that NAME_FILE names.
 file_env() {
   local file=${1}_FILE
   if [ -n "${!file:-}" ]; then cat "${!file}"; else printf '%s' "${!1:-}"; fi
@@ -195,27 +193,27 @@ build() {
   rm -rf "$2"
 }
 
-# provide IMAGE: makes it, after what it is made from, unless it is there.
+# provide IMAGE: builds it, after the image it is based on, unless it exists.
 provide() {
   case $1 in
     rust:1-slim-bookworm) provide debian:bookworm-slim ;;
     rabbitmq:4 | postgres:17) provide debian:trixie-slim ;;
   esac
   if exists "$1" && ! ours "$1"; then
-    say "$1 is there and was not made by this script: left as it is"
+    say "$1 exists and was not built by this script: left as it is"
     return
   fi
   if [[ " $done " == *" $1 "* ]] || { exists "$1" && [ $rebuild = no ]; }; then
     return
   fi
-  say "making $1"
+  say "building $1"
   case $1 in
     debian:bookworm-slim) make_debian "$1" bookworm ;;
     debian:trixie-slim) make_debian "$1" trixie ;;
     rust:1-slim-bookworm) make_rust ;;
     rabbitmq:4) make_rabbitmq ;;
     postgres:17) make_postgres ;;
-    *) die "no stand-in is known for $1; there are: ${all[*]}" ;;
+    *) die "no stand-in is known for $1; known are: ${all[*]}" ;;
   esac
   done="$done $1"
 }
@@ -233,7 +231,7 @@ for argument; do
 done
 [ ${#wanted[@]} -gt 0 ] || wanted=("${all[@]}")
 
-[ "$(id -u)" = 0 ] || unable 'must run as root: debootstrap makes root file systems'
+[ "$(id -u)" = 0 ] || unable 'must run as root: debootstrap creates root file systems'
 docker version >/dev/null 2>&1 || unable 'no Docker Engine answers'
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/tandem-stand-in.XXXXXX")
 readonly work

@@ -1,2 +1,2 @@
--- What start.sh has written.
+-- The statements that start.sh has written.
 \i /tmp/producer.sql

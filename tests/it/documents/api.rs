@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{process::Process, system::System};
 
 use super::page::Page;
@@ -80,7 +80,14 @@ async fn every_problem_is_documented_as_it_is() -> Result<()> {
     problems.sort_unstable();
     let rows: String = problems.into_iter().map(|(_, row)| row).collect();
     let table = format!("| Type | Status | Title | Meaning and remedy |\n|---|---|---|---|\n{rows}");
-    Page::read("docs/errors.md")?.is_up_to_date("problems", &table)
+    let page = Page::read("docs/errors.md")?;
+    page.is_up_to_date("problems", &table)?;
+
+    let order = json!({"customer_id": "c-1", "items": [{"product_id": "sku-1", "qty": 0}]}).to_string();
+    let shown: Value = serde_json::from_str(page.block("problem")?)?;
+    let id = shown["correlation_id"].as_str().context("correlation_id")?;
+    assert_eq!(system.post(order.as_bytes(), &[("x-correlation-id", id)]).await?.body, shown);
+    Ok(())
 }
 
 /// A problem's status, and its row, from the page at its URI.
