@@ -8,11 +8,21 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::time::{Interval, interval};
 
 use crate::{word::Word, words};
 
 /// A part that has not shown a sign of life for this long makes the process not live.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
+
+/// How often a component reports on itself.
+const TICK: Duration = Duration::from_secs(1);
+
+/// When a component is to report on itself: now, and every second.
+#[must_use]
+pub fn ticks() -> Interval {
+    interval(TICK)
+}
 
 /// The components of one process. Cloning shares them.
 #[derive(Clone, Debug, Default)]

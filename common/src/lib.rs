@@ -27,6 +27,7 @@ pub mod status;
 pub mod config;
 pub mod telemetry;
 pub mod health;
+pub mod timer;
 pub mod doctor;
 pub mod http;
 pub mod shutdown;

@@ -16,12 +16,13 @@ use common::{
         topology::dead_letter_queue,
     },
     event::{Identity, now},
-    health::Component,
+    health::{self, Component},
     origin::Origin,
     outcome::Reason,
+    timer,
 };
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -40,9 +41,6 @@ const SMALL_AGAIN: u32 = 16;
 const LINGER: Duration = Duration::from_millis(20);
 /// The pause before the store is asked again: after a fault, or for a report that was not there.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
-/// How often health is told the state of things.
-const HEALTH_TICK: Duration = Duration::from_secs(1);
-
 /// The consumer of one dead-letter queue.
 pub struct Collector {
     /// Where the queue is.
@@ -157,13 +155,12 @@ impl Collector {
         component: &Component,
         shutdown: &CancellationToken,
     ) -> Result<Stop, BrokerFault> {
-        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        let mut health_tick = health::ticks();
         let since = now();
         let mut fault = None;
         loop {
             consumer.flush();
             let [due, again_at, flush_at] = [hand.due, hand.again_at, consumer.flush_at()];
-            let at = |at: Option<Instant>| sleep_until(at.unwrap_or_else(Instant::now));
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(Stop::Shutdown),
@@ -174,15 +171,15 @@ impl Collector {
                         Some(fault) => component.down(format!("dead letters cannot be stored: {fault}")),
                     }
                 }
-                () = at(again_at), if again_at.is_some() => hand.bring_back(),
-                () = at(due), if due.is_some() => fault = self.store(consumer, hand).await.err(),
+                () = timer::at(again_at) => hand.bring_back(),
+                () = timer::at(due) => fault = self.store(consumer, hand).await.err(),
                 taken = consumer.next_dead_letter(), if hand.len() < usize::from(PREFETCH) => {
                     let (unsettled, dead) = taken?;
                     if self.receive(unsettled, dead, hand, since) {
                         return Ok(Stop::Pace);
                     }
                 }
-                () = at(flush_at), if flush_at.is_some() => {}
+                () = timer::at(flush_at) => {}
             }
         }
     }

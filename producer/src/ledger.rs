@@ -12,9 +12,10 @@ use common::{
     },
     destination::Name,
     event::Unreadable,
-    health::Component,
+    health::{self, Component},
     outcome::{Outcome, Report},
     telemetry::metrics::Metrics,
+    timer,
 };
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use prometheus_client::{
@@ -32,9 +33,6 @@ use store::{Desk, Writes};
 
 /// Reports being recorded at a time, each of up to [`MAX_REPORTED`](common::outcome::MAX_REPORTED) outcomes.
 const PREFETCH: u16 = 64;
-/// How often health is told the state of things.
-const HEALTH_TICK: Duration = Duration::from_secs(1);
-
 /// What the ledger counts.
 #[derive(Clone, Debug)]
 pub struct LedgerMetrics {
@@ -124,7 +122,7 @@ impl Ledger {
         component: &Component,
         shutdown: &CancellationToken,
     ) -> Result<(), BrokerFault> {
-        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        let mut health_tick = health::ticks();
         loop {
             consumer.flush();
             let flush_at = consumer.flush_at();
@@ -140,7 +138,7 @@ impl Ledger {
                     settle(consumer, unsettled, recorded.is_ok());
                 }
                 delivery = consumer.next() => self.record(consumer, recording, delivery?).await,
-                () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {}
+                () = timer::at(flush_at) => {}
             }
         }
     }
@@ -183,7 +181,7 @@ impl Ledger {
         component: &Component,
     ) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
-        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        let mut health_tick = health::ticks();
         consumer.cancel().await;
         while !recording.is_empty() {
             tokio::select! {

@@ -17,8 +17,9 @@ use common::{
         supervisor::Session,
     },
     event::{self, OrderCreatedType},
-    health::Component,
+    health::{self, Component},
     telemetry::metrics::{Metrics, seconds},
+    timer,
 };
 use futures_util::{FutureExt as _, future::OptionFuture};
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
@@ -41,9 +42,6 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// How long a mark waits for a transaction to ride along with. Losing it publishes once more.
 const MARK_WITHIN: Duration = Duration::from_millis(50);
-/// How often health is told the state of things.
-const HEALTH_TICK: Duration = Duration::from_secs(1);
-
 /// What the relay counts.
 #[derive(Clone, Debug)]
 pub struct RelayMetrics {
@@ -153,7 +151,7 @@ impl Relay {
         let reads = self.reads.clone();
         let mut page = OptionFuture::<Pin<Box<dyn Future<Output = Result<Page, StoreFault>> + Send>>>::default();
         let mut reading = false;
-        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        let mut health_tick = health::ticks();
         loop {
             self.fill(publisher);
             // The next page is read while half of one is still to be published.
@@ -184,10 +182,10 @@ impl Relay {
                     reading = false;
                     self.take_page(read);
                 }
-                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
+                () = timer::at(retry_at) => {
                     self.retry_at = None;
                 }
-                () = sleep_until(mark_at.unwrap_or_else(Instant::now)), if mark_at.is_some() => self.mark(),
+                () = timer::at(mark_at) => self.mark(),
             }
         }
     }
@@ -337,7 +335,7 @@ impl Relay {
     /// Waits for the confirms of what is in flight, takes nothing new.
     async fn drain(&mut self, mut publisher: Publisher<Position>, component: &Component) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
-        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        let mut health_tick = health::ticks();
         component.down("draining");
         while publisher.in_flight() > 0 {
             tokio::select! {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use common::outcome::Attempt;
+use common::{outcome::Attempt, timer};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::view::{self, Delivery, Order, attempt};
 use crate::{
@@ -43,7 +43,7 @@ pub(super) async fn run(id: &str, wait: Option<Duration>, client: &Client, scree
     let followed = interruptible(async {
         tokio::select! {
             followed = follow(id, client, screen) => followed.map(Some),
-            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Ok(None),
+            () = timer::at(until) => Ok(None),
         }
     });
     let settled = followed.await?;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,13 +17,11 @@ use crate::{
     broker::{Broker, BrokerFault, consumer::Consumer, delivery::Delivery, publisher::Publisher, supervisor::Session},
     destination::{Destination, Name},
     event::{self, Decoded, Identity},
-    health::Component,
+    health::{self, Component},
     outcome::{Outcome, Reason},
+    timer,
     trace_context::TraceParent,
 };
-
-/// How often health is told the state of things.
-const HEALTH_TICK: Duration = Duration::from_secs(1);
 
 /// One destination's deliveries, over as many connections as it takes.
 pub(super) struct Pipeline<D> {
@@ -70,7 +68,7 @@ impl<D: Destination> Pipeline<D> {
         component: &Component,
         shutdown: &CancellationToken,
     ) -> Result<(), BrokerFault> {
-        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        let mut health_tick = health::ticks();
         loop {
             if reporter.due().is_some_and(|due| due <= Instant::now()) {
                 reporter.send();
@@ -101,7 +99,7 @@ impl<D: Destination> Pipeline<D> {
                     self.admit(consumer, reporter, delivery?);
                     self.gauge();
                 }
-                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+                () = timer::at(wake_at) => {}
             }
         }
     }
@@ -161,7 +159,7 @@ impl<D: Destination> Pipeline<D> {
         component: &Component,
     ) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
-        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        let mut health_tick = health::ticks();
         consumer.cancel().await;
         let finished = timeout_at(deadline, async {
             while self.in_hand.running() > 0 || !reporter.idle() {
@@ -177,7 +175,7 @@ impl<D: Destination> Pipeline<D> {
                     }
                     confirmed = reporter.confirmed() => self.settle(&mut consumer, confirmed?),
                     _ = health_tick.tick() => component.sign_of_life(),
-                    () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+                    () = timer::at(wake_at) => {}
                 }
             }
             Ok(())

@@ -7,7 +7,8 @@ use std::{
 
 use common::{
     broker::{BrokerFault, publisher::Publisher},
-    health::Component,
+    health::{self, Component},
+    timer,
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -28,9 +29,6 @@ const TICK: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause before what the broker refused (a queue is full) is published again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-/// How often health is told the state of things.
-const HEALTH_TICK: Duration = Duration::from_secs(1);
-
 /// What one session has in hand.
 #[derive(Default)]
 struct Hand {
@@ -80,7 +78,7 @@ impl Runner {
     ) -> Result<(), BrokerFault> {
         let mut hand = Hand { recover: Some(Recover::default()), ..Hand::default() };
         let mut recorded = self.watch.any();
-        let mut health_tick = tokio::time::interval(HEALTH_TICK);
+        let mut health_tick = health::ticks();
         let mut look_at = Instant::now();
         let mut looked_at = look_at;
         component.up();
@@ -121,7 +119,7 @@ impl Runner {
                     earlier(&mut look_at, Instant::now());
                 }
                 Ok(()) = recorded.changed() => earlier(&mut look_at, looked_at + TICK),
-                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => hand.retry_at = None,
+                () = timer::at(retry_at) => hand.retry_at = None,
                 () = sleep_until(look_at) => {}
             }
         }
