@@ -7,11 +7,12 @@ use std::{io, time::Duration};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use common::config::positive_duration;
 use reqwest::Url;
 
 pub(crate) use self::{
     filter::Filter,
-    value::{duration, instant, url},
+    value::{instant, url},
 };
 use crate::{
     client::Client,
@@ -58,7 +59,7 @@ pub(crate) struct Cli {
     #[arg(help = "Colours: auto, always or never; NO_COLOR is heeded")]
     color: Colour,
     /// How long one answer may take
-    #[arg(long, global = true, help_heading = "Everywhere", display_order = 100, default_value = "30s", value_name = "TIME", value_parser = duration)]
+    #[arg(long, global = true, help_heading = "Everywhere", display_order = 100, default_value = "30s", value_name = "TIME", value_parser = positive_duration)]
     timeout: Duration,
     #[command(subcommand)]
     command: Command,

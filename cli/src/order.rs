@@ -8,10 +8,11 @@ mod watch;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use common::config::positive_duration;
 use jiff::Timestamp;
 
 use crate::{
-    args::{duration, instant},
+    args::instant,
     client::{Client, Request},
     ending::{Ending, Failure},
     output::Screen,
@@ -40,7 +41,7 @@ pub(crate) enum Command {
         /// The order's id
         id: String,
         /// Stop watching after this long
-        #[arg(long, value_name = "TIME", value_parser = duration)]
+        #[arg(long, value_name = "TIME", value_parser = positive_duration)]
         wait: Option<Duration>,
     },
 }
@@ -60,7 +61,7 @@ pub(crate) struct Place {
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// Wait this long for every destination's outcome
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     wait: Option<Duration>,
 }
 

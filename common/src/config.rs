@@ -8,16 +8,41 @@ mod fault;
 mod settings;
 mod table;
 
-pub use duration::age;
+pub use duration::{long_duration, positive_duration};
 pub use fault::{Fault, Faults};
 pub use settings::{Command, Settings, Source};
-pub use table::{Setting, common_settings, markdown_table};
+pub use table::{Setting, markdown_table};
 
 use std::{net::SocketAddr, time::Duration};
 
 use secrecy::SecretString;
 
-/// What every process of Tandem is told.
+const AMQP_URL: Setting = Setting::new(
+    "AMQP_URL",
+    "amqp://guest:guest@127.0.0.1:5672/%2f",
+    "Where RabbitMQ is: amqp:// or amqps://, user, password, host, port, virtual host.",
+)
+.secret();
+const EXCHANGE: Setting =
+    Setting::new("EXCHANGE", "orders", "The fan-out exchange; the names of all queues derive from it.");
+const HTTP_ADDR: Setting =
+    Setting::required("HTTP_ADDR", "Where this process serves HTTP: health and metrics, and the producer its API.");
+const LOG_FORMAT: Setting = Setting::new("LOG_FORMAT", "text", "How logs look: text or json.");
+const LOG_LEVEL: Setting =
+    Setting::new("LOG_LEVEL", "info", "Which logs are written: a level, or directives such as info,common=debug.");
+const SHUTDOWN_GRACE: Setting = Setting::new(
+    "SHUTDOWN_GRACE",
+    "25s",
+    "How long a drain may take after SIGTERM; what is not finished then is left for redelivery.",
+);
+
+/// The settings of every process, which differ in the default of the address only.
+#[must_use]
+pub const fn common_settings(http_addr: &'static str) -> [Setting; 6] {
+    [AMQP_URL, EXCHANGE, HTTP_ADDR.or(http_addr), LOG_FORMAT, LOG_LEVEL, SHUTDOWN_GRACE]
+}
+
+/// The configuration of every process.
 #[derive(Debug)]
 pub struct CommonConfig {
     /// Where the broker is, credentials included.
@@ -49,22 +74,22 @@ impl CommonConfig {
     /// # Errors
     /// [`Faults`] as soon as [`Settings::finish`] reports them; call it after every other read.
     pub fn read(settings: &mut Settings) -> impl FnOnce() -> Result<Self, Faults> + use<> {
-        let amqp_url = settings.secret("AMQP_URL");
-        let exchange = settings.parsed("EXCHANGE", exchange_name);
-        let http_addr = settings.parsed("HTTP_ADDR", |text| {
+        let amqp_url = settings.secret(&AMQP_URL);
+        let exchange = settings.parsed(&EXCHANGE, exchange_name);
+        let http_addr = settings.parsed(&HTTP_ADDR, |text| {
             text.parse().map_err(|_| "must be an address and port such as 127.0.0.1:8080".to_owned())
         });
-        let log_format = settings.parsed("LOG_FORMAT", |text| match text {
+        let log_format = settings.parsed(&LOG_FORMAT, |text| match text {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
             _ => Err("must be text or json".to_owned()),
         });
-        let log_level = settings.parsed("LOG_LEVEL", log_level);
-        let shutdown_grace = settings.duration("SHUTDOWN_GRACE");
+        let log_level = settings.parsed(&LOG_LEVEL, log_level);
+        let shutdown_grace = settings.duration(&SHUTDOWN_GRACE);
         if let Ok(url) = &amqp_url
             && let Err(detail) = crate::broker::check_url(url)
         {
-            settings.fault("AMQP_URL", detail);
+            settings.fault(&AMQP_URL, detail);
         }
         move || {
             Ok(Self {

@@ -3,12 +3,81 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use common::{
-    config::{CommonConfig, Faults, Setting, Settings, age, common_settings},
+    config::{CommonConfig, Faults, Setting, Settings, common_settings, long_duration, positive_duration},
     destination::Name,
 };
 use secrecy::ExposeSecret as _;
 
 use store::{Database, PostgresAddress};
+
+const DATABASE_URL: Setting = Setting::new(
+    "DATABASE_URL",
+    "sqlite://tandem.db",
+    "Where orders are kept: sqlite://PATH, a file that is created if absent, for one producer; \
+         postgres://USER:PASSWORD@HOST/DATABASE for any number of them (sslmode: disable, prefer or require).",
+)
+.secret();
+const DESTINATIONS: Setting = Setting::new(
+    "DESTINATIONS",
+    "inventory,fulfillment",
+    "Who is told of every order, by name; each has a queue and a worker.",
+);
+const INTAKE_QUEUE: Setting =
+    Setting::new("INTAKE_QUEUE", "1024", "Most requests that may wait for the disk; beyond it 503 with Retry-After.");
+const OUTBOX_LIMIT: Setting = Setting::new(
+    "OUTBOX_LIMIT",
+    "1000000",
+    "Most accepted orders that may wait for the broker; beyond it 503 with Retry-After.",
+);
+const DEAD_LETTER_COLLECTOR: Setting = Setting::new(
+    "DEAD_LETTER_COLLECTOR",
+    "on",
+    "on: dead letters are taken from their queues into the database, and listed; off: they stay there.",
+);
+const RECONCILE: Setting = Setting::new(
+    "RECONCILE",
+    "report",
+    "Deliveries that are pending though nothing will end them: report names them, republish also publishes them \
+         again under their own keys, off does not look.",
+);
+const RECONCILE_INTERVAL: Setting =
+    Setting::new("RECONCILE_INTERVAL", "1m", "The pause between two looks for such deliveries.");
+const RECONCILE_AFTER: Setting = Setting::new(
+    "RECONCILE_AFTER",
+    "15m",
+    "How long a published delivery may be without an outcome and without a message. It must be longer than a \
+         worker can hold one: all its attempts, time-outs and back-offs together, twice.",
+);
+const IDEMPOTENCY_KEY_TTL: Setting = Setting::new(
+    "IDEMPOTENCY_KEY_TTL",
+    "24h",
+    "How long a client's Idempotency-Key is known; after that it is as good as new.",
+);
+const IDEMPOTENCY_KEY_REQUIRED: Setting = Setting::new(
+    "IDEMPOTENCY_KEY_REQUIRED",
+    "false",
+    "Whether an order without an Idempotency-Key is refused: true or false.",
+);
+const WAIT_MAX: Setting = Setting::new(
+    "WAIT_MAX",
+    "60s",
+    "Longest time that a client may wait for a result by Prefer: wait; a longer wish is cut to it.",
+);
+const WAITERS: Setting = Setting::new(
+    "WAITERS",
+    "10000",
+    "Most clients that may wait for a result at a time; beyond it the answer comes at once.",
+);
+const EVENT_STREAMS: Setting = Setting::new(
+    "EVENT_STREAMS",
+    "1000",
+    "Most streams of events that may be open at a time; beyond it 503 with Retry-After.",
+);
+const RETENTION: Setting = Setting::new(
+    "RETENTION",
+    "never",
+    "How old delivered orders are removed, such as 720h; never keeps them. No shorter than IDEMPOTENCY_KEY_TTL.",
+);
 
 /// What the producer is told.
 #[derive(Debug)]
@@ -77,76 +146,20 @@ pub struct Clients {
 pub fn settings() -> Vec<Setting> {
     let mut settings = common_settings("127.0.0.1:8080").to_vec();
     settings.extend([
-        Setting::new(
-            "DATABASE_URL",
-            "sqlite://tandem.db",
-            "Where orders are kept: sqlite://PATH, a file that is created if absent, for one producer; \
-             postgres://USER:PASSWORD@HOST/DATABASE for any number of them (sslmode: disable, prefer or require).",
-        )
-        .secret(),
-        Setting::new(
-            "DESTINATIONS",
-            "inventory,fulfillment",
-            "Who is told of every order, by name; each has a queue and a worker.",
-        ),
-        Setting::new(
-            "INTAKE_QUEUE",
-            "1024",
-            "Most requests that may wait for the disk; beyond it 503 with Retry-After.",
-        ),
-        Setting::new(
-            "OUTBOX_LIMIT",
-            "1000000",
-            "Most accepted orders that may wait for the broker; beyond it 503 with Retry-After.",
-        ),
-        Setting::new(
-            "DEAD_LETTER_COLLECTOR",
-            "on",
-            "on: dead letters are taken from their queues into the database, and listed; off: they stay there.",
-        ),
-        Setting::new(
-            "RECONCILE",
-            "report",
-            "Deliveries that are pending though nothing will end them: report names them, republish also publishes them \
-             again under their own keys, off does not look.",
-        ),
-        Setting::new("RECONCILE_INTERVAL", "1m", "The pause between two looks for such deliveries."),
-        Setting::new(
-            "RECONCILE_AFTER",
-            "15m",
-            "How long a published delivery may be without an outcome and without a message. It must be longer than a \
-             worker can hold one: all its attempts, time-outs and back-offs together, twice.",
-        ),
-        Setting::new(
-            "IDEMPOTENCY_KEY_TTL",
-            "24h",
-            "How long a client's Idempotency-Key is known; after that it is as good as new.",
-        ),
-        Setting::new(
-            "IDEMPOTENCY_KEY_REQUIRED",
-            "false",
-            "Whether an order without an Idempotency-Key is refused: true or false.",
-        ),
-        Setting::new(
-            "WAIT_MAX",
-            "60s",
-            "Longest time that a client may wait for a result by Prefer: wait; a longer wish is cut to it.",
-        ),
-        Setting::new(
-            "WAITERS",
-            "10000",
-            "Most clients that may wait for a result at a time; beyond it the answer comes at once.",
-        ),
-        Setting::new(
-            "EVENT_STREAMS",
-            "1000",
-            "Most streams of events that may be open at a time; beyond it 503 with Retry-After.",
-        ),
-        Setting::new(
-            "RETENTION",
-            "never",
-            "How old delivered orders are removed, such as 720h; never keeps them. No shorter than IDEMPOTENCY_KEY_TTL.",
-        ),
+        DATABASE_URL,
+        DESTINATIONS,
+        INTAKE_QUEUE,
+        OUTBOX_LIMIT,
+        DEAD_LETTER_COLLECTOR,
+        RECONCILE,
+        RECONCILE_INTERVAL,
+        RECONCILE_AFTER,
+        IDEMPOTENCY_KEY_TTL,
+        IDEMPOTENCY_KEY_REQUIRED,
+        WAIT_MAX,
+        WAITERS,
+        EVENT_STREAMS,
+        RETENTION,
     ]);
     settings
 }
@@ -158,39 +171,39 @@ impl Config {
     /// Every fault found.
     pub fn read(mut settings: Settings) -> Result<Self, Faults> {
         let common = CommonConfig::read(&mut settings);
-        let database_url = settings.secret("DATABASE_URL");
+        let database_url = settings.secret(&DATABASE_URL);
         let database = database_url
-            .and_then(|url| database(url.expose_secret()).map_err(|detail| settings.fault("DATABASE_URL", detail)));
-        let destinations = settings.parsed("DESTINATIONS", destinations);
-        let intake_queue = settings.number("INTAKE_QUEUE", 1..=1_000_000_usize);
-        let outbox_limit = settings.number("OUTBOX_LIMIT", 1..=u64::from(u32::MAX));
-        let collector = settings.parsed("DEAD_LETTER_COLLECTOR", switch);
+            .and_then(|url| database(url.expose_secret()).map_err(|detail| settings.fault(&DATABASE_URL, detail)));
+        let destinations = settings.parsed(&DESTINATIONS, destinations);
+        let intake_queue = settings.number(&INTAKE_QUEUE, 1..=1_000_000_usize);
+        let outbox_limit = settings.number(&OUTBOX_LIMIT, 1..=u64::from(u32::MAX));
+        let collector = settings.parsed(&DEAD_LETTER_COLLECTOR, switch);
         let key_ttls = key_ttls(&mut settings, destinations.as_deref().unwrap_or_default());
-        let mode = settings.parsed("RECONCILE", |text| match text {
+        let mode = settings.parsed(&RECONCILE, |text| match text {
             "off" => Ok(ReconcileMode::Off),
             "report" => Ok(ReconcileMode::Report),
             "republish" => Ok(ReconcileMode::Republish),
             _ => Err("must be report, republish or off".to_owned()),
         });
-        let interval = settings.duration("RECONCILE_INTERVAL");
-        let after = settings.duration("RECONCILE_AFTER");
-        for (name, given) in [("RECONCILE_INTERVAL", &interval), ("RECONCILE_AFTER", &after)] {
+        let interval = settings.duration(&RECONCILE_INTERVAL);
+        let after = settings.duration(&RECONCILE_AFTER);
+        for (setting, given) in [(&RECONCILE_INTERVAL, &interval), (&RECONCILE_AFTER, &after)] {
             if *given == Ok(Duration::ZERO) {
-                settings.fault(name, "must be longer than nothing");
+                settings.fault(setting, "must be greater than zero");
             }
         }
-        let key_ttl = settings.parsed("IDEMPOTENCY_KEY_TTL", positive_age);
-        let key_required = settings.parsed("IDEMPOTENCY_KEY_REQUIRED", |text| {
+        let key_ttl = settings.parsed(&IDEMPOTENCY_KEY_TTL, positive_duration);
+        let key_required = settings.parsed(&IDEMPOTENCY_KEY_REQUIRED, |text| {
             text.parse().map_err(|_| format!("must be true or false, is {text:?}"))
         });
-        let wait_max = settings.duration("WAIT_MAX");
-        let waiters = settings.number("WAITERS", 0..=1_000_000_usize);
-        let event_streams = settings.number("EVENT_STREAMS", 0..=1_000_000_usize);
-        let retention = settings.parsed("RETENTION", retention);
+        let wait_max = settings.duration(&WAIT_MAX);
+        let waiters = settings.number(&WAITERS, 0..=1_000_000_usize);
+        let event_streams = settings.number(&EVENT_STREAMS, 0..=1_000_000_usize);
+        let retention = settings.parsed(&RETENTION, retention);
         if let (Ok(key_ttl), Ok(Some(retention))) = (&key_ttl, &retention)
             && retention < key_ttl
         {
-            settings.fault("RETENTION", "must not be shorter than IDEMPOTENCY_KEY_TTL: a key stands for an order");
+            settings.fault(&RETENTION, "must not be shorter than IDEMPOTENCY_KEY_TTL: a key stands for an order");
         }
         settings.finish()?;
         Ok(Self {
@@ -218,7 +231,7 @@ impl Config {
 fn key_ttls(settings: &mut Settings, destinations: &[Name]) -> Result<BTreeMap<Name, Duration>, Faults> {
     let mut ttls = BTreeMap::new();
     for destination in destinations {
-        if let Some(ttl) = settings.named(&key_ttl_variable(destination), age)? {
+        if let Some(ttl) = settings.named(&key_ttl_variable(destination), long_duration)? {
             ttls.insert(destination.clone(), ttl);
         }
     }
@@ -244,16 +257,11 @@ fn database(url: &str) -> Result<Database, String> {
     }
 }
 
-fn positive_age(text: &str) -> Result<Duration, String> {
-    let age = age(text)?;
-    if age.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(age) }
-}
-
 fn retention(text: &str) -> Result<Option<Duration>, String> {
     if text == "never" {
         return Ok(None);
     }
-    positive_age(text).map(Some).map_err(|detail| format!("{detail}; or never"))
+    positive_duration(text).map(Some).map_err(|detail| format!("{detail}; or never"))
 }
 
 fn destinations(text: &str) -> Result<Vec<Name>, String> {

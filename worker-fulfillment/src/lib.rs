@@ -10,6 +10,13 @@ use common::{
 use reqwest::{StatusCode, Url, header::HeaderValue};
 use serde::Serialize;
 
+const API_URL: Setting = Setting::required(
+    "FULFILLMENT_API_URL",
+    "The fulfillment API, such as https://partner.example; orders go to /api/new_order below it.",
+);
+const API_TOKEN: Setting =
+    Setting::required("FULFILLMENT_API_TOKEN", "What the fulfillment API expects in X-Partner-Auth.").secret();
+
 /// The fulfillment API, ready to call.
 #[derive(Debug)]
 pub struct Fulfillment {
@@ -37,20 +44,14 @@ struct NewOrder<'a> {
 impl Destination for Fulfillment {
     const NAME: &'static str = "fulfillment";
     const BINARY: &'static str = "worker-fulfillment";
-    const SETTINGS: &'static [Setting] = &[
-        Setting::required(
-            "FULFILLMENT_API_URL",
-            "The fulfillment API, such as https://partner.example; orders go to /api/new_order below it.",
-        ),
-        Setting::required("FULFILLMENT_API_TOKEN", "What the fulfillment API expects in X-Partner-Auth.").secret(),
-    ];
+    const SETTINGS: &'static [Setting] = &[API_URL, API_TOKEN];
     const DEFAULTS: Defaults = Defaults { http_addr: "127.0.0.1:8082", max_attempts: "5", request_timeout: "10s" };
 
     type Config = Config;
 
     fn configure(settings: &mut Settings) -> Result<Config, Faults> {
-        let url = settings.url("FULFILLMENT_API_URL");
-        let partner_auth = settings.secret_header("FULFILLMENT_API_TOKEN", "");
+        let url = settings.url(&API_URL);
+        let partner_auth = settings.secret_header(&API_TOKEN, "");
         let (url, partner_auth) = (url?, partner_auth?);
         Ok(Config { url, partner_auth })
     }

@@ -10,6 +10,11 @@ use common::{
 use reqwest::{StatusCode, Url};
 use serde::Serialize;
 
+const API_URL: Setting = Setting::required(
+    "INVENTORY_API_URL",
+    "The inventory API, such as http://inventory.internal:9000; orders go to /api/deduct_stock below it.",
+);
+
 /// The inventory API, ready to call.
 #[derive(Debug)]
 pub struct Inventory {
@@ -33,16 +38,13 @@ struct DeductStock<'a> {
 impl Destination for Inventory {
     const NAME: &'static str = "inventory";
     const BINARY: &'static str = "worker-inventory";
-    const SETTINGS: &'static [Setting] = &[Setting::required(
-        "INVENTORY_API_URL",
-        "The inventory API, such as http://inventory.internal:9000; orders go to /api/deduct_stock below it.",
-    )];
+    const SETTINGS: &'static [Setting] = &[API_URL];
     const DEFAULTS: Defaults = Defaults { http_addr: "127.0.0.1:8081", max_attempts: "3", request_timeout: "5s" };
 
     type Config = Config;
 
     fn configure(settings: &mut Settings) -> Result<Config, Faults> {
-        Ok(Config { url: settings.url("INVENTORY_API_URL")? })
+        Ok(Config { url: settings.url(&API_URL)? })
     }
 
     fn url(config: &Config) -> &Url {

@@ -1,7 +1,6 @@
 //! Values of flags.
 
-use std::time::Duration;
-
+use common::config::positive_duration;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
 
@@ -18,33 +17,12 @@ pub(crate) fn url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// A length of time with its unit: `250ms`, `5s`, `10m`, `2h`, `3d`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let fault = || "must be a whole number with a unit (ms, s, m, h, d), such as 5s".to_owned();
-    let split = text.find(|char: char| !char.is_ascii_digit()).ok_or_else(fault)?;
-    let (digits, unit) = text.split_at(split);
-    let number: u64 = digits.parse().map_err(|_| fault())?;
-    let millis = match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1_000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        "d" => number.checked_mul(86_400_000),
-        _ => return Err(fault()),
-    };
-    // Ten years: no time that anybody means is further away.
-    match millis {
-        Some(millis) if (1..=3_650 * 86_400_000).contains(&millis) => Ok(Duration::from_millis(millis)),
-        _ => Err("must be longer than nothing and at most 3650d".to_owned()),
-    }
-}
-
 /// A point in time: RFC 3339, or how long ago.
 pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse() {
         return Ok(at);
     }
-    let ago = duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
+    let ago = positive_duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
     ago.and_then(|ago| Timestamp::now().checked_sub(ago).ok())
         .ok_or_else(|| "must be a time such as 2026-11-24T06:00:00Z, or how long ago, such as 90m or 2d".to_owned())
 }
@@ -69,15 +47,6 @@ mod tests {
         assert!((3_599..=3_601).contains(&(Timestamp::now().as_second() - hour_ago)));
         for bad in ["", "now", "5", "-1h", "2026-11-24"] {
             assert!(instant(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_length_of_time_names_its_unit() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("3d"), Ok(Duration::from_secs(259_200)));
-        for bad in ["5", "", "s", "0s", "1.5s", "99999999999999999999s", "4000d"] {
-            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 }

@@ -108,23 +108,23 @@ impl Settings {
     ///
     /// # Errors
     /// The fault is also remembered for [`Settings::finish`], so the result may wait until after that.
-    pub fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Faults> {
-        let found = self.text(name).and_then(|text| match text {
+    pub fn parsed<T>(&mut self, setting: &Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Faults> {
+        let found = self.text(setting).and_then(|text| match text {
             Some(text) => parse(&text),
             None => Err("is required and not set".to_owned()),
         });
-        found.map_err(|detail| self.fault(name, detail))
+        found.map_err(|detail| self.fault(setting, detail))
     }
 
     /// A value of a type that reads itself, within a range.
     ///
     /// # Errors
     /// As [`Settings::parsed`].
-    pub fn number<T>(&mut self, name: &str, range: std::ops::RangeInclusive<T>) -> Result<T, Faults>
+    pub fn number<T>(&mut self, setting: &Setting, range: std::ops::RangeInclusive<T>) -> Result<T, Faults>
     where
         T: FromStr + PartialOrd + Display,
     {
-        self.parsed(name, |text| match text.parse::<T>() {
+        self.parsed(setting, |text| match text.parse::<T>() {
             Ok(number) if range.contains(&number) => Ok(number),
             _ => Err(format!("must be a whole number from {} to {}, is {text:?}", range.start(), range.end())),
         })
@@ -134,16 +134,16 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Settings::parsed`].
-    pub fn duration(&mut self, name: &str) -> Result<Duration, Faults> {
-        self.parsed(name, duration::parse)
+    pub fn duration(&mut self, setting: &Setting) -> Result<Duration, Faults> {
+        self.parsed(setting, duration::duration)
     }
 
     /// A base address of an API: `http` or `https`, without query or fragment.
     ///
     /// # Errors
     /// As [`Settings::parsed`].
-    pub fn url(&mut self, name: &str) -> Result<reqwest::Url, Faults> {
-        self.parsed(name, |text| {
+    pub fn url(&mut self, setting: &Setting) -> Result<reqwest::Url, Faults> {
+        self.parsed(setting, |text| {
             let url: reqwest::Url = text.parse().map_err(|fault| format!("is not a URL: {fault}"))?;
             let web = matches!(url.scheme(), "http" | "https") && url.has_host();
             if !web || url.query().is_some() || url.fragment().is_some() {
@@ -160,8 +160,8 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Settings::parsed`].
-    pub fn secret(&mut self, name: &str) -> Result<SecretString, Faults> {
-        self.parsed(name, |text| Ok(SecretString::from(text)))
+    pub fn secret(&mut self, setting: &Setting) -> Result<SecretString, Faults> {
+        self.parsed(setting, |text| Ok(SecretString::from(text)))
     }
 
     /// A secret that travels as the value of an HTTP header, after `prefix` (such as `"Bearer "`, or
@@ -169,8 +169,8 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Settings::parsed`].
-    pub fn secret_header(&mut self, name: &str, prefix: &str) -> Result<HeaderValue, Faults> {
-        self.parsed(name, |text| {
+    pub fn secret_header(&mut self, setting: &Setting, prefix: &str) -> Result<HeaderValue, Faults> {
+        self.parsed(setting, |text| {
             let mut value = HeaderValue::from_str(&format!("{prefix}{text}"))
                 .map_err(|_| "must consist of visible ASCII characters".to_owned())?;
             value.set_sensitive(true);
@@ -185,14 +185,18 @@ impl Settings {
     /// As [`Settings::parsed`].
     pub fn named<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, Faults> {
         if self.source.unreadable.iter().any(|variable| variable == name) {
-            return Err(self.fault(name, "is not valid UTF-8"));
+            return Err(self.fault_of(name, "is not valid UTF-8"));
         }
         let given = self.source.env.get(name).filter(|value| !value.is_empty()).cloned();
-        given.map(|text| parse(&text)).transpose().map_err(|detail| self.fault(name, detail))
+        given.map(|text| parse(&text)).transpose().map_err(|detail| self.fault_of(name, detail))
     }
 
     /// Remembers a fault that only shows when several values are looked at together.
-    pub fn fault(&mut self, name: &str, detail: impl Into<String>) -> Faults {
+    pub fn fault(&mut self, setting: &Setting, detail: impl Into<String>) -> Faults {
+        self.fault_of(setting.name, detail)
+    }
+
+    fn fault_of(&mut self, name: &str, detail: impl Into<String>) -> Faults {
         let fault = Fault { variable: name.to_owned(), detail: detail.into() };
         self.faults.push(fault.clone());
         Faults(vec![fault])
@@ -208,7 +212,8 @@ impl Settings {
 
     /// Flag, environment or default. An empty value counts as absent, because a template that
     /// renders `TOKEN=` means that there is none.
-    fn text(&self, name: &str) -> Result<Option<String>, String> {
+    fn text(&self, &Setting { name, .. }: &Setting) -> Result<Option<String>, String> {
+        // The table knows the default that this binary gives it.
         let Some(setting) = self.table.iter().find(|setting| setting.name == name) else {
             return Err("is not in this binary's table of settings".to_owned());
         };
@@ -245,11 +250,10 @@ mod tests {
 
     use super::*;
 
-    const TABLE: [Setting; 3] = [
-        Setting::new("COUNT", "3", "A count."),
-        Setting::new("PAUSE", "5s", "A pause."),
-        Setting::required("TOKEN", "A token.").secret(),
-    ];
+    const COUNT: Setting = Setting::new("COUNT", "3", "A count.");
+    const PAUSE: Setting = Setting::new("PAUSE", "5s", "A pause.");
+    const TOKEN: Setting = Setting::required("TOKEN", "A token.").secret();
+    const TABLE: [Setting; 3] = [COUNT, PAUSE, TOKEN];
 
     fn settings(env: &[(&str, &str)], flags: &[(&str, &str)]) -> Settings {
         let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
@@ -259,9 +263,9 @@ mod tests {
     #[test]
     fn every_fault_is_reported_at_once_by_variable_name() {
         let mut settings = settings(&[("COUNT", "many"), ("PAUSE", "5")], &[]);
-        let _ = settings.number::<u32>("COUNT", 1..=9);
-        let _ = settings.duration("PAUSE");
-        let _ = settings.secret("TOKEN");
+        let _ = settings.number::<u32>(&COUNT, 1..=9);
+        let _ = settings.duration(&PAUSE);
+        let _ = settings.secret(&TOKEN);
         let Err(Faults(faults)) = settings.finish() else { panic!("no fault found") };
         let variables: Vec<_> = faults.iter().map(|fault| fault.variable.as_str()).collect();
         assert_eq!(variables, ["COUNT", "PAUSE", "TOKEN"]);
@@ -269,9 +273,9 @@ mod tests {
 
     #[test]
     fn a_flag_outranks_the_environment_which_outranks_the_default() {
-        assert_eq!(settings(&[], &[]).number("COUNT", 1..=9), Ok(3));
-        assert_eq!(settings(&[("COUNT", "4")], &[]).number("COUNT", 1..=9), Ok(4));
-        assert_eq!(settings(&[("COUNT", "4")], &[("COUNT", "5")]).number("COUNT", 1..=9), Ok(5));
+        assert_eq!(settings(&[], &[]).number(&COUNT, 1..=9), Ok(3));
+        assert_eq!(settings(&[("COUNT", "4")], &[]).number(&COUNT, 1..=9), Ok(4));
+        assert_eq!(settings(&[("COUNT", "4")], &[("COUNT", "5")]).number(&COUNT, 1..=9), Ok(5));
     }
 
     #[test]
@@ -288,8 +292,8 @@ mod tests {
 
     #[test]
     fn an_empty_value_counts_as_absent() {
-        assert!(settings(&[("TOKEN", "")], &[]).secret("TOKEN").is_err());
-        assert_eq!(settings(&[("COUNT", "")], &[]).number("COUNT", 1..=9), Ok(3));
+        assert!(settings(&[("TOKEN", "")], &[]).secret(&TOKEN).is_err());
+        assert_eq!(settings(&[("COUNT", "")], &[]).number(&COUNT, 1..=9), Ok(3));
     }
 
     #[test]
@@ -298,10 +302,10 @@ mod tests {
         std::fs::write(&path, "hush\n")?;
         let name = path.display().to_string();
         let mut read = settings(&[("TOKEN_FILE", &name)], &[]);
-        let token = read.secret("TOKEN")?;
+        let token = read.secret(&TOKEN)?;
         assert_eq!(token.expose_secret(), "hush");
         assert!(!format!("{token:?}").contains("hush"));
-        let twice = settings(&[("TOKEN", "a"), ("TOKEN_FILE", &name)], &[]).secret("TOKEN");
+        let twice = settings(&[("TOKEN", "a"), ("TOKEN_FILE", &name)], &[]).secret(&TOKEN);
         assert!(twice.is_err());
         std::fs::remove_file(path)?;
         Ok(())

@@ -26,6 +26,12 @@ impl Setting {
         Self { name, default: None, secret: false, help }
     }
 
+    /// The same setting with a default.
+    #[must_use]
+    pub const fn or(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+
     /// The same setting as a secret.
     #[must_use]
     pub const fn secret(self) -> Self {
@@ -37,32 +43,6 @@ impl Setting {
     pub fn flag(&self) -> String {
         self.name.to_ascii_lowercase().replace('_', "-")
     }
-}
-
-/// The settings that every process has; only the address differs by default.
-#[must_use]
-pub const fn common_settings(http_addr: &'static str) -> [Setting; 6] {
-    [
-        Setting::new(
-            "AMQP_URL",
-            "amqp://guest:guest@127.0.0.1:5672/%2f",
-            "Where RabbitMQ is: amqp:// or amqps://, user, password, host, port, virtual host.",
-        )
-        .secret(),
-        Setting::new("EXCHANGE", "orders", "The fan-out exchange; the names of all queues derive from it."),
-        Setting::new(
-            "HTTP_ADDR",
-            http_addr,
-            "Where this process serves HTTP: health and metrics, and the producer its API.",
-        ),
-        Setting::new("LOG_FORMAT", "text", "How logs look: text or json."),
-        Setting::new("LOG_LEVEL", "info", "Which logs are written: a level, or directives such as info,common=debug."),
-        Setting::new(
-            "SHUTDOWN_GRACE",
-            "25s",
-            "How long a drain may take after SIGTERM; what is not finished then is left for redelivery.",
-        ),
-    ]
 }
 
 /// The settings as a Markdown table, for the documentation.

@@ -38,22 +38,22 @@ struct Body<'a> {
     nonce: Option<Uuid>,
 }
 
+const API_URL: Setting = Setting::required("API_URL", "Where it is.");
+const API_KEY: Setting = Setting::required("API_KEY", "What it wants to see.").secret();
+const FLAW: Setting = Setting::new("FLAW", "none", "What is wrong.");
+
 impl<const MISSPOKEN: bool> Destination for Flawed<MISSPOKEN> {
     const NAME: &'static str = if MISSPOKEN { "Flawed API" } else { "flawed" };
     const BINARY: &'static str = if MISSPOKEN { "" } else { "worker-flawed" };
     const SETTINGS: &'static [Setting] = if MISSPOKEN {
         &[
-            Setting::required("API_URL", "where it is"),
-            Setting::required("API_KEY", "Not said to be a secret."),
-            Setting::new("FLAW", "none", "What is wrong."),
+            Setting { help: "where it is", ..API_URL },
+            Setting { secret: false, ..API_KEY },
+            FLAW,
             Setting::new("CONCURRENCY", "1", "Taken already."),
         ]
     } else {
-        &[
-            Setting::required("API_URL", "Where it is."),
-            Setting::required("API_KEY", "What it wants to see.").secret(),
-            Setting::new("FLAW", "none", "What is wrong."),
-        ]
+        &[API_URL, API_KEY, FLAW]
     };
     const DEFAULTS: Defaults = Defaults {
         http_addr: "127.0.0.1:8083",
@@ -64,16 +64,16 @@ impl<const MISSPOKEN: bool> Destination for Flawed<MISSPOKEN> {
     type Config = Config;
 
     fn configure(settings: &mut Settings) -> Result<Config, Faults> {
-        let flaw = settings.parsed("FLAW", |text| Ok(text.to_owned()))?;
+        let flaw = settings.parsed(&FLAW, |text| Ok(text.to_owned()))?;
         let url = match flaw.as_str() {
-            "any address" => settings.parsed("API_URL", |text| text.parse().map_err(|_| "is no URL".to_owned())),
+            "any address" => settings.parsed(&API_URL, |text| text.parse().map_err(|_| "is no URL".to_owned())),
             "repeats an address" => {
-                settings.url("API_URL").map_err(|_| settings.fault("API_URL", "http://u:conformance-password@h"))
+                settings.url(&API_URL).map_err(|_| settings.fault(&API_URL, "http://u:conformance-password@h"))
             }
-            "one fault at a time" => Ok(settings.url("API_URL")?),
-            _ => settings.url("API_URL"),
+            "one fault at a time" => Ok(settings.url(&API_URL)?),
+            _ => settings.url(&API_URL),
         };
-        let key = settings.parsed("API_KEY", |text| match flaw.as_str() {
+        let key = settings.parsed(&API_KEY, |text| match flaw.as_str() {
             "repeats a secret" if text.contains('\n') => Err(format!("must be one line, is {text}")),
             "panics on a secret" if text.contains('\n') => panic!("a line break"),
             _ => Ok(text.to_owned()),
@@ -170,7 +170,7 @@ fn own_client(redirects: Policy) -> reqwest::Client {
 /// The sentences that a destination with this flaw breaks.
 fn broken<const MISSPOKEN: bool>(flaw: &str) -> Vec<String> {
     let report = check::<Flawed<MISSPOKEN>>(|url| {
-        vec![("API_URL", url.to_owned()), ("API_KEY", "flawed-secret".to_owned()), ("FLAW", flaw.to_owned())]
+        vec![(API_URL.name, url.to_owned()), (API_KEY.name, "flawed-secret".to_owned()), (FLAW.name, flaw.to_owned())]
     });
     report.broken().iter().map(|broken| broken.sentence.clone()).collect()
 }

@@ -8,6 +8,17 @@ use crate::{
     retry::RetryPolicy,
 };
 
+const CONCURRENCY: Setting = Setting::new("CONCURRENCY", "64", "Most deliveries being attempted at a time, 1 to 1000.");
+const MAX_ATTEMPTS: Setting = Setting::required("MAX_ATTEMPTS", "Most attempts for one delivery, 1 to 100.");
+const REQUEST_TIMEOUT: Setting = Setting::required("REQUEST_TIMEOUT", "How long one attempt may take.");
+const BACKOFF_INITIAL: Setting = Setting::new(
+    "BACKOFF_INITIAL",
+    "500ms",
+    "The delay after the first failed attempt; it doubles from there, give or take half.",
+);
+const BACKOFF_MAX: Setting =
+    Setting::new("BACKOFF_MAX", "30s", "No delay is longer, not even if the API asks for more by Retry-After.");
+
 /// Deliveries held for each call that may run: some are being reported while others run.
 const PREFETCH_FACTOR: u16 = 2;
 /// RabbitMQ takes a delivery back that is held for half an hour. Half of that is the limit here,
@@ -29,15 +40,11 @@ pub fn worker_settings<D: Destination>() -> Vec<Setting> {
     let defaults = D::DEFAULTS;
     let mut settings = common_settings(defaults.http_addr).to_vec();
     settings.extend([
-        Setting::new("CONCURRENCY", "64", "Most deliveries being attempted at a time, 1 to 1000."),
-        Setting::new("MAX_ATTEMPTS", defaults.max_attempts, "Most attempts for one delivery, 1 to 100."),
-        Setting::new("REQUEST_TIMEOUT", defaults.request_timeout, "How long one attempt may take."),
-        Setting::new(
-            "BACKOFF_INITIAL",
-            "500ms",
-            "The delay after the first failed attempt; it doubles from there, give or take half.",
-        ),
-        Setting::new("BACKOFF_MAX", "30s", "No delay is longer, not even if the API asks for more by Retry-After."),
+        CONCURRENCY,
+        MAX_ATTEMPTS.or(defaults.max_attempts),
+        REQUEST_TIMEOUT.or(defaults.request_timeout),
+        BACKOFF_INITIAL,
+        BACKOFF_MAX,
     ]);
     settings.extend_from_slice(D::SETTINGS);
     settings
@@ -49,19 +56,19 @@ impl WorkerConfig {
     /// # Errors
     /// Its faults, which `settings` remembers too.
     pub fn read(settings: &mut Settings) -> Result<Self, Faults> {
-        let concurrency = settings.number("CONCURRENCY", 1..=1_000_usize);
-        let max_attempts = settings.number("MAX_ATTEMPTS", 1..=100_u32);
-        let attempt_timeout = settings.duration("REQUEST_TIMEOUT");
-        let initial = settings.duration("BACKOFF_INITIAL");
-        let max = settings.duration("BACKOFF_MAX");
+        let concurrency = settings.number(&CONCURRENCY, 1..=1_000_usize);
+        let max_attempts = settings.number(&MAX_ATTEMPTS, 1..=100_u32);
+        let attempt_timeout = settings.duration(&REQUEST_TIMEOUT);
+        let initial = settings.duration(&BACKOFF_INITIAL);
+        let max = settings.duration(&BACKOFF_MAX);
         if attempt_timeout == Ok(Duration::ZERO) {
-            settings.fault("REQUEST_TIMEOUT", "must be longer than nothing");
+            settings.fault(&REQUEST_TIMEOUT, "must be greater than zero");
         }
         if let (Ok(initial), Ok(max)) = (&initial, &max)
             && (initial.is_zero() || initial > max)
         {
-            let wanted = format!("must be longer than nothing and at most BACKOFF_MAX ({max:?}), is {initial:?}");
-            settings.fault("BACKOFF_INITIAL", wanted);
+            let wanted = format!("must be greater than zero and at most BACKOFF_MAX ({max:?}), is {initial:?}");
+            settings.fault(&BACKOFF_INITIAL, wanted);
         }
         let (concurrency, max_attempts, attempt_timeout, initial, max) =
             (concurrency?, max_attempts?, attempt_timeout?, initial?, max?);
@@ -70,7 +77,7 @@ impl WorkerConfig {
         let hold = config.longest_hold();
         if hold > LONGEST_HOLD {
             return Err(settings.fault(
-                "MAX_ATTEMPTS",
+                &MAX_ATTEMPTS,
                 format!(
                     "with REQUEST_TIMEOUT and BACKOFF_MAX a delivery could be held for {} s; more than {} s comes too \
                      near to the 30 minutes after which RabbitMQ hands it to another worker: lower one of the three",

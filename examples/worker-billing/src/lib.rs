@@ -13,6 +13,11 @@ use reqwest::{
 };
 use serde::Serialize;
 
+const API_URL: Setting =
+    Setting::required("BILLING_API_URL", "The billing API; invoices go to /api/invoices below it.");
+const API_TOKEN: Setting =
+    Setting::required("BILLING_API_TOKEN", "What the billing API expects as a bearer token.").secret();
+
 /// The billing API, ready to call.
 #[derive(Debug)]
 pub struct Billing {
@@ -39,17 +44,14 @@ struct Invoice<'a> {
 impl Destination for Billing {
     const NAME: &'static str = "billing";
     const BINARY: &'static str = "worker-billing";
-    const SETTINGS: &'static [Setting] = &[
-        Setting::required("BILLING_API_URL", "The billing API; invoices go to /api/invoices below it."),
-        Setting::required("BILLING_API_TOKEN", "What the billing API expects as a bearer token.").secret(),
-    ];
+    const SETTINGS: &'static [Setting] = &[API_URL, API_TOKEN];
     const DEFAULTS: Defaults = Defaults { http_addr: "127.0.0.1:8083", max_attempts: "4", request_timeout: "5s" };
 
     type Config = Config;
 
     fn configure(settings: &mut Settings) -> Result<Config, Faults> {
-        let url = settings.url("BILLING_API_URL");
-        let authorization = settings.secret_header("BILLING_API_TOKEN", "Bearer ");
+        let url = settings.url(&API_URL);
+        let authorization = settings.secret_header(&API_TOKEN, "Bearer ");
         let (url, authorization) = (url?, authorization?);
         Ok(Config { url, authorization })
     }

@@ -40,7 +40,7 @@ fn what_the_recipe_quotes_stands_in_the_file() {
     let recipe = recipe();
     let quotations: Vec<_> =
         quotations(&recipe).into_iter().filter(|(source, _)| source.starts_with("examples/")).collect();
-    assert_eq!(quotations.len(), 5);
+    assert_eq!(quotations.len(), 6);
     for (source, block) in quotations {
         assert!(read(source).contains(block), "not in {source}:\n{block}");
     }
