@@ -15,13 +15,13 @@ use crate::{crowd, load::Load, own_node::OwnNode, scrape};
 #[tokio::test]
 async fn a_broker_killed_under_load_and_started_again_loses_nothing() -> Result<()> {
     let Some(node) = OwnNode::take().await? else { return Ok(()) };
-    let system = System::builder().broker(node.amqp_url()).start().await?;
+    let system = System::builder().broker(&node.url()).start().await?;
     // RabbitMQ 3.10 writes down a new quorum queue's membership a moment after it was declared: killed before that,
     // the queue comes back without a leader, whatever its clients do. A stop in good order writes it.
     node.restart().await?;
     let mut load = Load::start(&system, &Order::healthy()).await?;
     load.more(300).await?;
-    node.kill().await?;
+    node.crash().await?;
     load.more(300).await?;
     let order_ids = load.stop().await?;
     node.start_again().await?;
@@ -35,7 +35,7 @@ async fn a_broker_killed_under_load_and_started_again_loses_nothing() -> Result<
 async fn while_the_broker_is_short_of_memory_orders_are_accepted_and_no_delivery_is_settled_without_its_report()
 -> Result<()> {
     let Some(node) = OwnNode::take().await? else { return Ok(()) };
-    let mut system = System::builder().broker(node.amqp_url()).without(Role::Inventory).start().await?;
+    let mut system = System::builder().broker(&node.url()).without(Role::Inventory).start().await?;
     let mut order_ids = crowd::place(&system, 20, &Order::healthy()).await?;
     system.fulfillment_api.wait_for_effects(20, PATIENCE).await?;
     let queue = system.names.inventory();
@@ -73,7 +73,7 @@ async fn while_the_broker_is_short_of_memory_orders_are_accepted_and_no_delivery
 async fn what_a_full_queue_refuses_is_kept_and_published_again_orders_and_reports_alike() -> Result<()> {
     let Some(node) = OwnNode::take().await? else { return Ok(()) };
     let mut system = System::builder()
-        .broker(node.amqp_url())
+        .broker(&node.url())
         .without_workers()
         // A report for each delivery.
         .env(Role::Inventory, "CONCURRENCY", 1)

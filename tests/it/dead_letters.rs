@@ -9,14 +9,14 @@ use lapin::{
 };
 use serde_json::{Value, json};
 use tests::{
-    broker,
     order::Order,
-    proxy::FaultProxy,
     system::{Role, System},
 };
 
 use crate::{
-    crowd, scrape,
+    crowd,
+    link::link,
+    scrape,
     stores::{Store, over_both_stores},
 };
 
@@ -189,10 +189,8 @@ async fn an_order_that_a_consumer_rejected_without_a_word_is_told_as_unreported(
 }
 
 async fn a_producer_killed_between_commit_and_acknowledgement_lists_a_dead_letter_once(store: &Store) -> Result<()> {
-    let url = broker::shared().await?.amqp_url();
-    let proxy = FaultProxy::start(&broker::address(url)?)?;
-    let through = broker::through(url, proxy.address())?;
-    let mut system = store.builder().amqp_url(Role::Producer, &through).without(Role::Inventory).start().await?;
+    let (proxy, url) = link().await?;
+    let mut system = store.builder().amqp_url(Role::Producer, &url).without(Role::Inventory).start().await?;
     let placed = system.place(&Order::of("inventory-status-422")).await?;
     let (queue, dead) = (system.names.inventory(), system.names.dead_letters("inventory"));
     system.queues().await?.wait_for_depth(&queue, "the event", |depth| depth.ready == 1).await?;

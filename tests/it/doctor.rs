@@ -8,6 +8,7 @@ use tests::{
     ports::Port,
     process::Process,
     system::{Role, System},
+    url::as_user,
     waiting,
 };
 
@@ -180,8 +181,8 @@ async fn a_broker_that_is_not_there_and_something_else_in_its_place_are_told_apa
 #[tokio::test]
 async fn a_user_without_rights_is_told_which_right_is_missing_on_what() -> Result<()> {
     let Some(node) = OwnNode::take().await? else { return Ok(()) };
-    let url = |user: &str| node.amqp_url().replace("guest:guest", user);
-    let mut system = System::builder().broker(node.amqp_url()).without(Role::Inventory).start().await?;
+    let url = |password: &str| as_user(&node.url(), "limited", password);
+    let mut system = System::builder().broker(&node.url()).without(Role::Inventory).start().await?;
     let queue = system.names.inventory();
     let exchange = system.names.exchange().to_owned();
     node.ctl(&["add_user", "limited", "hush-hush"]).await?;
@@ -189,17 +190,17 @@ async fn a_user_without_rights_is_told_which_right_is_missing_on_what() -> Resul
     let all_but_the_queue = format!("^{exchange}(?!\\.inventory$).*");
     let all = format!("^(amq\\.default|{exchange}.*)$");
     let cases = [
-        ("limited:wrong", None, "", vec!["user or the password", "set_permissions"]),
-        ("limited:hush-hush", None, "", vec!["virtual host", "set_permissions"]),
-        ("limited:hush-hush", Some(["^$", &all, &mine]), &*exchange, vec!["configure", "set_permissions"]),
-        ("limited:hush-hush", Some([&mine, &all, &all_but_the_queue]), &*queue, vec!["read", "set_permissions"]),
-        ("limited:hush-hush", Some([&mine, &mine, &mine]), "amq.default", vec!["write", "set_permissions"]),
+        ("wrong", None, "", vec!["user or the password", "set_permissions"]),
+        ("hush-hush", None, "", vec!["virtual host", "set_permissions"]),
+        ("hush-hush", Some(["^$", &all, &mine]), &*exchange, vec!["configure", "set_permissions"]),
+        ("hush-hush", Some([&mine, &all, &all_but_the_queue]), &*queue, vec!["read", "set_permissions"]),
+        ("hush-hush", Some([&mine, &mine, &mine]), "amq.default", vec!["write", "set_permissions"]),
     ];
-    for (user, permissions, subject, words) in cases {
+    for (password, permissions, subject, words) in cases {
         if let Some([configure, write, read]) = permissions {
             node.ctl(&["set_permissions", "limited", configure, write, read]).await?;
         }
-        let worker = system.start_process(Role::Inventory, &[("AMQP_URL", &url(user))])?;
+        let worker = system.start_process(Role::Inventory, &[("AMQP_URL", &url(password)?)])?;
         let found = fault(worker, "rights", subject, "error").await?;
         says(&found, &words);
         assert!(!found.to_string().contains("hush-hush"), "{found}");
@@ -207,7 +208,7 @@ async fn a_user_without_rights_is_told_which_right_is_missing_on_what() -> Resul
     }
     // With all of them, it is well.
     node.ctl(&["set_permissions", "limited", &mine, &all, &mine]).await?;
-    let worker = system.start_process(Role::Inventory, &[("AMQP_URL", &url("limited:hush-hush"))])?;
+    let worker = system.start_process(Role::Inventory, &[("AMQP_URL", &url("hush-hush")?)])?;
     sound(worker).await?;
     node.ctl(&["delete_user", "limited"]).await?;
     drop(system);
@@ -218,7 +219,7 @@ async fn a_user_without_rights_is_told_which_right_is_missing_on_what() -> Resul
 #[tokio::test]
 async fn an_alarm_of_the_broker_is_told_with_its_cure() -> Result<()> {
     let Some(node) = OwnNode::take().await? else { return Ok(()) };
-    let system = System::builder().broker(node.amqp_url()).start().await?;
+    let system = System::builder().broker(&node.url()).start().await?;
     for role in ROLES {
         sound(system.process(role)?).await?;
     }

@@ -2,14 +2,15 @@
 
 use anyhow::Result;
 use tests::{
-    broker::{address, shared, through},
+    broker::shared,
     proxy::FaultProxy,
+    url::{address, through},
 };
 
 /// A proxy in front of the shared broker, and the broker's URL through it.
 pub(crate) async fn link() -> Result<(FaultProxy, String)> {
-    let broker = shared().await?;
-    let proxy = FaultProxy::start(&address(broker.amqp_url())?)?;
-    let url = through(broker.amqp_url(), proxy.address())?;
-    Ok((proxy, url))
+    let url = shared().await?.url();
+    let proxy = FaultProxy::start(&address(&url)?)?;
+    let through = through(&url, proxy.address())?;
+    Ok((proxy, through))
 }

@@ -10,6 +10,7 @@ use tests::{
     order::Order,
     process::Program,
     system::{Placed, Role, System},
+    url::as_user,
 };
 use uuid::Uuid;
 
@@ -85,11 +86,9 @@ async fn no_secret_no_key_and_no_body_is_ever_in_a_log() -> Result<()> {
     // On a broker that is not ours to administer, its own credentials must do.
     let (url, mut secrets) = if shared.ctl(&["add_user", &user, &password]).await.is_ok() {
         shared.ctl(&["set_permissions", &user, ".*", ".*", ".*"]).await?;
-        let (scheme, rest) = shared.amqp_url().split_once("://").context("a URL")?;
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        (format!("{scheme}://{user}:{password}@{host}"), vec![password.clone()])
+        (as_user(&shared.url(), &user, &password)?, vec![password.clone()])
     } else {
-        (shared.amqp_url().to_owned(), Vec::new())
+        (shared.url(), Vec::new())
     };
     let builder = ROLES.into_iter().fold(System::builder(), |builder, role| builder.amqp_url(role, &url));
     let mut system = builder.with_quick_retries().env(Role::Fulfillment, "MAX_ATTEMPTS", 2).start().await?;

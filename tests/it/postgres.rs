@@ -11,12 +11,12 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use tests::{
-    broker::{address, through},
     order::Order,
     ports::Port,
     postgres::{Database, fresh_database},
     proxy::FaultProxy,
     system::{Role, System, SystemBuilder},
+    url::{address, through},
     waiting::{PATIENCE, until},
 };
 

@@ -1,202 +1,235 @@
-//! A RabbitMQ for tests, demo and bench: found, or started and ended with us. One that we did not start is only used.
+//! RabbitMQ for tests, demo and bench.
 
-mod container;
 mod installation;
-mod node;
-mod place;
 
-use std::{ffi::OsStr, path::Path};
+use std::{ffi::OsStr, fmt::Write as _, fs, net::Ipv4Addr, ops::ControlFlow, process::Command};
 
-use anyhow::{Result, anyhow, bail};
-use tokio::sync::OnceCell;
+use anyhow::{Result, anyhow, ensure};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::OnceCell,
+};
+use uuid::Uuid;
 
-pub use self::{container::Container, installation::Installation, node::PrivateNode};
-use crate::{apt, binaries, environment, usage::Usage};
+pub use self::installation::Installation;
+use crate::{
+    command,
+    leash::{Leashed, LeashedCommand, Signal, path},
+    ports::Port,
+    server::{self, Directory, Image, Package, Private, Server, Software},
+    usage::{self, Usage},
+    waiting::{PATIENCE, until},
+};
 
 /// A RabbitMQ to use.
+pub type Broker = Server<RabbitMq>;
+/// A RabbitMQ node of our own.
+pub type PrivateNode = Private<RabbitMq>;
+
+/// Each node has a port mapper of its own, so that all may have this name.
+const NODE: &str = "rabbit@localhost";
+const USER: &str = "tandem";
+
+/// What one RabbitMQ node has to itself.
 #[derive(Debug)]
-pub enum Broker {
-    /// One that was there: the value of `AMQP_URL`.
-    External(String),
-    /// A private node of the RabbitMQ installed here.
-    Node(PrivateNode),
-    /// A container of ours.
-    Container(Container),
+pub struct RabbitMq {
+    amqp: Port,
+    distribution: Port,
+    mapper: Port,
+    password: String,
+    /// Erlang's port mapper daemon; none in a container.
+    epmd: Option<Leashed>,
+}
+
+impl Software for RabbitMq {
+    const NAME: &'static str = "RabbitMQ";
+    const VARIABLE: &'static str = "AMQP_URL";
+    const EXAMPLE: &'static str = "amqp://user:password@127.0.0.1:5672/%2f";
+    const DOWNLOADS: &'static str = "`brew install rabbitmq` (macOS), or https://www.rabbitmq.com/docs/download";
+    const SEARCHED: &'static str =
+        "no rabbitmq-server with Erlang's epmd on PATH nor below /usr/lib/rabbitmq, /opt/rabbitmq";
+    const PACKAGE: Package = Package { name: "rabbitmq-server", service: Some("rabbitmq-server"), first: None };
+    const UP: &'static [&'static str] = &["completed with ", "Server startup complete"];
+    const STOP: Signal = Signal::Terminate;
+    const CRASH: Signal = Signal::Kill;
+
+    type Options = ();
+    type Installation = Installation;
+
+    fn choose((): ()) -> Result<Self> {
+        let [amqp, distribution, mapper] = [Port::choose()?, Port::choose()?, Port::choose()?];
+        Ok(Self { amqp, distribution, mapper, password: secret(), epmd: None })
+    }
+
+    fn installation() -> Option<Installation> {
+        Installation::find()
+    }
+
+    async fn prepare(&mut self, installation: &Installation, directory: &Directory) -> Result<()> {
+        let settings = format!(
+            "listeners.tcp.1 = 127.0.0.1:{}\ndefault_user = {USER}\ndefault_pass = {}\n",
+            self.amqp.number(),
+            self.password
+        );
+        fs::write(directory.join("rabbitmq.conf"), settings)?;
+        fs::write(directory.join("enabled_plugins"), "[].\n")?;
+        fs::create_dir(directory.join("home"))?;
+        // Erlang refuses a cookie that others may read.
+        directory.write_secret("home/.erlang.cookie", &secret())?;
+        self.start_mapper(installation, directory).await
+    }
+
+    fn command(&self, installation: &Installation, directory: &Directory) -> LeashedCommand {
+        let mut command = LeashedCommand::new(installation.server());
+        self.settle(installation, directory, command.program());
+        command
+    }
+
+    fn image(&self) -> Image {
+        Image {
+            name: "rabbitmq",
+            tag: "4",
+            published: self.amqp.number(),
+            port: 5672,
+            environment: vec![
+                ("RABBITMQ_DEFAULT_USER", USER.to_owned()),
+                ("RABBITMQ_DEFAULT_PASS", self.password.clone()),
+            ],
+            command: Vec::new(),
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("amqp://{USER}:{}@127.0.0.1:{}/%2f", self.password, self.amqp.number())
+    }
+
+    /// Asks for an answer to the greeting of AMQP.
+    async fn connect(&self) -> Result<()> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.amqp.number())).await?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+        // Connection.Start begins as a method frame on channel 0.
+        let mut start = [0; 3];
+        stream.read_exact(&mut start).await?;
+        ensure!(start == [1, 0, 0], "the answer is not AMQP 0-9-1");
+        Ok(())
+    }
+
+    async fn set_up(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn usage(pid: u32) -> Result<Usage> {
+        usage::of(pid)
+    }
+}
+
+impl RabbitMq {
+    /// A port mapper of our own, in the foreground: the one that RabbitMQ would start by itself stays forever.
+    async fn start_mapper(&mut self, installation: &Installation, directory: &Directory) -> Result<()> {
+        let port = self.mapper.number();
+        let mut command = LeashedCommand::new(installation.epmd());
+        command.program().args(["-address", "127.0.0.1", "-port", &port.to_string()]);
+        directory.settle(command.program());
+        let (epmd, _output) = command.spawn()?;
+        let listening = async || match TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+            _ if epmd.exit_status().is_some() => ControlFlow::Break(Err(anyhow!("epmd ended: port already in use"))),
+            Ok(_) => ControlFlow::Break(Ok(())),
+            Err(fault) => ControlFlow::Continue(fault.to_string()),
+        };
+        until("epmd to listen", PATIENCE, listening).await??;
+        self.epmd = Some(epmd);
+        Ok(())
+    }
+
+    /// All that RabbitMQ takes from its environment, for the server and `rabbitmqctl` alike; nothing of the system's.
+    ///
+    /// The Erlang VM's schedulers are left as RabbitMQ sets them: one per core, no busy waiting.
+    fn settle(&self, installation: &Installation, directory: &Directory, command: &mut Command) {
+        let mut erlang = "-kernel inet_dist_use_interface {127,0,0,1}".to_owned();
+        for code in installation.core_code() {
+            let code = code.to_string_lossy();
+            // The scripts split this at white space.
+            if !code.contains(char::is_whitespace) {
+                let _ = write!(erlang, " -pa {code}");
+            }
+        }
+        let file = |name: &str| directory.join(name);
+        command
+            .env("PATH", path())
+            .env("LANG", "C.UTF-8")
+            .env("HOME", file("home"))
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("ERL_EPMD_PORT", self.mapper.number().to_string())
+            .env("ERL_CRASH_DUMP_SECONDS", "0")
+            .env("RABBITMQ_NODENAME", NODE)
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", self.amqp.number().to_string())
+            .env("RABBITMQ_DIST_PORT", self.distribution.number().to_string())
+            .env("RABBITMQ_MNESIA_BASE", file("data"))
+            .env("RABBITMQ_LOG_BASE", file("log"))
+            .env("RABBITMQ_PID_FILE", file("pid"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", file("enabled_plugins"))
+            .env("RABBITMQ_CONFIG_FILE", file("rabbitmq.conf"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", file("advanced.config"))
+            .env("RABBITMQ_CONF_ENV_FILE", file("rabbitmq-env.conf"))
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", erlang)
+            // Several `rabbitmqctl` at a time, each listening on loopback.
+            .env("RABBITMQ_CTL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .env("RABBITMQ_CTL_DIST_PORT_MIN", "32000")
+            .env("RABBITMQ_CTL_DIST_PORT_MAX", "32700")
+            // The script then becomes the Erlang VM instead of starting it, so that our child is the VM.
+            .env("RUNNING_UNDER_SYSTEMD", "true");
+    }
 }
 
 impl Broker {
-    /// The first that can be had of: `AMQP_URL`; a private node of an installed `rabbitmq-server`; a container, where a
-    /// Docker Engine answers; a private node after installing Debian's package, where we may. What is started keeps its
-    /// data below `data`, and ends with this process.
+    /// The one at `AMQP_URL`, or else one of our own.
     ///
     /// # Errors
-    /// None can be had; the text says why not each, and what to install.
-    pub async fn find_or_start(data: &Path) -> Result<Self> {
-        if let Some(url) = environment::variable("AMQP_URL") {
-            return Ok(Self::External(url));
-        }
-        if let Some(installation) = Installation::find() {
-            return PrivateNode::start(&installation, data).await.map(Self::Node);
-        }
-        let no_container = match Container::start().await {
-            Ok(container) => return Ok(Self::Container(container)),
-            Err(fault) => fault,
-        };
-        let no_package = match apt::install_rabbitmq().await {
-            Ok(()) => match Installation::find() {
-                Some(installation) => return PrivateNode::start(&installation, data).await.map(Self::Node),
-                None => {
-                    anyhow!("the package rabbitmq-server was installed, but its scripts are not where they should be")
-                }
-            },
-            Err(fault) => fault,
-        };
-        bail!(
-            "no RabbitMQ can be had. Do one of these:\n\
-             - set AMQP_URL to a RabbitMQ that runs, such as amqp://user:password@127.0.0.1:5672/%2f;\n\
-             - install one: `sudo apt-get install --no-install-recommends rabbitmq-server` (Debian, Ubuntu), \
-             `brew install rabbitmq` (macOS), or https://www.rabbitmq.com/docs/download;\n\
-             - install Docker, with access to its engine.\n\
-             What was tried:\n\
-             - rabbitmq-server: not found, with Erlang's epmd, on PATH nor below /usr/lib/rabbitmq, /opt/rabbitmq;\n\
-             - Docker: {no_container:#};\n\
-             - apt-get: {no_package:#}"
-        )
+    /// None can be had; the text says why, and what to do.
+    pub async fn find_or_start() -> Result<Self> {
+        Self::find_or_start_with(()).await
     }
 
-    /// Where to connect.
-    #[must_use]
-    pub fn amqp_url(&self) -> &str {
-        match self {
-            Self::External(url) => url,
-            Self::Node(node) => node.amqp_url(),
-            Self::Container(container) => container.amqp_url(),
-        }
-    }
-
-    /// Ends it in order; its data stays for [`Broker::start`].
+    /// One of our own, whatever `AMQP_URL` says.
     ///
     /// # Errors
-    /// It is not ours, or does not end.
-    pub async fn stop(&self) -> Result<()> {
-        match self {
-            Self::External(_) => Err(not_ours()),
-            Self::Node(node) => node.stop().await,
-            Self::Container(container) => container.stop().await,
-        }
+    /// None can be had; the text says why, and what to do.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(()).await
     }
 
-    /// SIGKILL.
+    /// `rabbitmqctl` with these arguments, which takes about 2 s; what it prints.
     ///
     /// # Errors
-    /// It is not ours, or does not run.
-    pub async fn kill(&self) -> Result<()> {
-        match self {
-            Self::External(_) => Err(not_ours()),
-            Self::Node(node) => node.kill().await,
-            Self::Container(container) => container.kill().await,
-        }
-    }
-
-    /// Starts it again after [`Broker::stop`] or [`Broker::kill`]: same port, same data. Returns when it takes connections.
-    ///
-    /// # Errors
-    /// It is not ours, or does not start.
-    pub async fn start(&self) -> Result<()> {
-        match self {
-            Self::External(_) => Err(not_ours()),
-            Self::Node(node) => node.start_again().await,
-            Self::Container(container) => container.start_again().await,
-        }
-    }
-
-    /// `rabbitmqctl` with these arguments; what it prints.
-    ///
-    /// # Errors
-    /// It is not ours, or the command fails.
+    /// It is not ours, or the command fails; the text has what it printed.
     pub async fn ctl<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String> {
         match self {
-            Self::External(_) => Err(not_ours()),
-            Self::Node(node) => node.ctl(arguments).await,
-            Self::Container(container) => container.ctl(arguments).await,
-        }
-    }
-
-    /// What its Erlang process has used since it was started last; `None` if that is not a process of ours.
-    #[must_use]
-    pub fn usage(&self) -> Option<Usage> {
-        match self {
-            Self::Node(node) => node.usage().ok(),
-            Self::External(_) | Self::Container(_) => None,
+            Self::External(_) => Err(server::not_ours::<RabbitMq>()),
+            Self::Private(Private { software, installation, directory, .. }) => {
+                let mut ctl = Command::new(installation.ctl());
+                ctl.env_clear().args(["-q", "-n", NODE]).args(arguments);
+                software.settle(installation, directory, &mut ctl);
+                command::run(&mut ctl.into(), PATIENCE).await
+            }
+            Self::Container(container) => {
+                let arguments = arguments.iter().map(|argument| argument.as_ref().to_string_lossy().into_owned());
+                container.run(["rabbitmqctl", "-q"].map(str::to_owned).into_iter().chain(arguments).collect()).await
+            }
         }
     }
 }
 
-/// The RabbitMQ that the tests of this process share. Nobody stops it: for that, start a [`PrivateNode`].
-///
-/// Cancellation safe: another caller then starts it.
+/// The RabbitMQ that the tests of this process share. Nobody stops it: for that, [`Broker::start`] one.
 ///
 /// # Errors
 /// None can be had, for every caller alike.
 pub async fn shared() -> Result<&'static Broker> {
     static SHARED: OnceCell<Result<Broker, String>> = OnceCell::const_new();
-    let start = async || {
-        let data = binaries::target_directory().map(|target| target.join("broker"));
-        match data {
-            Ok(data) => Broker::find_or_start(&data).await.map_err(|fault| format!("{fault:#}")),
-            Err(fault) => Err(format!("{fault:#}")),
-        }
-    };
-    SHARED.get_or_init(start).await.as_ref().map_err(|fault| anyhow!("{fault}"))
+    server::shared(&SHARED, ()).await
 }
 
-/// The same broker, reached through another address, such as that of a fault proxy.
-///
-/// # Errors
-/// The URL has no host and port.
-pub fn through(amqp_url: &str, address: std::net::SocketAddr) -> Result<String> {
-    let (scheme, rest) = amqp_url.split_once("://").ok_or_else(|| anyhow!("not a URL"))?;
-    let (authority, path) = rest.split_once('/').map_or((rest, None), |(authority, path)| (authority, Some(path)));
-    let credentials = authority.rsplit_once('@').map(|(credentials, _)| format!("{credentials}@")).unwrap_or_default();
-    let path = path.map(|path| format!("/{path}")).unwrap_or_default();
-    Ok(format!("{scheme}://{credentials}{address}{path}"))
-}
-
-/// The address in an AMQP URL, as `host:port`.
-///
-/// # Errors
-/// The URL has no host.
-pub fn address(amqp_url: &str) -> Result<String> {
-    let (scheme, rest) = amqp_url.split_once("://").ok_or_else(|| anyhow!("not a URL"))?;
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if host.is_empty() {
-        bail!("the AMQP URL has no host");
-    }
-    let default = if scheme == "amqps" { 5671 } else { 5672 };
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    Ok(if has_port { host.to_owned() } else { format!("{host}:{default}") })
-}
-
-fn not_ours() -> anyhow::Error {
-    anyhow!("the broker at AMQP_URL was not started here, so it is not ours to stop, start or administer")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_leads_through_a_proxy_with_the_same_rights_and_virtual_host() {
-        let proxy = "127.0.0.1:7".parse().unwrap();
-        let through = through("amqp://a:b@broker:5672/%2f?heartbeat=10", proxy).unwrap();
-        assert_eq!(through, "amqp://a:b@127.0.0.1:7/%2f?heartbeat=10");
-    }
-
-    #[test]
-    fn the_address_of_a_broker_has_the_default_port() {
-        assert_eq!(address("amqp://a:b@broker/%2f").unwrap(), "broker:5672");
-        assert_eq!(address("amqps://broker").unwrap(), "broker:5671");
-        assert_eq!(address("amqp://[::1]:7/%2f").unwrap(), "[::1]:7");
-    }
+fn secret() -> String {
+    Uuid::new_v4().simple().to_string()
 }

@@ -31,17 +31,15 @@ pub mod proxy;
 #[cfg(feature = "harness")]
 pub mod queues;
 #[cfg(feature = "harness")]
+pub mod server;
+#[cfg(feature = "harness")]
 pub mod system;
+#[cfg(feature = "harness")]
+pub mod url;
 #[cfg(feature = "harness")]
 pub mod usage;
 pub mod waiting;
 
 #[cfg(feature = "harness")]
-mod apt;
-#[cfg(feature = "harness")]
 mod command;
-#[cfg(feature = "harness")]
-mod container;
-#[cfg(feature = "harness")]
-mod environment;
 mod lock;

@@ -1,154 +1,213 @@
-//! A Postgres for tests, demo and bench: found, or started and ended with us. One that we did not start is only used.
+//! Postgres for tests and bench.
 
-mod cluster;
-mod container;
 mod database;
 mod installation;
-mod place;
-mod url;
 
-use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 pub use self::{
-    cluster::{PrivateCluster, Syncs},
-    container::Container,
     database::{Database, connect},
     installation::Installation,
 };
-use crate::{apt, binaries, environment, usage::Usage};
-
-/// The variable that names a Postgres to use; its user must be allowed to create databases.
-pub const VARIABLE: &str = "TEST_DATABASE_URL";
+use crate::{
+    command,
+    leash::{LeashedCommand, Signal},
+    ports::Port,
+    server::{self, Directory, Image, Package, Private, Server, Software, User},
+    usage::{self, Usage},
+    waiting::PATIENCE,
+};
 
 /// A Postgres to use.
+pub type Postgres = Server<PostgreSql>;
+/// A Postgres cluster of our own.
+pub type PrivateCluster = Private<PostgreSql>;
+
+/// Several systems at a time.
+const CONNECTIONS: &str = "max_connections=300";
+const ADMINISTRATOR: &str = "postgres";
+/// Who owns the databases, and may do no more than that.
+const OWNER: &str = "tandem";
+
+/// Whether a commit waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syncs {
+    /// As it must be wherever durability or speed is claimed.
+    On,
+    /// Survives every end of its processes, but not that of the machine; for tests of everything else.
+    Off,
+}
+
+/// What one Postgres cluster has to itself.
 #[derive(Debug)]
-pub enum Postgres {
-    /// One that was there: the value of `TEST_DATABASE_URL`.
-    External(String),
-    /// A private cluster of the Postgres installed here.
-    Cluster(PrivateCluster),
-    /// A container of ours.
-    Container(Container),
+pub struct PostgreSql {
+    port: Port,
+    password: String,
+    syncs: Syncs,
+}
+
+impl Software for PostgreSql {
+    const NAME: &'static str = "Postgres";
+    const VARIABLE: &'static str = "TEST_DATABASE_URL";
+    const EXAMPLE: &'static str =
+        "postgres://user:password@127.0.0.1:5432/postgres, with a user who may create databases";
+    const DOWNLOADS: &'static str = "`brew install postgresql@17` (macOS), or https://www.postgresql.org/download/";
+    const SEARCHED: &'static str =
+        "no initdb and postgres on PATH nor below /usr/lib/postgresql, /usr/pgsql-*, /opt/homebrew/opt";
+    const PACKAGE: Package = Package {
+        name: "postgresql",
+        service: None,
+        // It otherwise makes a cluster, and a service for it, as soon as a server is installed.
+        first: Some((
+            "postgresql-common",
+            "/etc/postgresql-common/createcluster.d/private-cluster-only.conf",
+            "create_main_cluster = false\n",
+        )),
+    };
+    const UP: &'static [&'static str] = &["database system is ready to accept connections"];
+    const STOP: Signal = Signal::Interrupt;
+    // Its shared memory is given back, which a SIGKILL would leave.
+    const CRASH: Signal = Signal::Quit;
+
+    type Options = Syncs;
+    type Installation = Installation;
+
+    fn choose(syncs: Syncs) -> Result<Self> {
+        Ok(Self { port: Port::choose()?, password: Uuid::new_v4().simple().to_string(), syncs })
+    }
+
+    fn installation() -> Option<Installation> {
+        Installation::find()
+    }
+
+    fn user() -> Result<Option<User>> {
+        User::instead_of_root("postgres")
+    }
+
+    async fn prepare(&mut self, installation: &Installation, directory: &Directory) -> Result<()> {
+        let password = directory.write_secret("password", &self.password)?;
+        let mut initdb = Command::new(installation.initdb());
+        initdb
+            .args(["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--no-instructions", "--no-sync"])
+            .arg(format!("--username={ADMINISTRATOR}"))
+            .arg("--pwfile")
+            .arg(&password)
+            .arg("--pgdata")
+            .arg(directory.join("data"));
+        directory.settle(&mut initdb);
+        command::run(&mut initdb.into(), PATIENCE).await?;
+        std::fs::remove_file(&password)?;
+        Ok(())
+    }
+
+    fn command(&self, installation: &Installation, directory: &Directory) -> LeashedCommand {
+        let mut command = LeashedCommand::new(installation.server()).ended_by(Self::CRASH);
+        let program = command.program();
+        program.arg("-D").arg(directory.join("data")).env("LANG", "C.UTF-8");
+        let port = format!("port={}", self.port.number());
+        let ours = [
+            "listen_addresses=127.0.0.1",
+            &port,
+            // The usual directory for sockets is the system's, and the path of one of our own may be too long for one.
+            "unix_socket_directories=",
+            // Of files that are removed with its data, whatever happens.
+            "dynamic_shared_memory_type=mmap",
+            CONNECTIONS,
+            "log_lock_waits=on",
+        ];
+        for setting in ours.iter().chain(self.syncs.settings()) {
+            program.args(["-c", setting]);
+        }
+        command
+    }
+
+    fn image(&self) -> Image {
+        let settings = [CONNECTIONS].into_iter().chain(self.syncs.settings().iter().copied());
+        Image {
+            name: "postgres",
+            tag: "17",
+            published: self.port.number(),
+            port: 5432,
+            environment: vec![("POSTGRES_PASSWORD", self.password.clone())],
+            command: ["postgres"].into_iter().chain(settings.flat_map(|setting| ["-c", setting])).collect(),
+        }
+    }
+
+    fn url(&self) -> String {
+        self.url_of(ADMINISTRATOR)
+    }
+
+    /// In a container, the first start makes a cluster with a server that listens to nobody outside.
+    async fn connect(&self) -> Result<()> {
+        connect(&self.url()).await.map(drop)
+    }
+
+    async fn set_up(&self) -> Result<()> {
+        let make = format!("CREATE ROLE {OWNER} LOGIN PASSWORD '{}'", self.password);
+        connect(&self.url()).await?.batch_execute(&make).await.context("the owner of databases cannot be made")
+    }
+
+    fn usage(pid: u32) -> Result<Usage> {
+        usage::with_children(pid)
+    }
+}
+
+impl PostgreSql {
+    fn url_of(&self, user: &str) -> String {
+        format!("postgres://{user}:{}@127.0.0.1:{}/postgres", self.password, self.port.number())
+    }
+}
+
+impl Syncs {
+    /// What makes it so.
+    fn settings(self) -> &'static [&'static str] {
+        match self {
+            Self::On => &[],
+            Self::Off => &["fsync=off", "full_page_writes=off"],
+        }
+    }
 }
 
 impl Postgres {
-    /// The first that can be had of: `TEST_DATABASE_URL`; a private cluster of installed server binaries; a
-    /// container, where a Docker Engine answers. What is started keeps its data below `data`, and ends with this
-    /// process. Nothing is installed: for that, there is [`install`].
+    /// The one at `TEST_DATABASE_URL`, or else one of our own.
     ///
     /// # Errors
-    /// None can be had; the text says why not each, and what to install.
-    pub async fn find_or_start(data: &Path, syncs: Syncs) -> Result<Self> {
-        if let Some(url) = environment::variable(VARIABLE) {
-            return Ok(Self::External(url));
-        }
-        if let Some(installation) = Installation::find() {
-            return PrivateCluster::start(&installation, data, syncs).await.map(Self::Cluster);
-        }
-        let no_container = match Container::start(syncs).await {
-            Ok(container) => return Ok(Self::Container(container)),
-            Err(fault) => fault,
-        };
-        bail!(
-            "no Postgres can be had. Do one of these:\n\
-             - set {VARIABLE} to a Postgres that runs, such as postgres://user:password@127.0.0.1:5432/postgres, with a \
-             user who may create databases;\n\
-             - install one: `sudo apt-get install --no-install-recommends postgresql` (Debian, Ubuntu), \
-             `brew install postgresql@17` (macOS), or https://www.postgresql.org/download/;\n\
-             - install Docker, with access to its engine.\n\
-             What was tried:\n\
-             - server binaries: no initdb and postgres on PATH nor below /usr/lib/postgresql, /usr/pgsql-*, \
-             /opt/homebrew/opt;\n\
-             - Docker: {no_container:#}"
-        )
+    /// None can be had; the text says why, and what to do.
+    pub async fn find_or_start(syncs: Syncs) -> Result<Self> {
+        Self::find_or_start_with(syncs).await
     }
 
-    /// A database with nothing in it, of a user who owns it and no more where the server is ours.
+    /// A database with nothing in it, of a user who owns it and may do no more where the server is ours.
     ///
     /// # Errors
     /// The server is not reached, or its user may not create databases.
     pub async fn fresh_database(&self) -> Result<Database> {
-        match self {
-            Self::External(url) => Database::create(url, None).await.with_context(|| {
-                format!("{VARIABLE} cannot be used, which takes a user who may create databases; without it, a private cluster is started")
-            }),
-            Self::Cluster(cluster) => cluster.fresh_database().await,
-            Self::Container(container) => container.fresh_database().await,
-        }
+        let owned = match self {
+            Self::External(url) => {
+                return Database::create(url, None).await.with_context(|| {
+                    let variable = PostgreSql::VARIABLE;
+                    format!("{variable} cannot be used: its user must be allowed to create databases")
+                });
+            }
+            Self::Private(private) => &private.software,
+            Self::Container(container) => &container.software,
+        };
+        Database::create(&owned.url(), Some((OWNER, &owned.url_of(OWNER)))).await
     }
-
-    /// Ends it in order, without waiting for its clients; its data stays for [`Postgres::start`].
-    ///
-    /// # Errors
-    /// It is not ours, or does not end.
-    pub async fn stop(&self) -> Result<()> {
-        match self {
-            Self::External(_) => Err(not_ours()),
-            Self::Cluster(cluster) => cluster.stop().await,
-            Self::Container(container) => container.stop().await,
-        }
-    }
-
-    /// Ends it as a crash does: no checkpoint, no word to its clients.
-    ///
-    /// # Errors
-    /// It is not ours, or does not run.
-    pub async fn crash(&self) -> Result<()> {
-        match self {
-            Self::External(_) => Err(not_ours()),
-            Self::Cluster(cluster) => cluster.crash().await,
-            Self::Container(container) => container.crash().await,
-        }
-    }
-
-    /// Starts it again after [`Postgres::stop`] or [`Postgres::crash`]: same port, same data. Returns when it takes
-    /// connections.
-    ///
-    /// # Errors
-    /// It is not ours, or does not start.
-    pub async fn start(&self) -> Result<()> {
-        match self {
-            Self::External(_) => Err(not_ours()),
-            Self::Cluster(cluster) => cluster.start_again().await,
-            Self::Container(container) => container.start_again().await,
-        }
-    }
-
-    /// What its processes have used since it was started last; `None` if they are not processes of ours.
-    #[must_use]
-    pub fn usage(&self) -> Option<Usage> {
-        match self {
-            Self::Cluster(cluster) => cluster.usage().ok(),
-            Self::External(_) | Self::Container(_) => None,
-        }
-    }
-}
-
-/// Installs Debian's package where this process may, without a cluster of the system's, and says so.
-///
-/// # Errors
-/// This is not root on Debian or Ubuntu, or the installation fails.
-pub async fn install() -> Result<()> {
-    apt::install_postgres().await
 }
 
 /// The Postgres that the tests of this process share. It waits for no disk, so it proves nothing about power cuts.
 /// Nobody stops it: for that, start a [`PrivateCluster`].
 ///
-/// Cancellation safe: another caller then starts it.
-///
 /// # Errors
 /// None can be had, for every caller alike.
 pub async fn shared() -> Result<&'static Postgres> {
     static SHARED: OnceCell<Result<Postgres, String>> = OnceCell::const_new();
-    let start = async || {
-        let data = data().map_err(|fault| format!("{fault:#}"))?;
-        Postgres::find_or_start(&data, Syncs::Off).await.map_err(|fault| format!("{fault:#}"))
-    };
-    SHARED.get_or_init(start).await.as_ref().map_err(|fault| anyhow!("{fault}"))
+    server::shared(&SHARED, Syncs::Off).await
 }
 
 /// A fresh database on the [`shared`] Postgres, for one test; dropping it removes it.
@@ -157,16 +216,4 @@ pub async fn shared() -> Result<&'static Postgres> {
 /// No Postgres can be had; the text says what to install.
 pub async fn fresh_database() -> Result<Database> {
     shared().await?.fresh_database().await
-}
-
-/// Where clusters keep their data.
-///
-/// # Errors
-/// The running program is in no build directory.
-pub fn data() -> Result<std::path::PathBuf> {
-    Ok(binaries::target_directory()?.join("postgres"))
-}
-
-fn not_ours() -> anyhow::Error {
-    anyhow!("the Postgres at {VARIABLE} was not started here, so it is not ours to stop or start")
 }

@@ -279,8 +279,8 @@ async fn until_a_commit(mut client: TcpStream, mut server: TcpStream, armed: Arc
 async fn what_was_committed_though_nobody_heard_of_it_is_published_all_the_same() {
     let scratch = PostgresScratch::new().await;
     let url = scratch.database.url();
-    let (address, armed) = breaking_after_a_commit(::tests::broker::address(url).unwrap()).await;
-    let address = PostgresAddress::parse(&::tests::broker::through(url, address).unwrap()).unwrap();
+    let (address, armed) = breaking_after_a_commit(::tests::url::address(url).unwrap()).await;
+    let address = PostgresAddress::parse(&::tests::url::through(url, address).unwrap()).unwrap();
     let producer = Shared::open(address, &TaskTracker::new()).await.unwrap();
     let mut producer = producer.writer(&names(["north", "south"]));
     let first = positions(&accept(&mut producer, orders(2)).await);

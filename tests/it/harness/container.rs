@@ -8,9 +8,10 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use tests::{
-    broker::{self, Broker},
-    postgres::{self, Postgres, Syncs},
+    broker::Broker,
+    postgres::{Postgres, Syncs},
     queues::Queues,
+    server::Container,
 };
 
 use crate::images;
@@ -38,21 +39,21 @@ async fn a_rabbitmq_container_keeps_what_it_confirmed_through_stop_and_kill_and_
     if !provided("rabbitmq:4").await? {
         return Ok(());
     }
-    let broker = Broker::Container(broker::Container::start().await?);
+    let broker = Broker::Container(Container::start(()).await?);
     let Broker::Container(container) = &broker else { unreachable!() };
     assert_eq!(open_ports(container.name())?, Some(false));
     let mut quorum = FieldTable::default();
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    let queues = Queues::connect(broker.amqp_url()).await?;
+    let queues = Queues::connect(&broker.url()).await?;
     queues.declare_queue("kept", quorum).await?;
     queues.publish("", "kept", b"one", BasicProperties::default()).await?;
     drop(queues);
     broker.stop().await?;
-    broker.start().await?;
-    broker.kill().await?;
-    assert!(Queues::connect(broker.amqp_url()).await.is_err(), "nothing listens");
-    broker.start().await?;
-    assert_eq!(Queues::connect(broker.amqp_url()).await?.next("kept").await?.body, b"one");
+    broker.start_again().await?;
+    broker.crash().await?;
+    assert!(Queues::connect(&broker.url()).await.is_err(), "nothing listens");
+    broker.start_again().await?;
+    assert_eq!(Queues::connect(&broker.url()).await?.next("kept").await?.body, b"one");
     assert!(broker.ctl(&["list_queues", "name"]).await?.contains("kept"));
     assert!(broker.ctl(&["no_such_command"]).await.is_err());
 
@@ -67,7 +68,7 @@ async fn a_postgres_container_keeps_what_it_committed_through_stop_and_crash_and
     if !provided("postgres:17").await? {
         return Ok(());
     }
-    let postgres = Postgres::Container(postgres::Container::start(Syncs::On).await?);
+    let postgres = Postgres::Container(Container::start(Syncs::On).await?);
     let Postgres::Container(container) = &postgres else { unreachable!() };
     assert_eq!(open_ports(container.name())?, Some(false));
     let database = postgres.fresh_database().await?;
@@ -77,10 +78,10 @@ async fn a_postgres_container_keeps_what_it_committed_through_stop_and_crash_and
     assert!(version.starts_with("17."), "{version}");
     postgres.stop().await?;
     assert!(database.connect().await.is_err(), "nothing listens");
-    postgres.start().await?;
+    postgres.start_again().await?;
     database.connect().await?.batch_execute("INSERT INTO kept VALUES (2)").await?;
     postgres.crash().await?;
-    postgres.start().await?;
+    postgres.start_again().await?;
     let kept = database.connect().await?.query("SELECT id FROM kept ORDER BY id", &[]).await?;
     assert_eq!(kept.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), [1, 2]);
 

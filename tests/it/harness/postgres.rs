@@ -18,12 +18,8 @@ fn installation() -> Option<Installation> {
     found
 }
 
-async fn start(installation: &Installation, syncs: Syncs) -> Result<PrivateCluster> {
-    PrivateCluster::start(installation, &postgres::data()?, syncs).await
-}
-
 async fn setting(cluster: &PrivateCluster, name: &str) -> Result<String> {
-    let row = connect(&cluster.admin_url()).await?.query_one(&format!("SHOW {name}"), &[]).await?;
+    let row = connect(&cluster.url()).await?.query_one(&format!("SHOW {name}"), &[]).await?;
     Ok(row.get(0))
 }
 
@@ -58,7 +54,7 @@ async fn each_test_gets_a_database_of_its_own_that_goes_with_it() -> Result<()> 
 #[tokio::test]
 async fn the_owner_of_a_fresh_database_owns_no_more_than_that() -> Result<()> {
     let Some(installation) = installation() else { return Ok(()) };
-    let cluster = start(&installation, Syncs::Off).await?;
+    let cluster = Postgres::Private(PrivateCluster::start(installation, Syncs::Off).await?);
     let database = cluster.fresh_database().await?;
     let client = database.connect().await?;
     let denied = client.batch_execute("CREATE DATABASE another").await.unwrap_err();
@@ -71,8 +67,8 @@ async fn the_owner_of_a_fresh_database_owns_no_more_than_that() -> Result<()> {
 #[tokio::test]
 async fn a_private_cluster_keeps_what_it_committed_through_stop_and_crash() -> Result<()> {
     let Some(installation) = installation() else { return Ok(()) };
-    let postgres = Postgres::Cluster(start(&installation, Syncs::On).await?);
-    let Postgres::Cluster(cluster) = &postgres else { unreachable!() };
+    let postgres = Postgres::Private(PrivateCluster::start(installation, Syncs::On).await?);
+    let Postgres::Private(cluster) = &postgres else { unreachable!() };
     assert_eq!(setting(cluster, "fsync").await?, "on");
     let database = postgres.fresh_database().await?;
     database.connect().await?.batch_execute("CREATE TABLE kept (id int); INSERT INTO kept VALUES (1)").await?;
@@ -80,14 +76,14 @@ async fn a_private_cluster_keeps_what_it_committed_through_stop_and_crash() -> R
     postgres.stop().await?;
     assert!(database.connect().await.is_err(), "nothing listens");
     assert!(postgres.stop().await.is_err(), "it does not run");
-    postgres.start().await?;
+    postgres.start_again().await?;
     let client = database.connect().await?;
     client.batch_execute("INSERT INTO kept VALUES (2)").await?;
 
     postgres.crash().await?;
     assert_eq!(cluster.pid(), None);
     assert!(client.query("SELECT 1", &[]).await.is_err(), "its connections are gone");
-    postgres.start().await?;
+    postgres.start_again().await?;
     assert!(cluster.log_tail(50).contains("automatic recovery in progress"), "{}", cluster.log_tail(50));
     let kept = database.connect().await?.query("SELECT id FROM kept ORDER BY id", &[]).await?;
     assert_eq!(kept.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), [1, 2]);
@@ -99,8 +95,9 @@ async fn a_private_cluster_keeps_what_it_committed_through_stop_and_crash() -> R
 #[tokio::test]
 async fn private_clusters_start_side_by_side_and_leave_nothing_when_dropped() -> Result<()> {
     let Some(installation) = installation() else { return Ok(()) };
-    let (one, other) = tokio::try_join!(start(&installation, Syncs::Off), start(&installation, Syncs::Off))?;
-    assert_ne!(one.admin_url(), other.admin_url());
+    let start = |installation| PrivateCluster::start(installation, Syncs::Off);
+    let (one, other) = tokio::try_join!(start(installation.clone()), start(installation))?;
+    assert_ne!(one.url(), other.url());
     assert_eq!(setting(&one, "fsync").await?, "off");
     let directories = [one.directory().to_owned(), other.directory().to_owned()];
     let held = [segment(&one)?, segment(&other)?];
@@ -145,11 +142,12 @@ async fn owner_of_a_cluster_that_is_killed() -> Result<()> {
         return Ok(());
     }
     let Some(installation) = installation() else { return Ok(()) };
-    let cluster = start(&installation, Syncs::Off).await?;
+    let postgres = Postgres::Private(PrivateCluster::start(installation, Syncs::Off).await?);
+    let Postgres::Private(cluster) = &postgres else { unreachable!() };
     // Somebody is connected when it ends.
-    let database: Database = cluster.fresh_database().await?;
+    let database: Database = postgres.fresh_database().await?;
     let _client = database.connect().await?;
-    let said = serde_json::json!({"directory": cluster.directory(), "segment": segment(&cluster)?});
+    let said = serde_json::json!({"directory": cluster.directory(), "segment": segment(cluster)?});
     writeln!(std::io::stdout(), "\n{said}")?;
     std::future::pending().await
 }

@@ -6,8 +6,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use tests::{
-    binaries,
-    broker::{Installation, PrivateNode},
+    broker::{Broker, Installation, PrivateNode},
     process::Program,
     queues::Queues,
     waiting::PATIENCE,
@@ -27,39 +26,36 @@ fn installation() -> Option<Installation> {
     found
 }
 
-async fn start(installation: &Installation) -> Result<PrivateNode> {
-    PrivateNode::start(installation, &binaries::target_directory()?.join("broker")).await
-}
-
 #[tokio::test]
 async fn a_private_node_keeps_what_it_confirmed_through_stop_and_kill() -> Result<()> {
     let Some(installation) = installation() else { return Ok(()) };
     let _turn = ONE_AT_A_TIME.lock().await;
-    let node = start(&installation).await?;
+    let broker = Broker::Private(PrivateNode::start(installation, ()).await?);
+    let Broker::Private(node) = &broker else { unreachable!() };
     let mut quorum = FieldTable::default();
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    let queues = Queues::connect(node.amqp_url()).await?;
+    let queues = Queues::connect(&broker.url()).await?;
     queues.declare_queue("kept", quorum).await?;
     queues.publish("", "kept", b"one", BasicProperties::default()).await?;
     drop(queues);
 
     let first = node.pid().context("it runs")?;
-    node.restart().await?;
+    broker.restart().await?;
     assert_ne!(node.pid(), Some(first), "another process serves the same port");
-    let queues = Queues::connect(node.amqp_url()).await?;
+    let queues = Queues::connect(&broker.url()).await?;
     queues.publish("", "kept", b"two", BasicProperties::default()).await?;
     drop(queues);
 
-    node.kill().await?;
+    broker.crash().await?;
     assert_eq!(node.pid(), None);
-    assert!(Queues::connect(node.amqp_url()).await.is_err(), "nothing listens");
-    node.start_again().await?;
-    let queues = Queues::connect(node.amqp_url()).await?;
+    assert!(Queues::connect(&broker.url()).await.is_err(), "nothing listens");
+    broker.start_again().await?;
+    let queues = Queues::connect(&broker.url()).await?;
     queues.wait_for_depth("kept", "two messages", |depth| depth.ready == 2).await?;
     assert_eq!(queues.next("kept").await?.body, b"one");
     assert_eq!(queues.get("kept").await?.context("a second message")?.body, b"two");
 
-    assert!(node.ctl(&["list_queues", "name"]).await?.contains("kept"));
+    assert!(broker.ctl(&["list_queues", "name"]).await?.contains("kept"));
     let usage = node.usage()?;
     assert!(usage.cpu > Duration::from_millis(500) && usage.peak_rss > 50_000_000, "{usage:?}");
     Ok(())
@@ -69,8 +65,9 @@ async fn a_private_node_keeps_what_it_confirmed_through_stop_and_kill() -> Resul
 async fn private_nodes_start_side_by_side_and_leave_nothing_when_dropped() -> Result<()> {
     let Some(installation) = installation() else { return Ok(()) };
     let _turn = ONE_AT_A_TIME.lock().await;
-    let (one, other) = tokio::try_join!(start(&installation), start(&installation))?;
-    assert_ne!(one.amqp_url(), other.amqp_url());
+    let (one, other) =
+        tokio::try_join!(PrivateNode::start(installation.clone(), ()), PrivateNode::start(installation, ()))?;
+    assert_ne!(one.url(), other.url());
     let directories = [one.directory().to_owned(), other.directory().to_owned()];
     for directory in &directories {
         let mut inhabitants = inhabitants(directory);
@@ -111,7 +108,7 @@ async fn owner_of_a_node_that_is_killed() -> Result<()> {
         return Ok(());
     }
     let Some(installation) = installation() else { return Ok(()) };
-    let node = start(&installation).await?;
+    let node = PrivateNode::start(installation, ()).await?;
     writeln!(std::io::stdout(), "\n{}", serde_json::json!({"directory": node.directory()}))?;
     std::future::pending().await
 }

@@ -1,11 +1,11 @@
 //! Where an installed RabbitMQ keeps its scripts.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
-use crate::leash::path;
+use crate::server::search::{below, on_path};
 
 /// The scripts of an installed RabbitMQ that anyone may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,8 @@ impl Installation {
     /// Looks in the places of Debian's package, of the official tarball and on `PATH`.
     #[must_use]
     pub fn find() -> Option<Self> {
-        let sbin = versions(Path::new("/usr/lib/rabbitmq/lib"))
+        let sbin = below(Path::new("/usr/lib/rabbitmq/lib"), "rabbitmq_server-")
+            .map(|version| version.join("sbin"))
             .chain([PathBuf::from("/opt/rabbitmq/sbin")])
             .chain(on_path("rabbitmq-server").filter_map(|script| script.parent().map(Path::to_owned)))
             .find(|sbin| is_usable(&sbin.join("rabbitmq-server")) && sbin.join("rabbitmqctl").is_file())?;
@@ -63,31 +64,6 @@ impl Installation {
             .filter(|code| code.is_dir())
             .collect()
     }
-}
-
-/// The scripts of each `rabbitmq_server-VERSION`.
-fn versions(root: &Path) -> impl Iterator<Item = PathBuf> {
-    below(root, "rabbitmq_server-").map(|version| version.join("sbin"))
-}
-
-/// What a directory holds under names that start so, the last by name first.
-fn below(directory: &Path, prefix: &str) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
-        .map(|entry| entry.path())
-        .collect();
-    found.sort();
-    found.into_iter().rev()
-}
-
-/// Files of this name on `PATH`, links resolved: the scripts look for their neighbours.
-fn on_path(name: &str) -> impl Iterator<Item = PathBuf> {
-    let directories: Vec<PathBuf> = env::split_paths(&path()).collect();
-    directories
-        .into_iter()
-        .filter_map(move |directory| fs::canonicalize(directory.join(name)).ok())
-        .filter(|file| file.is_file())
 }
 
 /// Debian's wrapper insists on running as root or as the user `rabbitmq`, with the system's settings.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use super::url;
+use crate::url;
 use crate::waiting::{PATIENCE, within};
 
 /// A database under a name that no other has. Dropping it removes it, whoever is still connected.
@@ -27,7 +27,7 @@ impl Database {
         // The template that nobody can be connected to, which would forbid the copy.
         let create = format!("CREATE DATABASE {name} TEMPLATE template0{owned}");
         step("new database", admin.batch_execute(&create)).await?;
-        let url = url::with_database(owner.map_or(admin_url, |(_, url)| url), &name);
+        let url = url::with_database(owner.map_or(admin_url, |(_, url)| url), &name)?;
         Ok(Self { name, url, admin_url: admin_url.to_owned() })
     }
 

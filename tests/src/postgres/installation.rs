@@ -1,11 +1,8 @@
 //! Where an installed Postgres keeps its server.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use crate::leash::path;
+use crate::server::search::{below, on_path};
 
 /// The server binaries of an installed Postgres.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,14 +16,12 @@ impl Installation {
     /// `PATH`; of several versions in one place it takes the latest.
     #[must_use]
     pub fn find() -> Option<Self> {
-        let on_path: Vec<PathBuf> = env::split_paths(&path()).collect();
-        versions(Path::new("/usr/lib/postgresql"), "")
-            .chain(versions(Path::new("/usr"), "pgsql-"))
-            .chain(versions(Path::new("/opt/homebrew/opt"), "postgresql@"))
-            .map(|version| version.join("bin"))
-            .chain(on_path)
-            // Links resolved: the server looks for its other files beside itself.
-            .filter_map(|bin| Some(fs::canonicalize(bin.join("postgres")).ok()?.parent()?.to_owned()))
+        below(Path::new("/usr/lib/postgresql"), "")
+            .chain(below(Path::new("/usr"), "pgsql-"))
+            .chain(below(Path::new("/opt/homebrew/opt"), "postgresql@"))
+            .filter_map(|version| version.join("bin/postgres").canonicalize().ok())
+            .chain(on_path("postgres"))
+            .filter_map(|server| server.parent().map(Path::to_owned))
             .find(|bin| bin.join("initdb").is_file())
             .map(|bin| Self { bin })
     }
@@ -38,17 +33,4 @@ impl Installation {
     pub(super) fn server(&self) -> PathBuf {
         self.bin.join("postgres")
     }
-}
-
-/// Directories named by a version after this prefix, the latest first.
-fn versions(root: &Path, prefix: &str) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    let mut found: Vec<(u32, PathBuf)> = entries
-        .filter_map(|entry| {
-            let version = entry.file_name().to_string_lossy().strip_prefix(prefix)?.parse().ok()?;
-            Some((version, entry.path()))
-        })
-        .collect();
-    found.sort();
-    found.into_iter().rev().map(|(_, path)| path)
 }

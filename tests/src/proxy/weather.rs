@@ -24,7 +24,7 @@ pub(super) enum Direction {
 
 /// Waits until data may pass in this direction.
 pub(super) async fn pass(weather: &mut watch::Receiver<Weather>, direction: Direction) {
-    let open = |weather: &Weather| !weather.black_hole && !(weather.mute && direction == Direction::ToServer);
+    let open = |weather: &Weather| !(weather.black_hole || (weather.mute && direction == Direction::ToServer));
     if weather.wait_for(open).await.is_err() {
         std::future::pending().await
     }

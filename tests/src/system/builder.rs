@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Names, Role, System};
 use crate::{
     binaries::{self, Binaries, Profile},
-    broker, environment,
+    broker::{self, Broker},
     fake_api::{FakeApi, Options},
     http,
     postgres::Database,
@@ -163,7 +163,7 @@ impl SystemBuilder {
         let binaries = binaries::build(Profile::Running)?;
         let broker_url = match self.amqp_url {
             Some(url) => url,
-            None => broker::shared().await?.amqp_url().to_owned(),
+            None => broker::shared().await?.url(),
         };
         let names = Names::new(format!("test-{}", &Uuid::new_v4().simple().to_string()[..12]));
         let directory = Directory::make(names.exchange())?;
@@ -247,7 +247,7 @@ impl Settings {
 
     /// Whether the broker was there before us, and stays.
     pub(super) fn is_external_broker(&self) -> bool {
-        environment::variable("AMQP_URL").is_some_and(|url| url == self.broker_url)
+        Broker::given().is_some_and(|url| url == self.broker_url)
     }
 
     /// Those that the producers publish for.

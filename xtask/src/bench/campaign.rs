@@ -106,12 +106,10 @@ impl Bench {
         };
         let directory = target.join("bench").join(format!("data-{}", std::process::id()));
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let broker = Broker::find_or_start(&target.join("broker")).await?;
+        let broker = Broker::find_or_start().await?;
         let database = match options.store {
             Store::Sqlite => None,
-            Store::Postgres => {
-                Some(Postgres::find_or_start(&target.join("bench").join("postgres"), postgres::Syncs::On).await?)
-            }
+            Store::Postgres => Some(Postgres::find_or_start(postgres::Syncs::On).await?),
         };
         Ok(Self { options, target, binaries, servers: Servers { broker, database }, directory })
     }
@@ -138,7 +136,7 @@ impl Bench {
             directory: self.directory.clone(),
             // A broker that is not ours may hold the same names already.
             exchange: format!("bench-{}-{exchange}", std::process::id()),
-            amqp_url: self.servers.broker.amqp_url().to_owned(),
+            amqp_url: self.servers.broker.url(),
             apis: load.apis().clone(),
             database,
         })
@@ -201,7 +199,7 @@ impl Bench {
     async fn raw_line(&self, number: usize) -> Result<Raw> {
         let settings = self.raw_settings();
         let exchange = format!("bench-{}-raw-{number}", std::process::id());
-        let job = Job { amqp_url: self.servers.broker.amqp_url().to_owned(), exchange: exchange.clone(), settings };
+        let job = Job { amqp_url: self.servers.broker.url(), exchange: exchange.clone(), settings };
         let before = self.servers.broker.usage();
         let mut command = Command::new(self.xtask());
         command.args(["bench", "raw-broker"]).process_group(0).kill_on_drop(true);
@@ -216,7 +214,7 @@ impl Bench {
             let messages = (settings.messages + settings.warm_up) as f64;
             after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1_000.0 / messages
         });
-        system::remove(self.servers.broker.amqp_url(), &exchange).await?;
+        system::remove(&self.servers.broker.url(), &exchange).await?;
         Ok(Raw { line, broker_cpu_per_1000 })
     }
 

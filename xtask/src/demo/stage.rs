@@ -3,9 +3,10 @@
 use anyhow::{Context, Result, bail};
 use tests::{
     binaries,
-    broker::{self, Broker, Installation},
+    broker::Broker,
     queues::Queues,
     system::{Role, System},
+    url::address,
 };
 
 use super::screen::{Paint, Screen};
@@ -29,7 +30,7 @@ impl Stage {
     /// Something cannot be built or started; the text says what, why, and what to do.
     pub(super) async fn set(screen: Screen) -> Result<Self> {
         screen.without_spinner().step("build", build()).await?;
-        let found = broker_that_runs_soon();
+        let found = Broker::is_at_hand();
         if !found {
             screen.line("  no RabbitMQ is installed here: trying Docker, then Debian's package");
         }
@@ -59,8 +60,8 @@ impl Stage {
         }
         let amqp_url = match broker {
             // Its password is nobody's business here.
-            Broker::External(url) => broker::address(url)?,
-            Broker::Node(_) | Broker::Container(_) => broker.amqp_url().to_owned(),
+            Broker::External(url) => address(url)?,
+            Broker::Private(_) | Broker::Container(_) => broker.url(),
         };
         place("RabbitMQ", &amqp_url);
         place("", &format!("exchange {}", system.names.exchange()));
@@ -102,21 +103,16 @@ fn built(name: &str) -> Result<String> {
     Ok(path.strip_prefix(here).unwrap_or(&path).display().to_string())
 }
 
-/// Whether a broker needs no installation.
-fn broker_that_runs_soon() -> bool {
-    std::env::var_os("AMQP_URL").is_some_and(|url| !url.is_empty()) || Installation::find().is_some()
-}
-
 async fn start_broker() -> Result<(Broker, String)> {
-    let broker = Broker::find_or_start(&binaries::target_directory()?.join("broker")).await?;
+    let broker = Broker::find_or_start().await?;
     if let Broker::External(url) = &broker {
         let advice = "AMQP_URL cannot be used; without it, a private RabbitMQ is started";
         Queues::connect(url).await.map(drop).context(advice)?;
     }
-    let address = broker::address(broker.amqp_url())?;
+    let address = address(&broker.url())?;
     let said = match broker {
         Broker::External(_) => format!("yours (AMQP_URL), at {address}"),
-        Broker::Node(_) => format!("a private node at {address}"),
+        Broker::Private(_) => format!("a private node at {address}"),
         Broker::Container(_) => format!("a container of our own, at {address}"),
     };
     Ok((broker, said))
@@ -124,7 +120,7 @@ async fn start_broker() -> Result<(Broker, String)> {
 
 /// The system with nothing in it yet but the APIs.
 async fn start_apis(broker: &Broker) -> Result<(System, String)> {
-    let builder = System::builder().broker(broker.amqp_url()).without(Role::Producer).without_workers();
+    let builder = System::builder().broker(&broker.url()).without(Role::Producer).without_workers();
     let builder = builder.env(Role::Producer, "LOG_LEVEL", LOG_LEVEL).env_of_workers("LOG_LEVEL", LOG_LEVEL);
     let system = builder.env_of_workers("BACKOFF_INITIAL", BACKOFF_INITIAL).start().await?;
     let said = format!("{} and {}", system.inventory_api.url(), system.fulfillment_api.url());

@@ -11,67 +11,67 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::{command, leash::Afterwards};
+use crate::{command, leash::Afterwards, waiting::PATIENCE};
 
 const INSTALL_DEADLINE: Duration = Duration::from_secs(600);
-const QUESTION_DEADLINE: Duration = Duration::from_secs(10);
 /// Debian's own switch: package scripts ask it before they start a service, and 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
-/// Read by Debian's `postgresql-common`, which otherwise makes a cluster as soon as a server is installed.
-const CLUSTERS: &str = "/etc/postgresql-common/createcluster.d";
 
-/// Installs `rabbitmq-server`, says so before, and leaves no service running.
+/// A package with a server, and how to keep Debian from running that as a service.
+#[derive(Clone, Copy, Debug)]
+pub struct Package {
+    /// Its name.
+    pub name: &'static str,
+    /// The service to stop, where the machine's own policy lets it start.
+    pub service: Option<&'static str>,
+    /// A package to install first, and a file for it to read while the server is installed, with its text.
+    pub first: Option<(&'static str, &'static str, &'static str)>,
+}
+
+/// Installs the package, says so before, and leaves no service running.
 ///
 /// # Errors
 /// This is not root on Debian or Ubuntu, or the installation fails.
-pub(crate) async fn install_rabbitmq() -> Result<()> {
+pub(super) async fn install(software: &str, package: &Package) -> Result<()> {
     may_install().await?;
-    eprintln!(
-        "no RabbitMQ was found: installing Debian's package rabbitmq-server with apt-get, for a private node. Its service \
-         is not started. To undo: apt-get purge --auto-remove rabbitmq-server"
-    );
+    let all = package.first.iter().map(|(name, ..)| *name).chain([package.name]).collect::<Vec<_>>().join(" ");
+    // Past the capture of the test runner.
+    writeln!(
+        std::io::stderr(),
+        "no {software} was found: installing Debian's package {all} with apt-get, for private use. No service is \
+         started. To undo: apt-get purge --auto-remove {all}"
+    )?;
     let policy = NoServices::declare()?;
-    install("rabbitmq-server").await?;
-    if policy.0.is_none() {
+    let mut switch = None;
+    if let Some((name, path, text)) = package.first {
+        apt_install(name).await?;
+        let path = Path::new(path);
+        fs::create_dir_all(path.parent().context("a directory")?).with_context(|| path.display().to_string())?;
+        switch = Some(Passing::write(path, 0o644, text)?);
+    }
+    apt_install(package.name).await?;
+    drop(switch);
+    if let (None, Some(service)) = (&policy.0, package.service) {
         // The policy of this machine may have let it start. There was no such package before, so it is not in use.
         let mut stop = Command::new("service");
-        if let Err(fault) = command::run(stop.args(["rabbitmq-server", "stop"]), INSTALL_DEADLINE).await {
+        if let Err(fault) = command::run(stop.args([service, "stop"]), INSTALL_DEADLINE).await {
             eprintln!("{fault:#}");
         }
     }
     Ok(())
 }
 
-/// Installs `postgresql`, says so before; it gets no cluster of the system's, so there is no service to run.
-///
-/// # Errors
-/// This is not root on Debian or Ubuntu, or the installation fails.
-pub(crate) async fn install_postgres() -> Result<()> {
-    may_install().await?;
-    eprintln!(
-        "no Postgres was found: installing Debian's package postgresql with apt-get, for a private cluster. It gets no \
-         cluster of the system's and no service. To undo: apt-get purge --auto-remove postgresql postgresql-common"
-    );
-    let _policy = NoServices::declare()?;
-    // First what reads the switch, then what it is for.
-    install("postgresql-common").await?;
-    fs::create_dir_all(CLUSTERS).context(CLUSTERS)?;
-    let switch = Path::new(CLUSTERS).join("private-cluster-only.conf");
-    let _switch = Passing::write(&switch, 0o644, "create_main_cluster = false\n")?;
-    install("postgresql").await
-}
-
 async fn may_install() -> Result<()> {
     if !Path::new("/etc/debian_version").exists() {
         bail!("this is neither Debian nor Ubuntu");
     }
-    if command::run(Command::new("id").arg("-u"), QUESTION_DEADLINE).await? != "0" {
+    if command::run(Command::new("id").arg("-u"), PATIENCE).await? != "0" {
         bail!("this is not root, so no package is installed");
     }
     Ok(())
 }
 
-async fn install(package: &str) -> Result<()> {
+async fn apt_install(package: &str) -> Result<()> {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");

@@ -1,6 +1,6 @@
-//! A container of ours, through testcontainers: under a name of its own, with one port on loopback that stays the same.
+//! A server in a container, through testcontainers: one port on loopback that stays the same.
 
-use std::{fmt, thread, time::Duration};
+use std::{fmt, ops::ControlFlow, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use testcontainers::{
@@ -15,45 +15,53 @@ use testcontainers::{
 };
 use uuid::Uuid;
 
-use crate::{leash::Afterwards, ports::Port};
+use super::Software;
+use crate::{
+    leash::Afterwards,
+    waiting::{PATIENCE, until},
+};
 
 const ENGINE_DEADLINE: Duration = Duration::from_secs(10);
 const PULL_DEADLINE: Duration = Duration::from_secs(300);
-/// Starting, stopping, asking, removing; a stop in order is given half of it.
-const DEADLINE: Duration = Duration::from_secs(60);
 const GRACE_SECONDS: i32 = 30;
 
-/// What to start.
-pub(crate) struct Wanted {
+/// How to start a server in a container.
+#[derive(Clone, Debug)]
+pub struct Image {
     /// The image's name, without its tag.
-    pub(crate) image: &'static str,
-    pub(crate) tag: &'static str,
+    pub name: &'static str,
+    /// Its tag.
+    pub tag: &'static str,
+    /// The port on 127.0.0.1.
+    pub published: u16,
     /// The port that it listens on inside.
-    pub(crate) port: u16,
-    pub(crate) environment: Vec<(&'static str, String)>,
-    /// Instead of the image's own, unless empty.
-    pub(crate) command: Vec<&'static str>,
+    pub port: u16,
+    /// Its environment.
+    pub environment: Vec<(&'static str, String)>,
+    /// Instead of the image's own command, unless empty.
+    pub command: Vec<&'static str>,
 }
 
 /// A container. Dropping it removes it with its data; so does the end of this process, however it comes.
-pub(crate) struct Container {
+pub struct Container<S: Software> {
+    pub(crate) software: S,
     name: String,
-    port: Port,
     /// Absent until it was started.
     running: Option<Box<ContainerAsync<GenericImage>>>,
     /// Removes it when we are not there to do it, where the client of the engine's command line is installed.
     _guard: Afterwards,
 }
 
-impl Container {
-    /// Pulls the image if the engine has none of that name, and starts it. Waits for nothing within.
+impl<S: Software> Container<S> {
+    /// Pulls the image if the engine has none of that name, and starts it. Returns when it takes connections.
     ///
     /// Cancellation safe: what was started so far is removed.
     ///
     /// # Errors
     /// No engine answers, the image cannot be had, or the container does not start.
-    pub(crate) async fn start(wanted: Wanted) -> Result<Self> {
-        let Wanted { image, tag, port: inside, environment, command } = wanted;
+    pub async fn start(options: S::Options) -> Result<Self> {
+        let software = S::choose(options)?;
+        let Image { name: image, tag, published, port, environment, command } = software.image();
         let engine = engine().await?;
         if engine.inspect_image(&format!("{image}:{tag}")).await.is_err() {
             eprintln!("pulling the image {image}:{tag} ...");
@@ -64,66 +72,59 @@ impl Container {
         let name = format!("tandem-{image}-{}", &Uuid::new_v4().simple().to_string()[..12]);
         let _guard = Afterwards::run(&format!("docker rm --force --volumes {name}"))?;
         // Complete from here on, so that an early return cleans up.
-        let mut container = Self { name, port: Port::choose()?, running: None, _guard };
-        let published = container.port.number().to_string();
+        let mut container = Self { software, name, running: None, _guard };
         let mut request = GenericImage::new(image, tag)
             .with_container_name(&container.name)
             // RabbitMQ names its node after its host, and its data after the node: fixed, for a start after a stop.
             .with_hostname(image)
-            .with_mapped_port(container.port.number(), inside.tcp())
-            .with_startup_timeout(DEADLINE)
+            .with_mapped_port(published, port.tcp())
+            .with_startup_timeout(PATIENCE)
             // Otherwise it is open to the network.
             .with_host_config_modifier(move |host| {
-                let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(published.clone()) };
-                host.port_bindings = Some([(format!("{inside}/tcp"), Some(vec![binding]))].into());
+                let binding =
+                    PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(published.to_string()) };
+                host.port_bindings = Some([(format!("{port}/tcp"), Some(vec![binding]))].into());
             })
             .with_cmd(command);
         for (name, value) in environment {
             request = request.with_env_var(name, value);
         }
         container.running = Some(Box::new(request.start().await?));
+        container.ready().await?;
+        container.software.set_up().await?;
         Ok(container)
     }
 
     /// Its name.
-    pub(crate) fn name(&self) -> &str {
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The port on 127.0.0.1.
-    pub(crate) fn port(&self) -> u16 {
-        self.port.number()
+    /// Where to connect, with all rights.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.software.url()
     }
 
     /// SIGTERM or what the image asks for, and waits for its end; its data stays.
-    ///
-    /// # Errors
-    /// The engine says no.
-    pub(crate) async fn stop(&self) -> Result<()> {
+    pub(super) async fn stop(&self) -> Result<()> {
         self.within(self.running()?.stop_with_timeout(Some(GRACE_SECONDS))).await
     }
 
     /// SIGKILL; its data stays.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub(crate) async fn kill(&self) -> Result<()> {
+    pub(super) async fn kill(&self) -> Result<()> {
         let engine = engine().await?;
         self.within(engine.kill_container(&self.name, None::<KillContainerOptions>)).await
     }
 
     /// Starts it again: same port, same data.
-    ///
-    /// # Errors
-    /// The engine says no.
-    pub(crate) async fn start_again(&self) -> Result<()> {
-        self.within(self.running()?.start()).await
+    pub(super) async fn start_again(&self) -> Result<()> {
+        self.within(self.running()?.start()).await?;
+        self.ready().await
     }
 
     /// Runs a command in it; what it prints.
-    ///
-    /// # Errors
-    /// The command fails; the text has what it printed.
     pub(crate) async fn run(&self, command: Vec<String>) -> Result<String> {
         let shown = command.join(" ");
         let running = self.running()?;
@@ -140,6 +141,15 @@ impl Container {
         Ok(stdout.trim_end().to_owned())
     }
 
+    /// The engine's own proxy takes connections at once, so only an answer counts.
+    async fn ready(&self) -> Result<()> {
+        let connected = async || match self.software.connect().await {
+            Ok(()) => ControlFlow::Break(()),
+            Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
+        };
+        until(&format!("{} in its container", S::NAME), PATIENCE, connected).await
+    }
+
     fn running(&self) -> Result<&ContainerAsync<GenericImage>> {
         self.running.as_deref().with_context(|| format!("the container {} was not started", self.name))
     }
@@ -148,8 +158,8 @@ impl Container {
     where
         Result<T, E>: Context<T, E>,
     {
-        let done = tokio::time::timeout(DEADLINE, done).await;
-        done.with_context(|| format!("the engine was not done with {} after {DEADLINE:?}", self.name))?
+        let done = tokio::time::timeout(PATIENCE, done).await;
+        done.with_context(|| format!("the engine was not done with {} in {PATIENCE:?}", self.name))?
             .with_context(|| format!("the engine refuses something of {}", self.name))
     }
 }
@@ -162,7 +172,7 @@ async fn engine() -> Result<Docker> {
     Ok(engine)
 }
 
-impl Drop for Container {
+impl<S: Software> Drop for Container<S> {
     fn drop(&mut self) {
         let (name, running) = (self.name.clone(), self.running.take());
         // A thread, since a test's runtime cannot wait in here.
@@ -187,12 +197,12 @@ fn remove(name: &str, running: Option<Box<ContainerAsync<GenericImage>>>) -> Res
                 }
             }
         };
-        tokio::time::timeout(DEADLINE, removed).await?
+        tokio::time::timeout(PATIENCE, removed).await?
     })
 }
 
-impl fmt::Debug for Container {
+impl<S: Software> fmt::Debug for Container<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Container").field("name", &self.name).field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("Container").field("name", &self.name).finish_non_exhaustive()
     }
 }
