@@ -101,8 +101,8 @@ fn every_path_that_a_document_names_exists() -> Result<()> {
     for (name, prose) in prose()? {
         for code in prose.split('`').skip(1).step_by(2) {
             let of_a_file = [".rs", ".md", ".sql", ".sh", ".yml", ".json", "/"].iter().any(|end| code.ends_with(end));
-            let of_this_machine = code.starts_with(['/', '~']) || code.starts_with("target/");
-            if !code.contains('/') || !of_a_file || of_this_machine || code.contains(char::is_whitespace) {
+            let elsewhere = code.starts_with(['/', '~']) || code.starts_with("target/") || code.contains("://");
+            if !code.contains('/') || !of_a_file || elsewhere || code.contains(char::is_whitespace) {
                 continue;
             }
             let root = root()?;

@@ -24,7 +24,7 @@ fn lines_with(words: &[&str], directories: &[&str], but: &[&str]) -> Result<Vec<
     Ok(lines)
 }
 
-const SERVICES: [&str; 5] = ["common", "store", "producer", "worker-inventory", "worker-fulfillment"];
+const SERVICES: [&str; 6] = ["common", "api", "store", "producer", "worker-inventory", "worker-fulfillment"];
 
 #[test]
 fn common_names_no_destination() -> Result<()> {
