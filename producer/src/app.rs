@@ -38,7 +38,7 @@ use crate::{
     relay::{Relay, RelayMetrics},
     upkeep::{Sweeper, UpkeepMetrics},
 };
-use store::{Behind, Reads, Store, Watch};
+use store::{Behind, Desk, Store, Watch};
 
 /// How long the last transaction may take, after everything else has ended.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -83,7 +83,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
 
     let server = common::http::bind(common.http_addr).await?;
     let watch = Watch::default();
-    let Store { writes, reads, desk, committed, backlog, behind } =
+    let Store { writes, desk, committed, backlog, behind } =
         Store::open(&database, &destinations, intake_queue, &metrics, &watch).await?;
 
     let outbox = Arc::new(Outbox::new(backlog, outbox_limit));
@@ -110,7 +110,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     let examination = Examination {
         broker: broker.clone(),
         needs,
-        reads: reads.clone(),
+        desk: desk.clone(),
         outbox: Arc::clone(&outbox),
         store,
         file: database.file().map(Path::to_owned),
@@ -120,17 +120,17 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         broker.clone(),
         grace,
         Arc::clone(&outbox),
-        reads.clone(),
+        desk.clone(),
         writes.clone(),
         RelayMetrics::register(&metrics),
         backlog.published_up_to,
     );
     let relay_health = health.component("relay", Kind::Tolerated);
     let (wake, swept, redrives) = (Wake::default(), Swept::default(), RedriveMetrics::register(&metrics));
-    let runner = Runner::new(broker.clone(), grace, Arc::clone(&desk), watch.clone(), wake.clone(), redrives.clone());
+    let runner = Runner::new(broker.clone(), grace, desk.clone(), watch.clone(), wake.clone(), redrives.clone());
     let reconciler = Reconciler::new(
         broker.clone(),
-        Arc::clone(&desk),
+        desk.clone(),
         relay_health.clone(),
         reconcile,
         swept.clone(),
@@ -139,7 +139,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     );
     let ledger = Ledger {
         broker,
-        desk: Arc::clone(&desk),
+        desk: desk.clone(),
         redrives,
         grace,
         writes: writes.clone(),
@@ -164,7 +164,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
                 broker: new_broker(),
                 origin,
                 grace,
-                desk: Arc::clone(&desk),
+                desk: desk.clone(),
                 watch: watch.clone(),
                 metrics: metrics.clone(),
                 pace: Pace::default(),
@@ -174,26 +174,21 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
         }
     }
 
-    let sweeper = Sweeper {
-        desk: Arc::clone(&desk),
-        key_ttl: clients.key_ttl,
-        retention,
-        metrics: UpkeepMetrics::register(&metrics),
-    };
+    let sweeper =
+        Sweeper { desk: desk.clone(), key_ttl: clients.key_ttl, retention, metrics: UpkeepMetrics::register(&metrics) };
     let upkeep = sweeper.run(health.component("upkeep", Kind::Tolerated), shutdown.clone());
     let upkeep = tokio::spawn(upkeep);
 
     let intake = Intake::new(writes, Arc::clone(&outbox), &metrics);
     let gauges = OutboxGauges::register(&metrics);
-    let scraped = (reads.clone(), outbox);
+    let scraped = (desk.clone(), outbox);
     let operations = common::http::operations(health, doctor, metrics.clone(), move || {
-        let ((reads, outbox), gauges) = (scraped.clone(), gauges.clone());
-        async move { gauges.measure(&reads, &outbox).await }
+        let ((desk, outbox), gauges) = (scraped.clone(), gauges.clone());
+        async move { gauges.measure(&desk, &outbox).await }
     });
     let limits = http::Limits::new(clients, shutdown.clone(), &metrics);
     let shutdown_http = shutdown.clone();
-    let api =
-        http::Api { intake, reads, desk, watch, wake, swept, destinations, key_ttls, limits, shutdown: shutdown_http };
+    let api = http::Api { intake, desk, watch, wake, swept, destinations, key_ttls, limits, shutdown: shutdown_http };
     let router = http::router(api, &metrics, operations);
     server.run(router, shutdown, grace).await;
 
@@ -277,11 +272,11 @@ impl OutboxGauges {
         this
     }
 
-    async fn measure(&self, reads: &Reads, outbox: &Outbox) {
+    async fn measure(&self, desk: &Desk, outbox: &Outbox) {
         self.events.set(i64::try_from(outbox.backlog()).unwrap_or(i64::MAX));
         if outbox.backlog() == 0 {
             self.oldest_age.set(0.0);
-        } else if let Ok(backlog) = reads.backlog().await {
+        } else if let Ok(backlog) = desk.backlog().await {
             let age = backlog.oldest_at.map_or(0, |at| now().as_microsecond() - at.as_microsecond());
             #[expect(clippy::cast_precision_loss, reason = "an age in microseconds is far below 2^52")]
             self.oldest_age.set(age.max(0) as f64 / 1e6);

@@ -50,7 +50,7 @@ pub struct Collector {
     /// How long a drain may take.
     pub grace: Duration,
     /// Where dead letters go.
-    pub desk: Arc<dyn Desk>,
+    pub desk: Desk,
     /// Who is told of orders that have changed.
     pub watch: Watch,
     /// What is counted.

@@ -18,7 +18,7 @@ use common::{
 use tokio::time::timeout;
 
 use crate::outbox::Outbox;
-use store::{Backlog, Reads};
+use store::{Backlog, Desk};
 
 /// How long the store may take over a read.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ const NO_SPACE: u64 = 64 << 20;
 pub(crate) struct Examination {
     pub(crate) broker: Broker,
     pub(crate) needs: Needs,
-    pub(crate) reads: Reads,
+    pub(crate) desk: Desk,
     pub(crate) outbox: Arc<Outbox>,
     /// Whether the writer can write.
     pub(crate) store: Component,
@@ -49,7 +49,7 @@ impl Examination {
     pub(crate) async fn findings(self) -> Vec<Finding> {
         let store = async {
             let begun = Instant::now();
-            let read = timeout(READ_TIMEOUT, self.reads.backlog()).await;
+            let read = timeout(READ_TIMEOUT, self.desk.backlog()).await;
             let mut findings = vec![self.writer()];
             match read {
                 Ok(Ok(backlog)) => {

@@ -29,7 +29,7 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
 };
 use common::{destination::Name, telemetry::metrics::Metrics};
-use store::{Desk, Reads, Watch};
+use store::{Desk, Watch};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -50,10 +50,8 @@ use crate::{config::Clients, intake::Intake, reconcile::Swept, redrive::Wake};
 pub struct Api {
     /// Where valid orders go.
     pub intake: Intake,
-    /// Where orders are read.
-    pub reads: Reads,
-    /// Lists, dead letters and redrives.
-    pub desk: Arc<dyn Desk>,
+    /// Where orders, lists, dead letters and redrives are read and changed.
+    pub desk: Desk,
     /// Notifies of changes of orders.
     pub watch: Watch,
     /// Notifies the runner of redrives.

@@ -144,7 +144,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use store::{Acceptance, Backend, Backlog, Batch, Known, OutboxEntry, Position, StoreFault, WriterMetrics};
+    use store::{Acceptance, Backend, Backlog, Batch, StoreFault, WriterMetrics};
 
     /// A disk that does not answer.
     struct Stuck;
@@ -155,18 +155,6 @@ mod tests {
         }
 
         async fn probe(&mut self) -> Result<(), StoreFault> {
-            std::future::pending().await
-        }
-
-        async fn order(&mut self, _: OrderId) -> Result<Option<Known>, StoreFault> {
-            std::future::pending().await
-        }
-
-        async fn outbox(&mut self, _: Position, _: u32) -> Result<Vec<OutboxEntry>, StoreFault> {
-            std::future::pending().await
-        }
-
-        async fn backlog(&mut self) -> Result<Backlog, StoreFault> {
             std::future::pending().await
         }
     }

@@ -1,7 +1,7 @@
 //! The ledger: takes the workers' reports, records them many in one transaction, and acknowledges
 //! only after the commit.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use common::{
     broker::{
@@ -102,7 +102,7 @@ pub struct Ledger {
     /// The way to the store.
     pub writes: Writes,
     /// Told of reports that were dead letters themselves.
-    pub desk: Arc<dyn Desk>,
+    pub desk: Desk,
     /// What redrives count.
     pub redrives: RedriveMetrics,
     /// What is counted.
@@ -160,7 +160,7 @@ impl Ledger {
         // The store has ended only when the process does; the report is delivered again then.
         if let Ok(recorded) = self.writes.record(report.outcomes).await {
             let unsettled = delivery.unsettled;
-            let (redriven, desk) = (delivery.dead_letter, Arc::clone(&self.desk));
+            let (redriven, desk) = (delivery.dead_letter, self.desk.clone());
             recording.push(Box::pin(async move {
                 let recorded = recorded.await;
                 // The report itself was a dead letter, and is none any more.

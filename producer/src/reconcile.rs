@@ -14,7 +14,6 @@ mod swept;
 use api::Seen;
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
     time::Duration,
 };
 
@@ -83,7 +82,7 @@ impl ReconcileMetrics {
 /// Sweeps, again and again.
 pub struct Reconciler {
     broker: Broker,
-    desk: Arc<dyn Desk>,
+    desk: Desk,
     /// Whether the relay publishes.
     relay: Component,
     settings: Reconcile,
@@ -114,7 +113,7 @@ impl Reconciler {
     #[must_use]
     pub fn new(
         broker: Broker,
-        desk: Arc<dyn Desk>,
+        desk: Desk,
         relay: Component,
         settings: Reconcile,
         swept: Swept,

@@ -51,7 +51,7 @@ impl Wake {
 pub struct Runner {
     broker: Broker,
     grace: Duration,
-    desk: Arc<dyn Desk>,
+    desk: Desk,
     watch: Watch,
     wake: Wake,
     metrics: RedriveMetrics,
@@ -67,14 +67,7 @@ pub struct Runner {
 impl Runner {
     /// A runner that sends to the queues of the broker's destinations.
     #[must_use]
-    pub fn new(
-        broker: Broker,
-        grace: Duration,
-        desk: Arc<dyn Desk>,
-        watch: Watch,
-        wake: Wake,
-        metrics: RedriveMetrics,
-    ) -> Self {
+    pub fn new(broker: Broker, grace: Duration, desk: Desk, watch: Watch, wake: Wake, metrics: RedriveMetrics) -> Self {
         Self {
             broker,
             grace,

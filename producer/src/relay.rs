@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::outbox::Outbox;
-use store::{OutboxEntry, Position, Reads, StoreFault, Writes};
+use store::{Desk, OutboxEntry, Position, StoreFault, Writes};
 
 /// Most messages in flight.
 const WINDOW: usize = 512;
@@ -91,7 +91,7 @@ pub struct Relay {
     broker: Broker,
     grace: Duration,
     outbox: Arc<Outbox>,
-    reads: Reads,
+    desk: Desk,
     writes: Writes,
     metrics: RelayMetrics,
     /// The last event that was taken from the outbox.
@@ -118,7 +118,7 @@ impl Relay {
         broker: Broker,
         grace: Duration,
         outbox: Arc<Outbox>,
-        reads: Reads,
+        desk: Desk,
         writes: Writes,
         metrics: RelayMetrics,
         taken: Position,
@@ -127,7 +127,7 @@ impl Relay {
             broker,
             grace,
             outbox,
-            reads,
+            desk,
             writes,
             metrics,
             taken,
@@ -148,7 +148,7 @@ impl Relay {
         shutdown: &CancellationToken,
     ) -> Result<(), BrokerFault> {
         let outbox = Arc::clone(&self.outbox);
-        let reads = self.reads.clone();
+        let desk = self.desk.clone();
         let mut page = OptionFuture::<Pin<Box<dyn Future<Output = Result<Page, StoreFault>> + Send>>>::default();
         let mut reading = false;
         let mut health_tick = health::ticks();
@@ -161,7 +161,7 @@ impl Relay {
                 && outbox.in_table(self.taken)
             {
                 reading = true;
-                page = Some(read_page(reads.clone(), self.taken, outbox.committed()).boxed()).into();
+                page = Some(read_page(desk.clone(), self.taken, outbox.committed()).boxed()).into();
             }
             let (retry_at, mark_at) = (self.retry_at, self.mark_at);
             tokio::select! {
@@ -361,8 +361,8 @@ struct Page {
     up_to: Position,
 }
 
-async fn read_page(reads: Reads, after: Position, up_to: Position) -> Result<Page, StoreFault> {
-    match reads.outbox(after, PAGE).await {
+async fn read_page(desk: Desk, after: Position, up_to: Position) -> Result<Page, StoreFault> {
+    match desk.outbox(after, PAGE).await {
         Ok(entries) => Ok(Page { entries, up_to }),
         Err(fault) => {
             tokio::time::sleep(STORE_PAUSE).await;

@@ -1,10 +1,7 @@
 //! Upkeep: removes what is old and done from the store, in small batches with pauses between them, so that
 //! it never slows down orders.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant as StdInstant},
-};
+use std::time::{Duration, Instant as StdInstant};
 
 use common::{
     event::now,
@@ -33,7 +30,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// Removes expired keys and old orders.
 pub struct Sweeper {
     /// The store.
-    pub desk: Arc<dyn Desk>,
+    pub desk: Desk,
     /// How long an idempotency key is kept.
     pub key_ttl: Duration,
     /// How long a delivered order is kept; `None` keeps it indefinitely.

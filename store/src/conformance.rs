@@ -1,8 +1,10 @@
-//! What every backend must do, told once; each backend runs it from its own tests, for orders that
-//! are to be told to north and south.
+//! What every store must do, written once; each database runs it over scratch stores of its own, for orders
+//! that are delivered to north and south.
 
-pub(super) mod dead_letters;
-pub(super) mod redrives;
+pub(crate) mod orders;
+pub(crate) mod lists;
+pub(crate) mod dead_letters;
+pub(crate) mod redrives;
 
 use common::{
     event::{EventId, OrderCreated, OrderCreatedType, now},
@@ -11,13 +13,59 @@ use common::{
     status::OrderStatus,
     trace_context::TraceParent,
 };
-
 use jiff::Timestamp;
 
-use super::{Acceptance, Backend, Batch, Known, Position, Recorded, StoreFault};
-use crate::{Idempotency, Placed};
+use crate::{Acceptance, Backend, Batch, Desk, Idempotency, Placed, Position};
 
-pub(super) fn placed(key: Option<(&str, u8)>) -> Placed {
+/// One test for each function of the suite. The scratch store has a `writer` and a `desk`.
+macro_rules! conforms {
+    ($scratch:expr) => {
+        crate::conformance::conforms! { $scratch;
+            orders:
+                an_accepted_order_waits_in_the_outbox_until_it_is_marked
+                one_key_is_one_order
+                the_ledger_tells_one_truth
+                a_failed_transaction_stores_nothing;
+            lists:
+                every_combination_of_filters_lists_what_fits
+                pages_are_stable_while_orders_come
+                the_feed_is_in_the_order_of_commits
+                an_expired_key_is_as_good_as_new
+                only_old_orders_that_are_delivered_everywhere_are_removed;
+            dead_letters:
+                a_dead_letter_is_stored_once_and_ends_its_delivery
+                a_report_is_waited_for_and_corrects_when_it_comes_late
+                a_dead_letter_tells_what_the_ledger_knows
+                what_names_no_order_is_kept_too
+                dead_letters_are_found_and_counted_by_their_cause
+                an_archived_one_leaves_the_list_until_it_is_put_back
+                a_lineage_leads_to_the_first_failure;
+            redrives:
+                a_redrive_sends_what_was_dead_when_it_was_created_and_ends_with_it
+                a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced
+                a_repeated_key_returns_its_redrive_even_if_an_earlier_version_stored_it
+                an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it
+                what_is_pending_is_found_by_where_it_was_seen;
+        }
+    };
+    ($scratch:expr; $($area:ident: $($name:ident)*;)*) => {
+        $(mod $area {
+            use super::*;
+
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let scratch = $scratch;
+                    crate::conformance::$area::$name(&mut scratch.writer(), &scratch.desk()).await;
+                }
+            )*
+        })*
+    };
+}
+
+pub(crate) use conforms;
+
+pub(crate) fn placed(key: Option<(&str, u8)>) -> Placed {
     let event = OrderCreated {
         event_type: OrderCreatedType,
         event_id: EventId::fresh(),
@@ -37,7 +85,7 @@ pub(super) fn placed(key: Option<(&str, u8)>) -> Placed {
     Placed::new(event, TraceParent::root(), idempotency).unwrap()
 }
 
-pub(super) fn outcome(order: &OrderCreated, destination: &str, status: OutcomeStatus) -> Outcome {
+pub(crate) fn outcome(order: &OrderCreated, destination: &str, status: OutcomeStatus) -> Outcome {
     Outcome {
         event_id: order.event_id,
         order_id: order.order_id,
@@ -56,96 +104,14 @@ async fn accept(backend: &mut impl Backend, orders: Vec<Placed>) -> Vec<Acceptan
 }
 
 /// The status of an order, as it is shown.
-async fn status(backend: &mut impl Backend, order: &OrderCreated) -> OrderStatus {
-    backend.order(order.order_id).await.unwrap().unwrap().status()
+async fn status(desk: &Desk, order: &OrderCreated) -> OrderStatus {
+    desk.order(order.order_id).await.unwrap().unwrap().status()
 }
 
 /// The position of an order that is new.
-pub(super) fn position(acceptance: &Acceptance) -> Position {
+pub(crate) fn position(acceptance: &Acceptance) -> Position {
     match acceptance {
         Acceptance::New(position) => *position,
         other => panic!("not new: {other:?}"),
     }
-}
-
-/// An accepted order is in the outbox, with the bytes that were committed, until it is marked.
-pub(super) async fn an_accepted_order_waits_in_the_outbox_until_it_is_marked(backend: &mut impl Backend) {
-    let orders: Vec<_> = (0..5).map(|_| placed(None)).collect();
-    let bodies: Vec<_> = orders.iter().map(|placed| placed.event().encode().unwrap()).collect();
-    let traces: Vec<_> = orders.iter().map(|placed| placed.trace).collect();
-    let stored = accept(backend, orders).await;
-    let positions: Vec<_> = stored.iter().map(position).collect();
-    assert!(positions.is_sorted_by(|a, b| a < b), "{positions:?}");
-
-    let waiting = backend.outbox(0, 100).await.unwrap();
-    assert_eq!(waiting.iter().map(|entry| entry.position).collect::<Vec<_>>(), positions);
-    assert_eq!(waiting.iter().map(|entry| entry.body.to_vec()).collect::<Vec<_>>(), bodies);
-    assert_eq!(waiting.iter().map(|entry| entry.trace).collect::<Vec<_>>(), traces);
-    assert_eq!(backend.outbox(positions[1], 2).await.unwrap().first().map(|entry| entry.position), Some(positions[2]));
-
-    for (published_up_to, events) in [(positions[1], 3), (positions[4], 0), (positions[0], 0)] {
-        backend.commit(&Batch { published_up_to: Some(published_up_to), ..Batch::default() }).await.unwrap();
-        let backlog = backend.backlog().await.unwrap();
-        assert_eq!((backlog.events, backlog.last), (events, positions[4]));
-        // What was published stays published, whatever comes late.
-        assert!(backlog.published_up_to >= published_up_to);
-        assert_eq!(backlog.oldest_at.is_some(), events > 0);
-    }
-}
-
-/// One key is one order: within a transaction, over transactions, and never with another request.
-pub(super) async fn one_key_is_one_order(backend: &mut impl Backend) {
-    let (first, twin, other) = (placed(Some(("k", 1))), placed(Some(("k", 1))), placed(Some(("k", 2))));
-    let (order_id, correlation_id) = (first.order_id, first.correlation_id.clone());
-    let stored = accept(backend, vec![first, twin, other]).await;
-    let waiting = backend.outbox(0, 10).await.unwrap();
-    assert_eq!((waiting[0].position, waiting[0].order_id), (position(&stored[0]), order_id));
-    assert_eq!(waiting[0].correlation_id, correlation_id.as_str());
-    let again = accept(backend, vec![placed(Some(("k", 1))), placed(Some(("k", 3)))]).await;
-    for replayed in [&stored[1], &again[0]] {
-        let Acceptance::Replayed(receipt) = replayed else { panic!("not replayed: {replayed:?}") };
-        assert_eq!((receipt.order_id, &receipt.correlation_id, receipt.replayed), (order_id, &correlation_id, true));
-    }
-    assert!(matches!(stored[2], Acceptance::KeyReused));
-    assert!(matches!(again[1], Acceptance::KeyReused));
-    assert_eq!(backend.outbox(0, 10).await.unwrap().len(), 1);
-}
-
-/// The ledger tells one truth per delivery, however often it is reported.
-pub(super) async fn the_ledger_tells_one_truth(backend: &mut impl Backend) {
-    let placed = placed(None);
-    let order = placed.event();
-    accept(backend, vec![placed]).await;
-    let dead = outcome(&order, "north", OutcomeStatus::DeadLettered);
-    let delivered = outcome(&order, "north", OutcomeStatus::Delivered);
-    let south = outcome(&order, "south", OutcomeStatus::Delivered);
-    let reports = [
-        (vec![dead.clone()], OrderStatus::Pending),
-        (vec![dead.clone(), south.clone()], OrderStatus::PartiallyDelivered),
-        (vec![delivered.clone(), delivered.clone()], OrderStatus::Delivered),
-    ];
-    for (outcomes, status) in reports {
-        backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
-        assert_eq!(self::status(backend, &order).await, status, "an order is settled with its last delivery");
-    }
-    let Known { event, destinations, mut outcomes } = backend.order(order.order_id).await.unwrap().unwrap();
-    assert_eq!(event, order);
-    assert_eq!(destinations, ["north", "south"]);
-    outcomes.sort_by(|a, b| a.outcome.destination.cmp(&b.outcome.destination));
-    assert_eq!(outcomes.len(), 2);
-    let north = &outcomes[0].outcome;
-    assert_eq!((north.status, north.attempts.len()), (OutcomeStatus::Delivered, 2));
-    assert_eq!(outcomes[1], Recorded { outcome: south, redriving: false });
-    assert_eq!(backend.order(OrderId::new()).await.unwrap(), None);
-}
-
-/// A transaction that fails leaves nothing behind.
-pub(super) async fn a_failed_transaction_stores_nothing(backend: &mut impl Backend) {
-    let (one, mut twin) = (placed(None), placed(None));
-    twin.order_id = one.order_id;
-    let failed = backend.commit(&Batch { orders: vec![one, twin], ..Batch::default() }).await;
-    assert!(matches!(failed, Err(StoreFault::Database(_))), "{failed:?}");
-    assert_eq!(backend.outbox(0, 10).await.unwrap().len(), 0);
-    accept(backend, vec![placed(None)]).await;
-    assert_eq!(backend.outbox(0, 10).await.unwrap().len(), 1);
 }

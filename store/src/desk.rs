@@ -1,16 +1,158 @@
-//! The desk: what operators and clients ask of the store, beside the way of an order. Lists, dead
-//! letters, redrives and upkeep; each area has a trait of its own, and a desk answers them all.
+//! The desk: everything that is asked of the store except what the writer commits.
 //!
-//! Which database is behind it is known only at run time, and none of it is on the way of an order:
-//! so it is a trait object.
+//! Each kind of question has its own lane to the database, so that a list that takes long keeps nobody
+//! waiting but other lists. A question is written once, as statements over [`Sql`].
 
-use std::pin::Pin;
+mod orders;
+mod outbox;
+mod upkeep;
 
-use super::{DeadLetters, OrderLists, Reconciliation, Redrives, StoreFault, Upkeep};
+pub use upkeep::SweptOrders;
 
-/// An answer to come. Cancellation safe in this sense: what was asked is done or not done, whole, also
-/// when nobody waits any more.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreFault>> + Send + 'a>>;
+use std::{path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
-/// Everything that can be asked.
-pub trait Desk: OrderLists + DeadLetters + Redrives + Reconciliation + Upkeep + Send + Sync + 'static {}
+use uuid::Uuid;
+
+use crate::{
+    Backlog, SqliteDesk, StoreFault,
+    areas::Areas,
+    fault::Fault,
+    postgres::{Owner, Pool, Purpose, Shared},
+    sql::Sql,
+    sqlite::{Connection, Thread},
+};
+
+/// How long an order or a page of the outbox may take.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// How long anything else may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Connections to Postgres for orders.
+const ORDER_CONNECTIONS: usize = 1;
+/// Connections to Postgres for lists, dead letters and redrives.
+const OPERATOR_CONNECTIONS: usize = 4;
+
+const RELAY: Purpose = Purpose { name: "relay", by_key: true, statements: &outbox::PREPARED };
+const OPERATORS: Purpose = Purpose { name: "desk", by_key: false, statements: &[] };
+const ORDERS: Purpose = Purpose { name: "orders", by_key: true, statements: &orders::PREPARED };
+
+/// Access to the store's data. Cloning shares it.
+///
+/// Cancelling a question is safe: what was asked is done as a whole, or not at all.
+#[derive(Clone)]
+pub struct Desk {
+    /// Pages of the outbox, and its backlog.
+    relay: Lane,
+    /// Orders by their id.
+    orders: Lane,
+    /// Lists, dead letters, redrives and upkeep.
+    operators: Lane,
+    database: Database,
+    old: Arc<dyn Areas>,
+}
+
+/// What the database adds to the lanes.
+#[derive(Clone)]
+enum Database {
+    Sqlite,
+    Postgres {
+        /// Whose outbox it is.
+        owner: Owner,
+    },
+}
+
+impl std::ops::Deref for Desk {
+    type Target = dyn Areas;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.old
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Desk")
+    }
+}
+
+impl Desk {
+    /// A desk over a file, its threads, and what the outbox holds. Each thread ends when the last clone of the
+    /// desk is dropped.
+    pub(crate) async fn sqlite(path: &Path) -> Result<(Self, Vec<JoinHandle<()>>, Backlog), StoreFault> {
+        let backlog = outbox::backlog(Sql::Sqlite(&Connection::open(path)?), Uuid::nil()).await?;
+        let mut threads = Vec::new();
+        let mut lane = |name, within| {
+            let (lane, thread) = Thread::start(path, name, within)?;
+            threads.push(thread);
+            Ok::<_, StoreFault>(Lane::Sqlite(lane))
+        };
+        let relay = lane("store-relay", READ_WITHIN)?;
+        let orders = lane("store-orders", READ_WITHIN)?;
+        let operators = lane("store-desk", ANSWER_WITHIN)?;
+        let (old, thread) = SqliteDesk::start(path)?;
+        threads.push(thread);
+        Ok((Self { relay, orders, operators, database: Database::Sqlite, old: Arc::new(old) }, threads, backlog))
+    }
+
+    /// A desk over a server; it connects when it is asked.
+    pub(crate) fn postgres(shared: &Shared) -> Self {
+        let lane = |purpose, connections, within| Lane::Postgres(shared.pool(purpose, connections, within));
+        Self {
+            relay: lane(RELAY, 1, READ_WITHIN),
+            orders: lane(ORDERS, ORDER_CONNECTIONS, READ_WITHIN),
+            operators: lane(OPERATORS, OPERATOR_CONNECTIONS, ANSWER_WITHIN),
+            database: Database::Postgres { owner: shared.owner() },
+            old: Arc::new(shared.desk()),
+        }
+    }
+
+    /// The producer whose outbox it reads; `None` before it has accepted an order.
+    pub(crate) fn owner(&self) -> Option<Uuid> {
+        match &self.database {
+            Database::Sqlite => Some(Uuid::nil()),
+            Database::Postgres { owner } => owner.get(),
+        }
+    }
+}
+
+/// What a question does with the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// The connections for one kind of question.
+#[derive(Clone)]
+enum Lane {
+    Sqlite(Thread),
+    Postgres(Pool),
+}
+
+impl Lane {
+    async fn read<T, W>(&self, work: W) -> Result<T, StoreFault>
+    where
+        T: Send + 'static,
+        W: AsyncFn(Sql<'_>) -> Result<T, Fault> + Send + Sync + 'static,
+    {
+        self.ask(Access::Read, work).await
+    }
+
+    async fn write<T, W>(&self, work: W) -> Result<T, StoreFault>
+    where
+        T: Send + 'static,
+        W: AsyncFn(Sql<'_>) -> Result<T, Fault> + Send + Sync + 'static,
+    {
+        self.ask(Access::Write, work).await
+    }
+
+    async fn ask<T, W>(&self, access: Access, work: W) -> Result<T, StoreFault>
+    where
+        T: Send + 'static,
+        W: AsyncFn(Sql<'_>) -> Result<T, Fault> + Send + Sync + 'static,
+    {
+        match self {
+            Self::Sqlite(thread) => thread.ask(access, work).await,
+            Self::Postgres(pool) => pool.ask(access, work).await,
+        }
+    }
+}

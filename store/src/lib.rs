@@ -6,21 +6,20 @@
 
 #[cfg(test)]
 mod conformance;
-#[cfg(test)]
-mod conformance_lists;
 mod dead_letters;
+mod areas;
 mod desk;
+mod fault;
+mod sql;
 mod columns;
 mod opened;
 mod order;
 mod order_lists;
 mod postgres;
-mod reader;
 mod reconciliation;
 mod redrives;
 mod room;
 mod sqlite;
-mod upkeep;
 mod watch;
 mod writer;
 #[cfg(any(test, feature = "testing"))]
@@ -36,21 +35,22 @@ use std::{
 use common::{
     destination::Name,
     event::OrderCreated,
-    order::OrderId,
     outcome::{Outcome, OutcomeStatus},
     status::{DeliveryStatus, OrderStatus, fold},
 };
 use jiff::Timestamp;
 
+pub use areas::{Answer, Areas};
 pub use dead_letters::{
     Archiving, Collected, Collection, Content, DeadLetter, DeadLetters, Filter, Group, Link, Opened, State,
 };
-pub use desk::{Answer, Desk};
+pub use desk::Desk;
+pub use desk::SweptOrders;
+pub use fault::StoreFault;
 pub use opened::{Behind, Store};
 pub use order::{Idempotency, NotAccepted, OutboxEntry, Placed, Receipt};
 pub use order_lists::{Change, Changed, OrderFilter, OrderLists, OrderPage};
 pub use postgres::{Postgres, PostgresAddress, PostgresDesk};
-pub use reader::Reads;
 pub use reconciliation::{Found, Mark, Overdue, Reconciliation};
 pub use redrives::{
     Control, Controlled, Created, Plan, Progress, Redrive, RedriveStatus, Redrives, Refusal, Refused, Selection,
@@ -58,7 +58,6 @@ pub use redrives::{
 };
 pub use room::{Room, Space};
 pub use sqlite::{Sqlite, SqliteDesk};
-pub use upkeep::{SweptOrders, Upkeep};
 pub use watch::{Watch, Watcher};
 pub use writer::{Committed, WriterMetrics, Writes};
 
@@ -85,27 +84,6 @@ impl Database {
 /// The position of an order in the outbox, in the order in which this process committed them. Positions
 /// ascend, and may leave gaps.
 pub type Position = u64;
-
-/// Why the store did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreFault {
-    /// The database failed; nothing of the transaction is stored.
-    #[error("{0}")]
-    Database(String),
-    /// Too much is asked at once, or the store has ended.
-    #[error("the store takes no more work at present")]
-    Busy,
-    /// The database was written by a newer version.
-    #[error(
-        "the database has schema version {found}, this version knows up to {known}: run a newer version, or use another database"
-    )]
-    NewerSchema {
-        /// What is there.
-        found: i64,
-        /// What is known.
-        known: i64,
-    },
-}
 
 /// What goes into one transaction.
 #[derive(Debug, Default)]
@@ -201,7 +179,7 @@ pub struct Adopted {
     pub more: bool,
 }
 
-/// A database. Each value is one connection; the writer and the reader have one each.
+/// The connection of the writer.
 pub trait Backend: Send + 'static {
     /// How often the writer has to call [`Backend::tick`].
     const TICK: Option<Duration> = None;
@@ -212,20 +190,6 @@ pub trait Backend: Send + 'static {
 
     /// Writes something that changes nothing, to see whether writing works again after a fault.
     fn probe(&mut self) -> impl Future<Output = Result<(), StoreFault>> + Send;
-
-    /// An order with the outcomes known of it.
-    fn order(&mut self, order_id: OrderId) -> impl Future<Output = Result<Option<Known>, StoreFault>> + Send;
-
-    /// Events in the outbox beyond `after`, oldest first: at least one if there is one, at most
-    /// `limit`, and fewer where they are large.
-    fn outbox(
-        &mut self,
-        after: Position,
-        limit: u32,
-    ) -> impl Future<Output = Result<Vec<OutboxEntry>, StoreFault>> + Send;
-
-    /// How much waits in the outbox.
-    fn backlog(&mut self) -> impl Future<Output = Result<Backlog, StoreFault>> + Send;
 
     /// Says that this producer lives, and takes over what others that have ended left in the outbox.
     fn tick(&mut self) -> impl Future<Output = Result<Adopted, StoreFault>> + Send {
@@ -265,7 +229,7 @@ pub fn merge(known: Outcome, reported: Outcome) -> Outcome {
 mod tests {
     use common::{
         event::EventId,
-        order::CorrelationId,
+        order::{CorrelationId, OrderId},
         outcome::{Attempt, OutcomeStatus, Reason},
     };
 

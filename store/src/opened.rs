@@ -1,25 +1,20 @@
 //! Opening a store, whichever database it is: from here on nobody needs to know.
 
-use std::{path::Path, sync::Arc, thread::JoinHandle};
+use std::{path::Path, thread::JoinHandle};
 
 use common::{destination::Name, telemetry::metrics::Metrics};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    Backend as _, Backlog, Committed, Desk, PostgresAddress, Reads, Sqlite, SqliteDesk, StoreFault, WriterMetrics,
-    Writes, postgres,
-};
+use super::{Backlog, Committed, Desk, PostgresAddress, Sqlite, StoreFault, WriterMetrics, Writes, postgres};
 use crate::{Database, Watch};
 
 /// An open store: the ways to it, and what runs behind them.
 pub struct Store {
     /// The way to the writer.
     pub writes: Writes,
-    /// The way to the reader.
-    pub reads: Reads,
-    /// The desk.
-    pub desk: Arc<dyn Desk>,
+    /// Everything else that is asked.
+    pub desk: Desk,
     /// What each transaction brings.
     pub committed: mpsc::UnboundedReceiver<Committed>,
     /// What the outbox held at the start.
@@ -67,18 +62,13 @@ impl Store {
         intake_queue: usize,
         metrics: WriterMetrics,
     ) -> Result<Self, StoreFault> {
-        let mut writer = Sqlite::open(path, destinations)?;
-        let backlog = writer.backlog().await?;
+        let writer = Sqlite::open(path, destinations)?;
+        let (desk, mut threads, backlog) = Desk::sqlite(path).await?;
         let (sender, committed) = mpsc::unbounded_channel();
         let (writes, writer) = Writes::start(writer, intake_queue, sender, metrics).map_err(no_thread)?;
-        let (reads, reader) = Reads::start(Sqlite::open(path, destinations)?).map_err(no_thread)?;
-        let (desk, desk_thread) = SqliteDesk::start(path)?;
-        let behind = Behind {
-            threads: vec![writer, reader, desk_thread],
-            tasks: TaskTracker::new(),
-            ended: CancellationToken::new(),
-        };
-        Ok(Self { writes, reads, desk: Arc::new(desk), committed, backlog, behind })
+        threads.push(writer);
+        let behind = Behind { threads, tasks: TaskTracker::new(), ended: CancellationToken::new() };
+        Ok(Self { writes, desk, committed, backlog, behind })
     }
 
     async fn postgres(
@@ -96,12 +86,11 @@ impl Store {
         tasks.spawn(news);
         let (writes, writer) =
             Writes::start(shared.writer(destinations), intake_queue, sender, metrics).map_err(no_thread)?;
-        let (reads, reader) = Reads::start(shared.reader()).map_err(no_thread)?;
-        let desk = shared.desk();
+        let desk = Desk::postgres(&shared);
         // The line is new: what others left comes with the first look at their lines.
         let backlog = Backlog::default();
-        let behind = Behind { threads: vec![writer, reader], tasks, ended };
-        Ok(Self { writes, reads, desk: Arc::new(desk), committed, backlog, behind })
+        let behind = Behind { threads: vec![writer], tasks, ended };
+        Ok(Self { writes, desk, committed, backlog, behind })
     }
 }
 

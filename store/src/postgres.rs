@@ -16,6 +16,7 @@ mod link;
 mod migrate;
 mod news;
 mod order_lists;
+mod pool;
 mod reconciliation;
 mod record;
 mod redrives;
@@ -25,12 +26,10 @@ mod session;
 #[cfg(test)]
 mod several;
 mod tls;
-mod upkeep;
 
 use std::time::Duration;
 
-use common::{destination::Name, order::OrderId};
-use jiff::Timestamp;
+use common::destination::Name;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -39,54 +38,26 @@ pub use desk::PostgresDesk;
 #[cfg(test)]
 pub(crate) use scratch::PostgresScratch;
 
-use self::{
-    accept::Orders,
+use self::{accept::Orders, line::Line, link::Link, news::News, record::Outcomes, session::Server};
+pub(crate) use self::{
+    line::Owner,
+    pool::Pool,
+    session::{Purpose, Session},
+};
+use super::{Acceptance, Adopted, Backend, Batch, StoreFault, columns::unsigned};
+use crate::{
+    Watch,
     fault::{Fault, Remedy},
-    line::{Line, Owner},
-    link::Link,
-    news::News,
-    record::Outcomes,
-    session::{Purpose, Server},
 };
-use super::{
-    Acceptance, Adopted, Backend, Backlog, Batch, Known, OutboxEntry, Position, Recorded, StoreFault,
-    columns::{parse_event, parse_names, parse_outcome, signed, unsigned},
-};
-use crate::Watch;
 
 /// How often a transaction that another one was in the way of is tried.
 const TRIES: usize = 4;
 /// How long a transaction may take, all tries included.
 const COMMIT_WITHIN: Duration = Duration::from_secs(20);
-/// How long a look at the tables may take.
-const READ_WITHIN: Duration = Duration::from_secs(9);
 /// How long the last word may take.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
-/// A page of the outbox ends after so many bytes, whatever was asked for.
-const OUTBOX_BYTES: i64 = 4 * 1_024 * 1_024;
 
 const BEGIN: &str = "BEGIN";
-
-const ORDER: &str = "SELECT event, destinations FROM orders WHERE order_id = $1";
-const OUTCOMES: &str = "SELECT outcome, status = 'pending' FROM deliveries WHERE order_id = $1";
-
-const OUTBOX: &str = "
-    SELECT place, event, traceparent FROM (
-        SELECT place, event, traceparent,
-            sum(octet_length(event)) OVER (ORDER BY place ROWS UNBOUNDED PRECEDING) - octet_length(event) AS before
-        FROM (
-            SELECT place, event, traceparent FROM pending JOIN orders USING (order_id)
-            WHERE owner = $1 AND place > $2 ORDER BY place LIMIT $3
-        ) AS page
-    ) AS measured
-    WHERE before < $4 ORDER BY place";
-
-const BACKLOG: &str = "
-    SELECT published_up_to, last_place,
-        (SELECT count(*) FROM pending WHERE owner = $1 AND place > published_up_to),
-        (SELECT created_at FROM pending JOIN orders USING (order_id)
-            WHERE owner = $1 AND place > published_up_to ORDER BY place LIMIT 1)
-    FROM lines WHERE owner = $1";
 
 const WRITER: Purpose = Purpose {
     name: "writer",
@@ -98,7 +69,6 @@ const WRITER: Purpose = Purpose {
         [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     },
 };
-const READER: Purpose = Purpose { name: "reader", by_key: true, statements: &[ORDER, OUTCOMES, OUTBOX, BACKLOG] };
 /// Once, at the start.
 const MIGRATION: Purpose = Purpose { name: "migration", by_key: false, statements: &[] };
 
@@ -106,7 +76,6 @@ const MIGRATION: Purpose = Purpose { name: "migration", by_key: false, statement
 pub struct Postgres {
     link: Link,
     line: Line,
-    owner: Owner,
     /// Who is told of the orders that are accepted now.
     destinations: Vec<String>,
     news: News,
@@ -131,8 +100,7 @@ impl Shared {
         let place = address.place();
         let server = Server::new(address, tasks.clone())?;
         let session = server.open(MIGRATION, None).await.map_err(|fault| {
-            let text = fault.text();
-            StoreFault::Database(format!("DATABASE_URL: the database {place} cannot be used: {text}"))
+            StoreFault::Database(format!("DATABASE_URL: the database {place} cannot be used: {fault}"))
         })?;
         migrate::migrate(&session).await?;
         Ok(Self { server, owner: Owner::default(), news: News::default() })
@@ -143,9 +111,14 @@ impl Shared {
         self.backend(WRITER, destinations)
     }
 
-    /// The reader's.
-    pub(super) fn reader(&self) -> Postgres {
-        self.backend(READER, &[])
+    /// Connections for questions.
+    pub(crate) fn pool(&self, purpose: Purpose, connections: usize, answer_within: Duration) -> Pool {
+        Pool::new(self.server.clone(), purpose, connections, answer_within)
+    }
+
+    /// Whose outbox it is.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner.clone()
     }
 
     /// The desk.
@@ -162,7 +135,6 @@ impl Shared {
         Postgres {
             link: Link::new(self.server.clone(), purpose),
             line: Line::new(self.owner.clone()),
-            owner: self.owner.clone(),
             destinations: destinations.iter().map(Name::to_string).collect(),
             news: self.news.clone(),
             renewed_at: None,
@@ -192,57 +164,6 @@ impl Backend for Postgres {
 
     async fn probe(&mut self) -> Result<(), StoreFault> {
         self.tick().await.map(|_| ())
-    }
-
-    async fn order(&mut self, order_id: OrderId) -> Result<Option<Known>, StoreFault> {
-        let session = self.link.session().await?;
-        let parameters: session::Parameters<'_> = &[&order_id.0];
-        // The order first: of one that is found, everything recorded before it was asked for is told.
-        let read = timeout(READ_WITHIN, async {
-            tokio::try_join!(biased; session.query_first(ORDER, parameters), session.query(OUTCOMES, parameters))
-        });
-        let read = read.await;
-        let (order, outcomes) = self.answered(read)?;
-        let Some(order) = order else { return Ok(None) };
-        let event = parse_event(order.try_get(0).map_err(Fault::from)?)?;
-        let destinations = parse_names(order.try_get::<_, Vec<&str>>(1).map_err(Fault::from)?)?;
-        let outcomes = outcomes
-            .iter()
-            .map(|row| {
-                let outcome = parse_outcome(row.try_get(0).map_err(Fault::from)?)?;
-                Ok(Recorded { outcome, redriving: row.try_get(1).map_err(Fault::from)? })
-            })
-            .collect::<Result<_, StoreFault>>()?;
-        Ok(Some(Known { event, destinations, outcomes }))
-    }
-
-    async fn outbox(&mut self, after: Position, limit: u32) -> Result<Vec<OutboxEntry>, StoreFault> {
-        let Some(owner) = self.owner.get() else { return Ok(Vec::new()) };
-        let session = self.link.session().await?;
-        let (after, limit) = (signed(after), i64::from(limit));
-        let parameters: session::Parameters<'_> = &[&owner, &after, &limit, &OUTBOX_BYTES];
-        let read = timeout(READ_WITHIN, session.query(OUTBOX, parameters)).await;
-        let rows = self.answered(read)?;
-        let entry = |row: &tokio_postgres::Row| {
-            let position: i64 = row.try_get(0)?;
-            Ok::<_, Fault>(OutboxEntry::stored(unsigned(position), row.try_get(1)?, row.try_get(2)?)?)
-        };
-        Ok(rows.iter().map(entry).collect::<Result<_, _>>()?)
-    }
-
-    async fn backlog(&mut self) -> Result<Backlog, StoreFault> {
-        let Some(owner) = self.owner.get() else { return Ok(Backlog::default()) };
-        let session = self.link.session().await?;
-        let read = timeout(READ_WITHIN, session.query_first(BACKLOG, &[&owner])).await;
-        let Some(row) = self.answered(read)? else { return Ok(Backlog::default()) };
-        let number = |column| row.try_get::<_, i64>(column).map(unsigned).map_err(Fault::from);
-        let oldest_at: Option<i64> = row.try_get(3).map_err(Fault::from)?;
-        Ok(Backlog {
-            published_up_to: number(0)?,
-            last: number(1)?,
-            events: number(2)?,
-            oldest_at: oldest_at.and_then(|micros| Timestamp::from_microsecond(micros).ok()),
-        })
     }
 
     async fn tick(&mut self) -> Result<Adopted, StoreFault> {
@@ -307,67 +228,18 @@ impl Postgres {
             self.link.lose();
         }
     }
-
-    /// A connection that gave no answer is given up, for another one.
-    fn answered<T>(&mut self, read: Result<Result<T, Fault>, tokio::time::error::Elapsed>) -> Result<T, StoreFault> {
-        let read = read.unwrap_or_else(|_| Err(Fault::overdue()));
-        if read.as_ref().is_err_and(|fault| fault.remedy == Remedy::Reconnect) {
-            self.link.lose();
-        }
-        Ok(read?)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{conformance, conformance_lists},
-        *,
-    };
+    use super::*;
 
-    macro_rules! conforms {
-        ($($name:ident),* $(,)?) => {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    conformance::$name(&mut PostgresScratch::new().await.open()).await;
-                }
-            )*
-        };
-    }
-
-    conforms!(
-        an_accepted_order_waits_in_the_outbox_until_it_is_marked,
-        one_key_is_one_order,
-        the_ledger_tells_one_truth,
-        a_failed_transaction_stores_nothing,
-    );
-
-    macro_rules! lists_conform {
-        ($($name:ident),* $(,)?) => {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let scratch = PostgresScratch::new().await;
-                    let desk = scratch.postgres_desk();
-                    conformance_lists::$name(&mut scratch.open(), &desk).await;
-                }
-            )*
-        };
-    }
-
-    lists_conform!(
-        every_combination_of_filters_lists_what_fits,
-        pages_are_stable_while_orders_come,
-        the_feed_is_in_the_order_of_commits,
-        an_expired_key_is_as_good_as_new,
-        only_old_orders_that_are_delivered_everywhere_are_removed,
-    );
+    crate::conformance::conforms!(PostgresScratch::new().await);
 
     #[tokio::test]
     async fn a_newer_schema_is_refused_and_a_known_one_is_opened_again() {
         let scratch = PostgresScratch::new().await;
-        scratch.open_another().await;
+        scratch.another().await;
         let client = scratch.database.connect().await.unwrap();
         client.batch_execute("UPDATE schema_version SET version = 99").await.unwrap();
         let address = PostgresAddress::parse(scratch.database.url()).unwrap();

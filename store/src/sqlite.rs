@@ -2,26 +2,28 @@
 //! power cut as far as the disk honours flushes.
 
 mod accept;
+mod connection;
 mod dead_letters;
 mod desk;
 mod line;
 mod order_lists;
 mod reconciliation;
 mod record;
+mod thread;
 mod redrives;
-mod upkeep;
 
 use std::{path::Path, time::Duration};
 
 use common::{destination::Name, event::OrderCreated, order::OrderId};
-use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection as Inner, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
+pub(crate) use connection::Connection;
 pub use desk::SqliteDesk;
+pub(crate) use thread::Thread;
 
 use self::{accept::accept, line::Numbers, record::record};
 use super::{
-    Acceptance, Backend, Backlog, Batch, Known, OutboxEntry, Position, Recorded, StoreFault,
+    Acceptance, Backend, Batch, StoreFault,
     columns::{parse_event, parse_names, parse_outcome, signed, unsigned},
 };
 
@@ -32,15 +34,18 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this size, in bytes, after a burst.
 const WAL_SIZE_LIMIT: i64 = 64 * 1_024 * 1_024;
 
-/// A page of the outbox ends after so many bytes, whatever was asked for.
-const OUTBOX_BYTES: usize = 4 * 1_024 * 1_024;
-
 /// One connection to an SQLite file.
 #[derive(Debug)]
 pub struct Sqlite {
-    connection: Connection,
+    connection: Inner,
     /// Who is told of the orders that are accepted now: names, with commas between.
     destinations: String,
+}
+
+impl From<rusqlite::Error> for crate::fault::Fault {
+    fn from(fault: rusqlite::Error) -> Self {
+        StoreFault::from(fault).into()
+    }
 }
 
 impl From<rusqlite::Error> for StoreFault {
@@ -57,16 +62,16 @@ impl Sqlite {
     /// The file cannot be opened or written, or a newer version wrote it.
     pub fn open(path: &Path, destinations: &[Name]) -> Result<Self, StoreFault> {
         Ok(Self {
-            connection: connect(path)?,
+            connection: open(path)?,
             destinations: destinations.iter().map(Name::as_str).collect::<Vec<_>>().join(","),
         })
     }
 }
 
 /// A connection to the file, which is created if absent and brought up to date.
-fn connect(path: &Path) -> Result<Connection, StoreFault> {
-    let mut connection = Connection::open(path)
-        .map_err(|fault| StoreFault::Database(format!("cannot open {}: {fault}", path.display())))?;
+fn open(path: &Path) -> Result<Inner, StoreFault> {
+    let mut connection =
+        Inner::open(path).map_err(|fault| StoreFault::Database(format!("cannot open {}: {fault}", path.display())))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -82,7 +87,7 @@ fn known_version() -> i64 {
 }
 
 /// Safe from several processes: the version is read inside the transaction that changes it.
-fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
+fn migrate(connection: &mut Inner) -> Result<(), StoreFault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = MIGRATIONS.len();
@@ -120,69 +125,6 @@ impl Backend for Sqlite {
         transaction.commit()?;
         Ok(())
     }
-
-    async fn order(&mut self, order_id: OrderId) -> Result<Option<Known>, StoreFault> {
-        // One read transaction, so that order and outcomes are of one moment.
-        let transaction = self.connection.transaction()?;
-        let Some((event, destinations)) = stored_order(&transaction, order_id)? else { return Ok(None) };
-        let mut statement =
-            transaction.prepare_cached("SELECT outcome, status = 'pending' FROM deliveries WHERE order_id = ?1")?;
-        let outcomes = statement
-            .query_map(params![order_id.0], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?
-            .map(|row| {
-                let (json, redriving) = row?;
-                Ok(Recorded { outcome: parse_outcome(&json)?, redriving })
-            })
-            .collect::<Result<_, StoreFault>>()?;
-        let destinations = names(&destinations)?;
-        Ok(Some(Known { event, destinations, outcomes }))
-    }
-
-    async fn outbox(&mut self, after: Position, limit: u32) -> Result<Vec<OutboxEntry>, StoreFault> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT place, event, traceparent FROM pending JOIN orders USING (order_id)
-             WHERE place > ?1 ORDER BY place LIMIT ?2",
-        )?;
-        let rows = statement.query_map(params![signed(after), limit], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
-        })?;
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        for row in rows {
-            let (position, body, traceparent) = row?;
-            bytes += body.len();
-            entries.push(OutboxEntry::stored(unsigned(position), body, &traceparent)?);
-            if bytes >= OUTBOX_BYTES {
-                break;
-            }
-        }
-        Ok(entries)
-    }
-
-    async fn backlog(&mut self) -> Result<Backlog, StoreFault> {
-        let transaction = self.connection.transaction()?;
-        let (published_up_to, last): (i64, i64) =
-            transaction
-                .query_row("SELECT published_up_to, last_place FROM line", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let (events, first): (i64, Option<i64>) = transaction.query_row(
-            "SELECT count(*), min(place) FROM pending WHERE place > ?1",
-            params![published_up_to],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        let oldest_at: Option<i64> = transaction
-            .query_row(
-                "SELECT created_at FROM orders JOIN pending USING (order_id) WHERE place = ?1",
-                params![first],
-                |row| row.get(0),
-            )
-            .optional()?;
-        Ok(Backlog {
-            events: unsigned(events),
-            published_up_to: unsigned(published_up_to),
-            last: unsigned(last),
-            oldest_at: oldest_at.and_then(|micros| Timestamp::from_microsecond(micros).ok()),
-        })
-    }
 }
 
 /// The names in a list of destinations.
@@ -204,54 +146,35 @@ fn stored_order(
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{conformance, testing::Scratch},
-        *,
-    };
+    use super::*;
+    use crate::{conformance, testing::Scratch};
 
-    macro_rules! conforms {
-        ($($name:ident),* $(,)?) => {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let scratch = Scratch::default();
-                    conformance::$name(&mut scratch.open()).await;
-                }
-            )*
-        };
-    }
-
-    conforms!(
-        an_accepted_order_waits_in_the_outbox_until_it_is_marked,
-        one_key_is_one_order,
-        the_ledger_tells_one_truth,
-        a_failed_transaction_stores_nothing,
-    );
+    crate::conformance::conforms!(Scratch::default());
 
     #[test]
     fn a_commit_is_flushed_to_the_disk_before_it_returns() {
         let scratch = Scratch::default();
-        let connection = scratch.open().connection;
+        let connection = scratch.writer().connection;
         let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         let full: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         assert_eq!((mode.as_str(), full), ("wal", 2));
     }
 
     #[tokio::test]
-    async fn a_place_is_never_given_twice() {
+    async fn a_position_is_never_given_twice() {
         let scratch = Scratch::default();
-        let mut store = scratch.open();
-        conformance::an_accepted_order_waits_in_the_outbox_until_it_is_marked(&mut store).await;
-        let before = store.backlog().await.unwrap().last;
-        store.connection.execute_batch("DELETE FROM pending; DELETE FROM orders").unwrap();
-        assert_eq!(store.backlog().await.unwrap().last, before);
+        let (mut writer, desk) = (scratch.writer(), scratch.desk());
+        conformance::orders::an_accepted_order_waits_in_the_outbox_until_it_is_marked(&mut writer, &desk).await;
+        let before = desk.backlog().await.unwrap().last;
+        writer.connection.execute_batch("DELETE FROM pending; DELETE FROM orders").unwrap();
+        assert_eq!(desk.backlog().await.unwrap().last, before);
     }
 
     #[test]
     fn a_newer_schema_is_refused_and_a_known_one_is_opened_again() {
         let scratch = Scratch::default();
-        drop(scratch.open());
-        let store = scratch.open();
+        drop(scratch.writer());
+        let store = scratch.writer();
         store.connection.pragma_update(None, "user_version", 99).unwrap();
         assert!(matches!(Sqlite::open(scratch.path(), &[]), Err(StoreFault::NewerSchema { found: 99, .. })));
     }

@@ -1,9 +1,6 @@
 //! What tests need of a store: a database to throw away, and orders to put into it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use common::{
     destination::Name,
@@ -12,10 +9,11 @@ use common::{
     outcome::{Attempt, Outcome, OutcomeStatus, Reason},
     trace_context::TraceParent,
 };
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Desk, Placed, Sqlite, SqliteDesk};
+use super::{Desk, Placed, Sqlite};
 
 /// An SQLite file, removed at the end.
 pub struct Scratch(PathBuf);
@@ -40,7 +38,7 @@ impl Scratch {
 
     /// For orders that are to be told to north and south.
     #[must_use]
-    pub fn open(&self) -> Sqlite {
+    pub fn writer(&self) -> Sqlite {
         Sqlite::open(&self.0, &names(["north", "south"])).unwrap()
     }
 
@@ -59,8 +57,8 @@ impl Scratch {
     }
 
     #[must_use]
-    pub fn desk(&self) -> Arc<dyn Desk> {
-        Arc::new(SqliteDesk::start(&self.0).unwrap().0)
+    pub fn desk(&self) -> Desk {
+        Desk::sqlite(&self.0).now_or_never().unwrap().unwrap().0
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use common::{order::OrderId, outcome::Outcome};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, mpsc::error::TrySendError, oneshot},
     time::{Instant, sleep_until, timeout_at},
 };
 
@@ -127,7 +127,7 @@ impl Writes {
     pub async fn accept(&self, placed: Placed, room: Room) -> Answer {
         let (sender, answer) = oneshot::channel();
         // The queue is the bound: beyond it the caller is told at once.
-        self.requests.try_send(Request::Accept(Box::new(placed), room, sender)).map_err(|_| NotAccepted::Busy)?;
+        self.requests.try_send(Request::Accept(Box::new(placed), room, sender)).map_err(not_taken)?;
         answered(answer, Instant::now() + ANSWER_WITHIN).await
     }
 
@@ -143,8 +143,8 @@ impl Writes {
                 ((placed, room, sender), answer)
             })
             .unzip();
-        if self.requests.try_send(Request::AcceptAll(asked)).is_err() {
-            return answers.iter().map(|_| Err(NotAccepted::Busy)).collect();
+        if let Err(refused) = self.requests.try_send(Request::AcceptAll(asked)).map_err(not_taken) {
+            return answers.iter().map(|_| Err(refused.clone())).collect();
         }
         let deadline = Instant::now() + ANSWER_WITHIN;
         let mut all = Vec::with_capacity(answers.len());
@@ -164,29 +164,39 @@ impl Writes {
     /// Has marks committed even if nothing else comes.
     ///
     /// # Errors
-    /// The store is busy: marks ride along with what it is busy with.
+    /// [`StoreFault::Busy`]: marks ride along with what the store is busy with. [`StoreFault::Ended`].
     pub fn commit_marks(&self) -> Result<(), StoreFault> {
         if self.marks.due().is_none() {
             return Ok(());
         }
-        self.requests.try_send(Request::CommitMarks).map_err(|_| StoreFault::Busy)
+        self.requests.try_send(Request::CommitMarks).map_err(|refused| match refused {
+            TrySendError::Full(_) => StoreFault::Busy,
+            TrySendError::Closed(_) => StoreFault::Ended,
+        })
     }
 
     /// Records outcomes, soon; the receiver hears of it after the commit.
     ///
     /// # Errors
-    /// The store has ended.
+    /// [`StoreFault::Ended`].
     pub async fn record(&self, outcomes: Vec<Outcome>) -> Result<oneshot::Receiver<()>, StoreFault> {
         let (sender, recorded) = oneshot::channel();
-        self.requests.send(Request::Record(outcomes, sender)).await.map_err(|_| StoreFault::Busy)?;
+        self.requests.send(Request::Record(outcomes, sender)).await.map_err(|_| StoreFault::Ended)?;
         Ok(recorded)
+    }
+}
+
+fn not_taken(refused: TrySendError<Request>) -> NotAccepted {
+    match refused {
+        TrySendError::Full(_) => NotAccepted::Busy,
+        TrySendError::Closed(_) => NotAccepted::Store(StoreFault::Ended.to_string()),
     }
 }
 
 async fn answered(answer: oneshot::Receiver<Answer>, deadline: Instant) -> Answer {
     match timeout_at(deadline, answer).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(NotAccepted::Store("the store has ended".to_owned())),
+        Ok(Err(_)) => Err(NotAccepted::Store(StoreFault::Ended.to_string())),
         // It may still be stored: only a repetition under the same key tells.
         Err(_) => Err(NotAccepted::Store("the disk did not answer in time".to_owned())),
     }

@@ -45,8 +45,7 @@ struct Bench {
     router: Router,
     metrics: Metrics,
     writes: Writes,
-    reads: Reads,
-    desk: Arc<dyn Desk>,
+    desk: Desk,
     watch: Watch,
     shutdown: CancellationToken,
     scratch: Scratch,
@@ -79,15 +78,14 @@ impl Bench {
         let (watch, shutdown) = (Watch::default(), CancellationToken::new());
         let destinations = names(["inventory", "fulfillment"]).to_vec();
         let database = Database::Sqlite(scratch.path().to_owned());
-        let Store { writes, reads, desk, committed, backlog, .. } =
+        let Store { writes, desk, committed, backlog, .. } =
             Store::open(&database, &destinations, 1_000, &metrics, &watch).await.unwrap();
         let outbox = Arc::new(Outbox::new(backlog, outbox_limit));
         let component = Health::default().component("store", Kind::Required);
         tokio::spawn(intake::distribute(committed, Arc::clone(&outbox), watch.clone(), component));
         let api = Api {
             intake: Intake::new(writes.clone(), outbox, &metrics),
-            reads: reads.clone(),
-            desk: Arc::clone(&desk),
+            desk: desk.clone(),
             watch: watch.clone(),
             wake: Wake::default(),
             swept: Swept::default(),
@@ -97,7 +95,7 @@ impl Bench {
             shutdown: shutdown.clone(),
         };
         let router = router(api, &metrics, Router::new());
-        Self { router, metrics, writes, reads, desk, watch, shutdown, scratch }
+        Self { router, metrics, writes, desk, watch, shutdown, scratch }
     }
 
     /// Records how a delivery of an order ended, after one attempt.
@@ -110,7 +108,7 @@ impl Bench {
 
     /// Every accepted order, as it waits to be published.
     async fn outbox(&self) -> Vec<OutboxEntry> {
-        self.reads.outbox(0, 1_000).await.unwrap()
+        self.desk.outbox(0, 1_000).await.unwrap()
     }
 
     async fn event(&self, order_id: OrderId) -> OrderCreated {
@@ -123,7 +121,7 @@ impl Bench {
 
     /// How many orders were accepted.
     async fn placed(&self) -> u64 {
-        self.reads.backlog().await.unwrap().events
+        self.desk.backlog().await.unwrap().events
     }
 
     async fn last_placed(&self) -> OrderId {

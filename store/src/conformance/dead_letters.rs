@@ -8,7 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Archiving, Collected, Collection, Content, Desk, Filter, State};
+use crate::{Archiving, Collected, Collection, Content, Filter, State};
 
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -46,19 +46,19 @@ pub(super) fn letter(order: Option<&OrderCreated>, destination: &str) -> Collect
     }
 }
 
-async fn collect(desk: &Arc<dyn Desk>, letters: &[&Collected], at: i64) -> Vec<Collection> {
+async fn collect(desk: &Desk, letters: &[&Collected], at: i64) -> Vec<Collection> {
     let letters = letters.iter().map(|letter| Arc::new((*letter).clone())).collect();
     desk.collect(letters, time(at)).await.unwrap()
 }
 
-pub(super) async fn stored(desk: &Arc<dyn Desk>, letter: &Collected) -> Uuid {
+pub(super) async fn stored(desk: &Desk, letter: &Collected) -> Uuid {
     match collect(desk, &[letter], 9).await.as_slice() {
         [Collection::Stored { id, .. }] => *id,
         other => panic!("not stored: {other:?}"),
     }
 }
 
-async fn listed(desk: &Arc<dyn Desk>, filter: Filter) -> Vec<Uuid> {
+async fn listed(desk: &Desk, filter: Filter) -> Vec<Uuid> {
     desk.dead_letters(filter, None, 500).await.unwrap().into_iter().map(|letter| letter.id).collect()
 }
 
@@ -70,16 +70,13 @@ pub(super) async fn order(backend: &mut impl Backend) -> OrderCreated {
 }
 
 /// The end of a delivery as the ledger has it.
-async fn known(backend: &mut impl Backend, order: &OrderCreated, destination: &str) -> Option<Outcome> {
-    let known = backend.order(order.order_id).await.unwrap().unwrap();
+async fn known(desk: &Desk, order: &OrderCreated, destination: &str) -> Option<Outcome> {
+    let known = desk.order(order.order_id).await.unwrap().unwrap();
     known.outcomes.into_iter().map(|recorded| recorded.outcome).find(|outcome| outcome.destination == destination)
 }
 
 /// A dead letter that nobody reported ends its delivery, once.
-pub(in super::super) async fn a_dead_letter_is_stored_once_and_ends_its_delivery(
-    backend: &mut impl Backend,
-    desk: &Arc<dyn Desk>,
-) {
+pub(crate) async fn a_dead_letter_is_stored_once_and_ends_its_delivery(backend: &mut impl Backend, desk: &Desk) {
     let order = order(backend).await;
     let limit = Collected { reason: Some(Reason::DeliveryLimit), ..letter(Some(&order), "north") };
     let first = collect(desk, &[&limit, &limit], 0).await;
@@ -88,7 +85,7 @@ pub(in super::super) async fn a_dead_letter_is_stored_once_and_ends_its_delivery
     };
     assert_eq!(collect(desk, &[&limit], 9).await, [Collection::Known]);
 
-    let outcome = known(backend, &order, "north").await.unwrap();
+    let outcome = known(desk, &order, "north").await.unwrap();
     assert_eq!((outcome.status, outcome.reason), (OutcomeStatus::DeadLettered, Some(Reason::DeliveryLimit)));
     assert_eq!(outcome.settled_at, time(0));
     let opened = desk.dead_letter(id).await.unwrap().unwrap();
@@ -100,9 +97,9 @@ pub(in super::super) async fn a_dead_letter_is_stored_once_and_ends_its_delivery
 
     // It is the last delivery but one: the order is settled by the other one.
     let south = outcome_of(&order, "south", OutcomeStatus::Delivered);
-    assert_eq!(status(backend, &order).await, OrderStatus::Pending);
+    assert_eq!(status(desk, &order).await, OrderStatus::Pending);
     backend.commit(&Batch { outcomes: vec![south], ..Batch::default() }).await.unwrap();
-    assert_eq!(status(backend, &order).await, OrderStatus::PartiallyDelivered);
+    assert_eq!(status(desk, &order).await, OrderStatus::PartiallyDelivered);
 }
 
 fn outcome_of(order: &OrderCreated, destination: &str, status: OutcomeStatus) -> Outcome {
@@ -110,14 +107,11 @@ fn outcome_of(order: &OrderCreated, destination: &str, status: OutcomeStatus) ->
 }
 
 /// A report is waited for; after that it is told that there was none, until one comes late.
-pub(in super::super) async fn a_report_is_waited_for_and_corrects_when_it_comes_late(
-    backend: &mut impl Backend,
-    desk: &Arc<dyn Desk>,
-) {
+pub(crate) async fn a_report_is_waited_for_and_corrects_when_it_comes_late(backend: &mut impl Backend, desk: &Desk) {
     let order = order(backend).await;
     let north = letter(Some(&order), "north");
     assert_eq!(collect(desk, &[&north], 4).await, [Collection::Waiting]);
-    assert_eq!(known(backend, &order, "north").await, None);
+    assert_eq!(known(desk, &order, "north").await, None);
     let collected = collect(desk, &[&north], 5).await;
     let [Collection::Stored { id, reason: Reason::Unreported, changed: true }] = collected[..] else {
         panic!("{collected:?}")
@@ -127,7 +121,7 @@ pub(in super::super) async fn a_report_is_waited_for_and_corrects_when_it_comes_
     late.settled_at = time(-1);
     late.attempts[0].error = Some("no stock".to_owned());
     backend.commit(&Batch { outcomes: vec![late.clone()], ..Batch::default() }).await.unwrap();
-    assert_eq!(known(backend, &order, "north").await, Some(late.clone()));
+    assert_eq!(known(desk, &order, "north").await, Some(late.clone()));
     let letter = desk.dead_letter(id).await.unwrap().unwrap().letter;
     assert_eq!((letter.state, letter.reason, letter.status_code), (State::Dead, Reason::Rejected, Some(422)));
     assert_eq!((letter.attempts, letter.error.as_deref()), (late.attempts, Some("no stock")));
@@ -141,10 +135,7 @@ pub(in super::super) async fn a_report_is_waited_for_and_corrects_when_it_comes_
 
 /// What the ledger knows of a delivery is told of its dead letter, and a copy of what was delivered is
 /// nobody's business.
-pub(in super::super) async fn a_dead_letter_tells_what_the_ledger_knows(
-    backend: &mut impl Backend,
-    desk: &Arc<dyn Desk>,
-) {
+pub(crate) async fn a_dead_letter_tells_what_the_ledger_knows(backend: &mut impl Backend, desk: &Desk) {
     let order = order(backend).await;
     let north = outcome_of(&order, "north", OutcomeStatus::DeadLettered);
     let south = outcome_of(&order, "south", OutcomeStatus::Delivered);
@@ -167,11 +158,11 @@ pub(in super::super) async fn a_dead_letter_tells_what_the_ledger_knows(
     let stranger = Collected { reason: Some(Reason::Unreadable), ..letter(Some(&order), "south") };
     let stranger = stored(desk, &stranger).await;
     assert!(listed(desk, Filter::default()).await.contains(&stranger));
-    assert_eq!(known(backend, &order, "south").await.unwrap().status, OutcomeStatus::Delivered);
+    assert_eq!(known(desk, &order, "south").await.unwrap().status, OutcomeStatus::Delivered);
 }
 
 /// What names no order is kept too; twins are told apart where they can be.
-pub(in super::super) async fn what_names_no_order_is_kept_too(_: &mut impl Backend, desk: &Arc<dyn Desk>) {
+pub(crate) async fn what_names_no_order_is_kept_too(_: &mut impl Backend, desk: &Desk) {
     let stranger = Collected { otherwise: Some(fingerprint()), ..letter(None, "north") };
     let again = Collected { otherwise: None, ..stranger.clone() };
     let twin = Collected { otherwise: Some(fingerprint()), ..stranger.clone() };
@@ -202,10 +193,7 @@ pub(in super::super) async fn what_names_no_order_is_kept_too(_: &mut impl Backe
 }
 
 /// Each filter finds what it names, pages neither repeat nor skip, and groups count the same letters.
-pub(in super::super) async fn dead_letters_are_found_and_counted_by_their_cause(
-    backend: &mut impl Backend,
-    desk: &Arc<dyn Desk>,
-) {
+pub(crate) async fn dead_letters_are_found_and_counted_by_their_cause(backend: &mut impl Backend, desk: &Desk) {
     let mut ids = Vec::new();
     for (destination, status_code, error, second) in [
         ("north", Some(422), None, 10),
@@ -274,20 +262,17 @@ pub(in super::super) async fn dead_letters_are_found_and_counted_by_their_cause(
 }
 
 /// An archived one leaves the list with its note, and comes back without.
-pub(in super::super) async fn an_archived_one_leaves_the_list_until_it_is_put_back(
-    backend: &mut impl Backend,
-    desk: &Arc<dyn Desk>,
-) {
+pub(crate) async fn an_archived_one_leaves_the_list_until_it_is_put_back(backend: &mut impl Backend, desk: &Desk) {
     let order = order(backend).await;
     let limit = Collected { reason: Some(Reason::DeliveryLimit), ..letter(Some(&order), "north") };
     let id = stored(desk, &limit).await;
-    let before = known(backend, &order, "north").await;
+    let before = known(desk, &order, "north").await;
     let Archiving::Done(letter) = desk.archive(id, Some("known".into())).await.unwrap() else { panic!("not archived") };
     assert_eq!((letter.id, letter.note.as_deref(), letter.archived_at.is_some()), (id, Some("known"), true));
     assert!(listed(desk, Filter::default()).await.is_empty());
     assert_eq!(listed(desk, Filter { archived: true, ..Filter::default() }).await, [id]);
     assert_eq!(desk.dead_letter(id).await.unwrap().unwrap().letter, *letter);
-    assert_eq!(known(backend, &order, "north").await, before, "it is as dead as before");
+    assert_eq!(known(desk, &order, "north").await, before, "it is as dead as before");
 
     let Archiving::Done(letter) = desk.unarchive(id).await.unwrap() else { panic!("not put back") };
     assert_eq!((letter.note, letter.archived_at), (None, None));
@@ -300,7 +285,7 @@ pub(in super::super) async fn an_archived_one_leaves_the_list_until_it_is_put_ba
 }
 
 /// One that came of another names its whole lineage, and counts how often it was sent again.
-pub(in super::super) async fn a_lineage_leads_to_the_first_failure(backend: &mut impl Backend, desk: &Arc<dyn Desk>) {
+pub(crate) async fn a_lineage_leads_to_the_first_failure(backend: &mut impl Backend, desk: &Desk) {
     let order = order(backend).await;
     let limit = Collected { reason: Some(Reason::DeliveryLimit), ..letter(Some(&order), "north") };
     let mut ids = vec![stored(desk, &limit).await];

@@ -1,14 +1,14 @@
 //! What every desk must do with redrives, and with what it is asked for reconciliation.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{dead_letters as letters, *};
 use crate::{
-    Collected, Control, Controlled, Created, Desk, Filter, Idempotency, Plan, Redrive, RedriveStatus, Refusal, Refused,
-    Selection, Terms, Wish,
+    Collected, Control, Controlled, Created, Filter, Plan, Redrive, RedriveStatus, Refusal, Refused, Selection, Terms,
+    Wish,
 };
 
 fn wish(selection: Selection) -> Wish {
@@ -25,19 +25,19 @@ fn terms() -> Terms {
     Terms { rate, concurrency: 100, stop_after_failed_share, body: None, new_key: false, idempotency: None }
 }
 
-async fn create(desk: &Arc<dyn Desk>, wish: Wish) -> Redrive {
+async fn create(desk: &Desk, wish: Wish) -> Redrive {
     match desk.create_redrive(wish, terms()).await.unwrap() {
         Created::New(redrive) => *redrive,
         other => panic!("not created: {other:?}"),
     }
 }
 
-async fn job(desk: &Arc<dyn Desk>, id: Uuid) -> Redrive {
+async fn job(desk: &Desk, id: Uuid) -> Redrive {
     desk.redrive(id).await.unwrap().unwrap()
 }
 
 /// Dead letters of orders that north has refused.
-async fn dead(backend: &mut impl Backend, desk: &Arc<dyn Desk>, count: usize) -> Vec<(OrderCreated, Uuid)> {
+async fn dead(backend: &mut impl Backend, desk: &Desk, count: usize) -> Vec<(OrderCreated, Uuid)> {
     let mut dead = Vec::new();
     for _ in 0..count {
         let order = letters::order(backend).await;
@@ -51,23 +51,29 @@ async fn dead(backend: &mut impl Backend, desk: &Arc<dyn Desk>, count: usize) ->
 }
 
 /// Reports the end of the delivery to north. Returns whether that settled the order.
-async fn end(backend: &mut impl Backend, order: &OrderCreated, end: OutcomeStatus, dead_letter: Option<Uuid>) -> bool {
+async fn end(
+    backend: &mut impl Backend,
+    desk: &Desk,
+    order: &OrderCreated,
+    end: OutcomeStatus,
+    dead_letter: Option<Uuid>,
+) -> bool {
     let outcomes = vec![Outcome { dead_letter, ..outcome(order, "north", end) }];
-    let before = status(backend, order).await;
+    let before = status(desk, order).await;
     backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
-    before == OrderStatus::Pending && status(backend, order).await != OrderStatus::Pending
+    before == OrderStatus::Pending && status(desk, order).await != OrderStatus::Pending
 }
 
-async fn redriving(backend: &mut impl Backend, order: &OrderCreated) -> bool {
-    let known = backend.order(order.order_id).await.unwrap().unwrap();
+async fn redriving(desk: &Desk, order: &OrderCreated) -> bool {
+    let known = desk.order(order.order_id).await.unwrap().unwrap();
     known.outcomes.iter().any(|recorded| recorded.outcome.destination == "north" && recorded.redriving)
 }
 
 /// A redrive has what was dead when it was created, each dead letter is in one redrive at a time, and what was
 /// taken is pending until it ends.
-pub(in super::super) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_with_it(
+pub(crate) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_with_it(
     backend: &mut impl Backend,
-    desk: &Arc<dyn Desk>,
+    desk: &Desk,
 ) {
     let dead_letters = dead(backend, desk, 3).await;
     let Plan { matched, sample, refused } = desk.plan_redrive(everything()).await.unwrap();
@@ -88,18 +94,18 @@ pub(in super::super) async fn a_redrive_sends_what_was_dead_when_it_was_created_
     assert_eq!(&taken[0].body[..], [0, 159, 255]);
     let unconfirmed = desk.unconfirmed_redrives(None, 10).await.unwrap();
     assert_eq!(unconfirmed.iter().map(|sending| sending.dead_letter).collect::<Vec<_>>(), ids);
-    assert!(redriving(backend, &dead_letters[0].0).await && !redriving(backend, &dead_letters[2].0).await);
+    assert!(redriving(desk, &dead_letters[0].0).await && !redriving(desk, &dead_letters[2].0).await);
     desk.sent_redrives(vec![ids[0]]).await.unwrap();
     assert_eq!(desk.unconfirmed_redrives(None, 10).await.unwrap().len(), 1);
     assert_eq!(desk.unconfirmed_redrives(Some(ids[1]), 10).await.unwrap().len(), 0);
 
     // A late report of the first way changes nothing; the one of the redrive ends it.
-    assert!(!end(backend, &dead_letters[0].0, OutcomeStatus::DeadLettered, None).await);
-    assert!(redriving(backend, &dead_letters[0].0).await);
-    assert!(end(backend, &dead_letters[0].0, OutcomeStatus::Delivered, Some(ids[0])).await);
-    assert!(!redriving(backend, &dead_letters[0].0).await);
+    assert!(!end(backend, desk, &dead_letters[0].0, OutcomeStatus::DeadLettered, None).await);
+    assert!(redriving(desk, &dead_letters[0].0).await);
+    assert!(end(backend, desk, &dead_letters[0].0, OutcomeStatus::Delivered, Some(ids[0])).await);
+    assert!(!redriving(desk, &dead_letters[0].0).await);
     // Before the confirm was marked, and dead again.
-    assert!(end(backend, &dead_letters[1].0, OutcomeStatus::DeadLettered, Some(ids[1])).await);
+    assert!(end(backend, desk, &dead_letters[1].0, OutcomeStatus::DeadLettered, Some(ids[1])).await);
     desk.sent_redrives(vec![ids[1]]).await.unwrap();
     let progress = job(desk, redrive.id).await.progress;
     assert_eq!((progress.delivered, progress.dead_lettered, progress.queued, progress.sent), (1, 1, 1, 0));
@@ -114,7 +120,7 @@ pub(in super::super) async fn a_redrive_sends_what_was_dead_when_it_was_created_
     let standing = desk.running_redrives().await.unwrap();
     assert_eq!((standing.len(), standing[0].queued, standing[0].under_way), (1, false, 1));
     assert_eq!(standing[0].failed_of_last, 1);
-    assert!(end(backend, &dead_letters[2].0, OutcomeStatus::Delivered, None).await);
+    assert!(end(backend, desk, &dead_letters[2].0, OutcomeStatus::Delivered, None).await);
     desk.delivered_redrive(ids[0]).await.unwrap();
     desk.end_redrive(redrive.id, RedriveStatus::Completed, None).await.unwrap();
     let done = job(desk, redrive.id).await;
@@ -123,9 +129,9 @@ pub(in super::super) async fn a_redrive_sends_what_was_dead_when_it_was_created_
 }
 
 /// A redrive is paused, resumed and cancelled, and a key that may be forgotten is a reason to refuse.
-pub(in super::super) async fn a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced(
+pub(crate) async fn a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced(
     backend: &mut impl Backend,
-    desk: &Arc<dyn Desk>,
+    desk: &Desk,
 ) {
     let dead_letters = dead(backend, desk, 2).await;
     let redrive = create(desk, everything()).await;
@@ -153,13 +159,10 @@ pub(in super::super) async fn a_redrive_obeys_and_a_forgotten_key_is_refused_unl
 
 /// What a job has queued is not removed with its order, though it was delivered meanwhile: the job would
 /// wait for it for ever.
-pub(in super::super) async fn an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it(
-    backend: &mut impl Backend,
-    desk: &Arc<dyn Desk>,
-) {
+pub(crate) async fn an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it(backend: &mut impl Backend, desk: &Desk) {
     let (order, _) = dead(backend, desk, 1).await.remove(0);
     let redrive = create(desk, everything()).await;
-    end(backend, &order, OutcomeStatus::Delivered, None).await;
+    end(backend, desk, &order, OutcomeStatus::Delivered, None).await;
     let later = now() + jiff::SignedDuration::from_secs(60);
     assert_eq!(desk.sweep_orders(later, None, 9).await.unwrap().removed, 0);
     assert_eq!(desk.take_redrive(redrive.id, 9).await.unwrap().len(), 0);
@@ -169,17 +172,14 @@ pub(in super::super) async fn an_order_is_kept_while_a_redrive_has_a_dead_letter
 }
 
 /// What is pending is found by where it was seen last.
-pub(in super::super) async fn what_is_pending_is_found_by_where_it_was_seen(
-    backend: &mut impl Backend,
-    desk: &Arc<dyn Desk>,
-) {
+pub(crate) async fn what_is_pending_is_found_by_where_it_was_seen(backend: &mut impl Backend, desk: &Desk) {
     let order = letters::order(backend).await;
     let later = now() + jiff::SignedDuration::from_secs(60);
     let marks = desk.published_marks().await.unwrap();
     assert_eq!(desk.pending_published("north".parse().unwrap(), marks, 9).await.unwrap().total, 0);
     let unpublished = desk.pending_unpublished(later, 9).await.unwrap();
     assert_eq!((unpublished.total, unpublished.overdue.len()), (2, 2));
-    let position = backend.outbox(0, 1).await.unwrap()[0].position;
+    let position = desk.outbox(0, 1).await.unwrap()[0].position;
     backend.commit(&Batch { published_up_to: Some(position), ..Batch::default() }).await.unwrap();
     assert_eq!(desk.pending_unpublished(later, 9).await.unwrap().total, 0);
     let marks = desk.published_marks().await.unwrap();
@@ -187,7 +187,7 @@ pub(in super::super) async fn what_is_pending_is_found_by_where_it_was_seen(
     assert_eq!((found.total, found.overdue[0].order_id), (1, Some(order.order_id)));
     let entries = desk.events_of(vec![order.order_id, OrderId::new()]).await.unwrap();
     assert_eq!((entries.len(), entries[0].event_id), (1, order.event_id));
-    end(backend, &order, OutcomeStatus::DeadLettered, None).await;
+    end(backend, desk, &order, OutcomeStatus::DeadLettered, None).await;
     assert_eq!(desk.pending_published("north".parse().unwrap(), marks.clone(), 9).await.unwrap().total, 0);
 
     // Under redrive it is found by its dead letter, and not by its order.
@@ -207,9 +207,9 @@ pub(in super::super) async fn what_is_pending_is_found_by_where_it_was_seen(
 }
 
 /// A key answers with the redrive that it was first used for; for another request it is refused.
-pub(in super::super) async fn a_repeated_key_returns_its_redrive_even_if_an_earlier_version_stored_it(
+pub(crate) async fn a_repeated_key_returns_its_redrive_even_if_an_earlier_version_stored_it(
     backend: &mut impl Backend,
-    desk: &Arc<dyn Desk>,
+    desk: &Desk,
 ) {
     dead(backend, desk, 1).await;
     let keyed = async |fingerprint, earlier_fingerprint| {

@@ -149,6 +149,3 @@ fn stored(row: &Row) -> Result<Stored, Fault> {
         note: row.try_get(13)?,
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -19,7 +19,7 @@ use super::{
     news::News,
     session::{Purpose, Session},
 };
-use crate::{Answer, Desk, StoreFault};
+use crate::{Answer, Areas, StoreFault};
 
 /// How many questions are answered at a time; the others wait.
 const CONNECTIONS: usize = 4;
@@ -165,7 +165,7 @@ where
 /// Work in progress: what is done with a session is a closure `|session| Box::pin(async move { … })`.
 pub(super) type Working<'s, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 's>>;
 
-impl Desk for PostgresDesk {}
+impl Areas for PostgresDesk {}
 
 #[cfg(test)]
 mod tests {
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn a_transaction_is_committed_whole_or_leaves_nothing_behind() {
         let desk = PostgresScratch::new().await;
-        let desk = desk.postgres_desk();
+        let desk = desk.old_desk();
         let id = uuid::Uuid::now_v7();
         let count = || {
             desk.ask(|session| Box::pin(async { Ok(session.query_first(COUNT, &[]).await?.unwrap().get::<_, i64>(0)) }))
@@ -204,7 +204,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_the_server_ends_is_replaced_by_another() {
         let scratch = PostgresScratch::new().await;
-        let desk = scratch.postgres_desk();
+        let desk = scratch.old_desk();
         let count = || desk.ask(|session| Box::pin(async { Ok(session.query(COUNT, &[]).await?.len()) }));
         assert_eq!(count().await, Ok(1));
         let client = scratch.database.connect().await.unwrap();

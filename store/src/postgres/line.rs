@@ -56,10 +56,10 @@ pub(super) const STATEMENTS: [&str; 6] = [CREATE, ADVANCE, DEAD, TAKE_OVER, REMO
 
 /// Whose places are read: the reader and the writer of one producer share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Owner(Arc<Mutex<Option<Uuid>>>);
+pub(crate) struct Owner(Arc<Mutex<Option<Uuid>>>);
 
 impl Owner {
-    pub(super) fn get(&self) -> Option<Uuid> {
+    pub(crate) fn get(&self) -> Option<Uuid> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

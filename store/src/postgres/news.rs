@@ -107,7 +107,7 @@ impl News {
                 }
                 Err(fault) => fault,
             };
-            tracing::warn!(fault = %fault.text(), "no news from other producers at present, connecting again");
+            tracing::warn!(%fault, "no news from other producers at present, connecting again");
             let _ = timeout(PAUSE, ended.cancelled()).await;
         }
     }

@@ -234,6 +234,3 @@ async fn control(session: &Session, id: Uuid, control: Control) -> Result<Contro
 fn bytes(body: Vec<u8>) -> Bytes {
     body.into()
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,11 +1,9 @@
-//! A database of a test's own, on the cluster that all tests share.
-
-use std::sync::Arc;
+//! A database for one test, on the cluster that all tests share.
 
 use ::tests::postgres::{Database, fresh_database};
 use tokio_util::task::TaskTracker;
 
-use super::{Postgres, PostgresAddress, PostgresDesk, Shared};
+use super::{Postgres, PostgresAddress, Shared};
 use crate::{Desk, testing::names};
 
 /// Removed at the end.
@@ -21,33 +19,61 @@ impl PostgresScratch {
         Self { database, shared }
     }
 
-    /// A producer, as far as the store is concerned.
+    /// The store of one producer.
     async fn producer(database: &Database) -> Shared {
         let address = PostgresAddress::parse(database.url()).unwrap();
         Shared::open(address, &TaskTracker::new()).await.unwrap()
     }
 
-    /// Another producer, all of it.
+    /// The store of another producer.
     pub(super) async fn another(&self) -> Shared {
         Self::producer(&self.database).await
     }
 
-    /// For orders that are to be told to north and south.
-    pub(crate) fn open(&self) -> Postgres {
+    /// For orders that are delivered to north and south.
+    pub(crate) fn writer(&self) -> Postgres {
         self.shared.writer(&names(["north", "south"]))
     }
 
-    /// The same of another producer.
-    pub(crate) async fn open_another(&self) -> Postgres {
-        self.another().await.writer(&names(["north", "south"]))
+    pub(crate) fn desk(&self) -> Desk {
+        Desk::postgres(&self.shared)
     }
 
-    /// The desk as the binaries have it.
-    pub(crate) fn desk(&self) -> Arc<dyn Desk> {
-        Arc::new(self.postgres_desk())
-    }
-
-    pub(crate) fn postgres_desk(&self) -> PostgresDesk {
+    pub(crate) fn old_desk(&self) -> super::PostgresDesk {
         self.shared.desk()
+    }
+
+    pub(super) fn open(&self) -> Producer {
+        Producer::of(&self.shared)
+    }
+
+    pub(super) async fn open_another(&self) -> Producer {
+        Producer::of(&self.another().await)
+    }
+}
+
+/// A writer, and a desk that reads its outbox.
+pub(super) struct Producer {
+    writer: Postgres,
+    pub(super) desk: Desk,
+}
+
+impl Producer {
+    pub(super) fn of(shared: &Shared) -> Self {
+        Self { writer: shared.writer(&names(["north", "south"])), desk: Desk::postgres(shared) }
+    }
+}
+
+impl std::ops::Deref for Producer {
+    type Target = Postgres;
+
+    fn deref(&self) -> &Postgres {
+        &self.writer
+    }
+}
+
+impl std::ops::DerefMut for Producer {
+    fn deref_mut(&mut self) -> &mut Postgres {
+        &mut self.writer
     }
 }

@@ -39,7 +39,7 @@ const BY_KEY: &str = "
     SET enable_mergejoin = off";
 
 /// The parameters of a statement.
-pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+pub(crate) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// How the server is reached. Cloning shares it.
 #[derive(Clone)]
@@ -52,17 +52,17 @@ pub(super) struct Server {
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Purpose {
+pub(crate) struct Purpose {
     /// As the server lists it.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether it is on the way of an order.
-    pub(super) by_key: bool,
+    pub(crate) by_key: bool,
     /// What is prepared at once.
-    pub(super) statements: &'static [&'static str],
+    pub(crate) statements: &'static [&'static str],
 }
 
 /// One connection. Dropping it ends it, and rolls back what was not committed.
-pub(super) struct Session {
+pub(crate) struct Session {
     client: Client,
     prepared: Mutex<HashMap<&'static str, Statement>>,
 }
@@ -122,7 +122,7 @@ impl Session {
 
     /// Runs a statement, prepared once. Statements whose futures are polled together go over the wire
     /// together, in the order in which they are polled first.
-    pub(super) async fn query(&self, text: &'static str, parameters: Parameters<'_>) -> Result<Vec<Row>, Fault> {
+    pub(crate) async fn query(&self, text: &'static str, parameters: Parameters<'_>) -> Result<Vec<Row>, Fault> {
         let statement = self.prepare(text).await?;
         within(self.client.query(&statement, parameters)).await
     }
@@ -137,7 +137,7 @@ impl Session {
     }
 
     /// The same, for the number of rows that it changes.
-    pub(super) async fn execute(&self, text: &'static str, parameters: Parameters<'_>) -> Result<u64, Fault> {
+    pub(crate) async fn execute(&self, text: &'static str, parameters: Parameters<'_>) -> Result<u64, Fault> {
         let statement = self.prepare(text).await?;
         within(self.client.execute(&statement, parameters)).await
     }

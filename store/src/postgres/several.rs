@@ -1,4 +1,4 @@
-//! What several producers on one database must do, as far as the store is concerned.
+//! What the stores of several producers on one database must do.
 
 use std::{
     collections::HashSet,
@@ -11,6 +11,7 @@ use std::{
 
 use common::{
     event::OrderCreated,
+    order::OrderId,
     outcome::{Outcome, OutcomeStatus},
     status::OrderStatus,
 };
@@ -20,10 +21,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{super::conformance, commit::LAPSED, *};
-use crate::{Placed, Reconciliation as _, testing::names};
+use super::{commit::LAPSED, scratch::Producer, *};
+use crate::{Placed, Position, conformance};
 
-async fn accept(producer: &mut Postgres, orders: Vec<Placed>) -> Vec<Acceptance> {
+async fn accept(producer: &mut Producer, orders: Vec<Placed>) -> Vec<Acceptance> {
     producer.commit(&Batch { orders, ..Batch::default() }).await.unwrap()
 }
 
@@ -35,14 +36,14 @@ fn positions(stored: &[Acceptance]) -> Vec<Position> {
     stored.iter().map(conformance::position).collect()
 }
 
-async fn waiting(producer: &mut Postgres) -> Vec<OrderId> {
-    producer.outbox(0, 100_000).await.unwrap().into_iter().map(|entry| entry.order_id).collect()
+async fn waiting(producer: &Producer) -> Vec<OrderId> {
+    producer.desk.outbox(0, 100_000).await.unwrap().into_iter().map(|entry| entry.order_id).collect()
 }
 
 /// As when the producer stands still for longer than its lease.
-async fn let_the_lease_end(scratch: &PostgresScratch, producer: &Postgres) {
+async fn let_the_lease_end(scratch: &PostgresScratch, producer: &Producer) {
     let client = scratch.database.connect().await.unwrap();
-    let owner = producer.owner.get().unwrap();
+    let owner = producer.desk.owner().unwrap();
     let ended = "UPDATE lines SET leased_until = now() - interval '1 second' WHERE owner = $1";
     assert_eq!(client.execute(ended, &[&owner]).await.unwrap(), 1);
 }
@@ -59,14 +60,14 @@ async fn the_outbox_of_a_producer_that_has_ended_is_taken_over_without_what_is_p
     let stored = accept(&mut ended, orders(5)).await;
     let published = positions(&stored)[1];
     ended.commit(&Batch { published_up_to: Some(published), ..Batch::default() }).await.unwrap();
-    let left = ended.outbox(published, 100).await.unwrap();
+    let left = ended.desk.outbox(published, 100).await.unwrap();
     accept(&mut other, orders(1)).await;
     assert_eq!(other.tick().await.unwrap().events, 0, "it lives");
 
     ended.release().await;
     let adopted = other.tick().await.unwrap();
     assert_eq!((adopted.events, adopted.last), (3, 4));
-    let taken_over: Vec<_> = other.outbox(1, 100).await.unwrap().into_iter().map(|entry| entry.order_id).collect();
+    let taken_over: Vec<_> = other.desk.outbox(1, 100).await.unwrap().into_iter().map(|entry| entry.order_id).collect();
     assert_eq!(taken_over, left.into_iter().map(|entry| entry.order_id).collect::<Vec<_>>(), "in their order");
     assert_eq!(positions(&accept(&mut other, orders(1)).await), [5]);
     assert_eq!(count(&scratch, "lines").await, 1);
@@ -76,7 +77,7 @@ async fn the_outbox_of_a_producer_that_has_ended_is_taken_over_without_what_is_p
 #[tokio::test]
 async fn what_a_producer_had_published_is_found_overdue_also_after_its_end() {
     let scratch = PostgresScratch::new().await;
-    let (mut ended, desk) = (scratch.open(), scratch.postgres_desk());
+    let (mut ended, desk) = (scratch.open(), scratch.desk());
     let published_up_to = positions(&accept(&mut ended, orders(2)).await).last().copied();
     ended.commit(&Batch { published_up_to, ..Batch::default() }).await.unwrap();
     ended.release().await;
@@ -98,11 +99,11 @@ async fn a_producer_that_stood_still_longer_than_its_lease_goes_on_in_a_new_line
 
     let after = accept(&mut frozen, orders(2)).await;
     assert!(positions(&before).last() < positions(&after).first(), "no place is given twice: {before:?}, {after:?}");
-    assert_eq!((waiting(&mut frozen).await.len(), waiting(&mut other).await.len()), (2, 3));
+    assert_eq!((waiting(&frozen).await.len(), waiting(&other).await.len()), (2, 3));
     // A mark of the old line does not hide what is in the new one.
     let published_up_to = positions(&before).last().copied();
     frozen.commit(&Batch { published_up_to, ..Batch::default() }).await.unwrap();
-    assert_eq!(frozen.backlog().await.unwrap().events, 2);
+    assert_eq!(frozen.desk.backlog().await.unwrap().events, 2);
     assert_eq!(frozen.tick().await.unwrap().events, 0);
 }
 
@@ -111,10 +112,10 @@ async fn a_lease_that_ended_without_anybody_taking_over_is_renewed() {
     let scratch = PostgresScratch::new().await;
     let mut producer = scratch.open();
     accept(&mut producer, orders(3)).await;
-    let owner = producer.owner.get();
+    let owner = producer.desk.owner();
     let_the_lease_end(&scratch, &producer).await;
     accept(&mut producer, orders(1)).await;
-    assert_eq!((producer.owner.get(), waiting(&mut producer).await.len()), (owner, 4));
+    assert_eq!((producer.desk.owner(), waiting(&producer).await.len()), (owner, 4));
     assert_eq!(scratch.open_another().await.tick().await.unwrap().events, 0);
 }
 
@@ -125,13 +126,13 @@ async fn two_producers_that_take_over_at_once_share_what_they_find() {
     let mut ended = scratch.open();
     accept(&mut ended, orders(ORDERS)).await;
     ended.release().await;
-    let all = async |mut producer: Postgres| {
+    let all = async |mut producer: Producer| {
         let mut adopted = 0;
         loop {
             let ticked = producer.tick().await.unwrap();
             adopted += ticked.events;
             if count(&scratch, "lines WHERE leased_until < now()").await == 0 {
-                return (adopted, waiting(&mut producer).await);
+                return (adopted, waiting(&producer).await);
             }
         }
     };
@@ -158,7 +159,7 @@ async fn one_key_is_one_order_over_two_producers() {
         assert!(ones.iter().chain(&others).all(|stored| !matches!(stored, Acceptance::KeyReused)));
     }
     assert_eq!(count(&scratch, "orders").await, 200);
-    assert_eq!(waiting(&mut one).await.len() + waiting(&mut other).await.len(), 200);
+    assert_eq!(waiting(&one).await.len() + waiting(&other).await.len(), 200);
 }
 
 #[tokio::test]
@@ -179,7 +180,7 @@ async fn an_order_whose_last_two_outcomes_come_to_two_producers_at_once_is_settl
         let (ones, others) = join(one.commit(&north), other.commit(&south)).await;
         assert!(ones.is_ok() && others.is_ok(), "{ones:?}, {others:?}");
         for order in &events {
-            let known = one.order(order.order_id).await.unwrap().unwrap();
+            let known = one.desk.order(order.order_id).await.unwrap().unwrap();
             assert_eq!(known.status(), OrderStatus::Delivered);
         }
     }
@@ -197,7 +198,7 @@ async fn a_connection_that_the_server_ends_is_replaced_and_nothing_is_stored_twi
         WHERE datname = current_database() AND application_name = 'tandem producer: writer'";
     assert_eq!(client.execute(end, &[]).await.unwrap(), 1);
     accept(&mut producer, orders(1)).await;
-    assert_eq!((waiting(&mut producer).await.len(), count(&scratch, "orders").await), (2, 2));
+    assert_eq!((waiting(&producer).await.len(), count(&scratch, "orders").await), (2, 2));
 }
 
 #[tokio::test]
@@ -210,7 +211,7 @@ async fn who_waits_at_one_producer_hears_of_what_another_records() {
     while count(&scratch, "pg_stat_activity WHERE query LIKE 'LISTEN tandem_orders%' AND state = 'idle'").await < 2 {
         tokio::task::yield_now().await;
     }
-    let (mut here, mut there) = (here.writer(&names(["north"])), there.writer(&names(["north"])));
+    let (mut here, mut there) = (Producer::of(&here), Producer::of(&there));
     here.tick().await.unwrap();
     let orders = orders(2);
     let events: Vec<OrderCreated> = orders.iter().map(|placed| placed.event()).collect();
@@ -282,9 +283,9 @@ async fn what_was_committed_though_nobody_heard_of_it_is_published_all_the_same(
     let (address, armed) = breaking_after_a_commit(::tests::url::address(url).unwrap()).await;
     let address = PostgresAddress::parse(&::tests::url::through(url, address).unwrap()).unwrap();
     let producer = Shared::open(address, &TaskTracker::new()).await.unwrap();
-    let mut producer = producer.writer(&names(["north", "south"]));
+    let mut producer = Producer::of(&producer);
     let first = positions(&accept(&mut producer, orders(2)).await);
-    let line = producer.owner.get().unwrap();
+    let line = producer.desk.owner().unwrap();
 
     armed.store(true, Relaxed);
     let unheard = Batch { orders: orders(3), published_up_to: Some(first[0]), ..Batch::default() };
@@ -300,6 +301,6 @@ async fn what_was_committed_though_nobody_heard_of_it_is_published_all_the_same(
     assert_eq!(client.execute(ended, &[&line]).await.unwrap(), 1);
     assert_eq!(producer.tick().await.unwrap().events, 4, "all but what was published before");
     let waiting: Vec<_> =
-        producer.outbox(next[0], 100).await.unwrap().into_iter().map(|entry| entry.order_id).collect();
+        producer.desk.outbox(next[0], 100).await.unwrap().into_iter().map(|entry| entry.order_id).collect();
     assert!(unheard.orders.iter().all(|placed| waiting.contains(&placed.order_id)), "{waiting:?}");
 }

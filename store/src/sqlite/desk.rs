@@ -13,8 +13,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::connect;
-use crate::{Answer, Desk, StoreFault};
+use super::open;
+use crate::{Answer, Areas, StoreFault};
 
 /// Most questions that may wait; beyond it the caller is told at once.
 const QUEUE: usize = 256;
@@ -35,7 +35,7 @@ impl SqliteDesk {
     /// # Errors
     /// The file cannot be opened, or the operating system gives no thread.
     pub fn start(path: &Path) -> Result<(Self, JoinHandle<()>), StoreFault> {
-        let mut connection = connect(path)?;
+        let mut connection = open(path)?;
         let (jobs, mut asked) = mpsc::channel::<Job>(QUEUE);
         let thread = thread::Builder::new()
             .name("store-desk".to_owned())
@@ -70,4 +70,4 @@ impl SqliteDesk {
     }
 }
 
-impl Desk for SqliteDesk {}
+impl Areas for SqliteDesk {}

@@ -209,6 +209,3 @@ fn control(connection: &mut Connection, id: Uuid, control: Control) -> Result<Co
     transaction.commit()?;
     Ok(redrive.map_or(Controlled::Unknown, |redrive| Controlled::Done(Box::new(redrive))))
 }
-
-#[cfg(test)]
-mod tests;

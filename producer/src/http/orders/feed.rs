@@ -129,7 +129,7 @@ impl OpenStream {
     async fn catch_up(&mut self) -> Option<String> {
         self.behind = false;
         self.changes.mark_unchanged();
-        let changes = self.api.limits.waiting.changes(&*self.api.desk, self.cursor.after(), PAGE).await;
+        let changes = self.api.limits.waiting.changes(&self.api.desk, self.cursor.after(), PAGE).await;
         let changes = changes.inspect_err(|fault| tracing::error!(%fault, "cannot read changes of deliveries")).ok()?;
         if u32::try_from(changes.len()).unwrap_or(u32::MAX) >= PAGE {
             self.behind = true;

@@ -69,7 +69,7 @@ pub(super) async fn order_events(
     };
     let mut subscription = Subscription::to_known(&api.watch, order_id);
     subscription.renew();
-    let order = api.limits.waiting.look(&api.reads, order_id).await?;
+    let order = api.limits.waiting.look(&api.desk, order_id).await?;
     let first = cursor.events_of(&order.ok_or_else(unknown)?);
     if first.is_empty() && cursor.settled {
         let mut response = Response::new(Body::empty());
@@ -107,7 +107,7 @@ impl OpenStream {
                 return (!shutdown.is_cancelled()).then_some((comment, self));
             }
             self.subscription.renew();
-            let look = self.api.limits.waiting.look(&self.api.reads, self.order_id).await;
+            let look = self.api.limits.waiting.look(&self.api.desk, self.order_id).await;
             let order_id = self.order_id;
             // If the order cannot be read the stream ends, and the client reconnects.
             let order = look.inspect_err(|fault| tracing::error!(%order_id, %fault, "cannot read an order")).ok()??;

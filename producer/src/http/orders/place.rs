@@ -116,7 +116,7 @@ pub(super) async fn place_order(
 async fn wait_for(api: &Api, receipt: &Receipt, subscription: Subscription, permit: &Permit) -> Option<Order> {
     let Receipt { order_id, correlation_id, replayed } = receipt;
     let mut subscription = if *replayed { Subscription::to_known(&api.watch, *order_id) } else { subscription };
-    let shown = api.limits.waiting.wait_settled(&api.reads, &mut subscription, permit.wait).await;
+    let shown = api.limits.waiting.wait_settled(&api.desk, &mut subscription, permit.wait).await;
     // The order is accepted all the same, and the client can ask.
     shown.inspect_err(|fault| tracing::warn!(%order_id, %correlation_id, %fault, "cannot read an order")).ok()?
 }

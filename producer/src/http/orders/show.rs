@@ -66,9 +66,9 @@ pub(super) async fn show_order(
     let order = match &permit {
         Some(permit) => {
             let mut subscription = Subscription::to_known(&api.watch, order_id);
-            api.limits.waiting.wait_settled(&api.reads, &mut subscription, permit.wait).await?
+            api.limits.waiting.wait_settled(&api.desk, &mut subscription, permit.wait).await?
         }
-        None => api.reads.order(order_id).await?.map(views::order::order),
+        None => api.desk.order(order_id).await?.map(views::order::order),
     };
     let mut response = tagged_json(&headers, &order.ok_or_else(unknown)?)?;
     if let Some(applied) = permit.and_then(|permit| prefer::applied(permit.wait)) {

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use store::{Change, Changed, Desk, Reads, StoreFault, Watch, Watcher};
+use store::{Change, Changed, Desk, StoreFault, Watch, Watcher};
 
 use crate::views;
 
@@ -73,16 +73,16 @@ impl Waiting {
     }
 
     /// Looks at an order once, when there is room for it.
-    pub(super) async fn look(&self, reads: &Reads, order_id: OrderId) -> Result<Option<Order>, StoreFault> {
+    pub(super) async fn look(&self, desk: &Desk, order_id: OrderId) -> Result<Option<Order>, StoreFault> {
         // The semaphore is never closed.
         let _look = self.looks.acquire().await.map_err(|_| StoreFault::Busy)?;
-        let order = reads.order(order_id).await;
+        let order = desk.order(order_id).await;
         self.looked.inc();
         Ok(order?.map(views::order::order))
     }
 
     /// Looks once at what has changed in the ledger, when there is room for it.
-    pub(super) async fn changes(&self, desk: &dyn Desk, after: Change, limit: u32) -> Result<Vec<Changed>, StoreFault> {
+    pub(super) async fn changes(&self, desk: &Desk, after: Change, limit: u32) -> Result<Vec<Changed>, StoreFault> {
         let _look = self.desk_looks.acquire().await.map_err(|_| StoreFault::Busy)?;
         desk.changes(after, limit).await
     }
@@ -93,7 +93,7 @@ impl Waiting {
     /// Cancelling it ends the wait, and leaves nothing behind.
     pub(super) async fn wait_settled(
         &self,
-        reads: &Reads,
+        desk: &Desk,
         subscription: &mut Subscription,
         wait: Duration,
     ) -> Result<Option<Order>, StoreFault> {
@@ -101,7 +101,7 @@ impl Waiting {
         loop {
             let over = !subscription.is_due() && !subscription.changed_before(deadline, &self.shutdown).await;
             subscription.renew();
-            let order = self.look(reads, subscription.order_id).await?;
+            let order = self.look(desk, subscription.order_id).await?;
             let pending = order.as_ref().is_some_and(|order| !order.is_settled());
             if over || !pending || self.shutdown.is_cancelled() || Instant::now() >= deadline {
                 return Ok(order);

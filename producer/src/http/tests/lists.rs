@@ -4,7 +4,7 @@ use store::{Backend as _, Batch, testing::order};
 #[tokio::test]
 async fn orders_are_listed_page_by_page_as_they_are_shown() {
     let bench = Bench::new().await;
-    let mut store = bench.scratch.open();
+    let mut store = bench.scratch.writer();
     let orders: Vec<_> = (0..5).map(|number| order("c-1", number)).collect();
     let ids: Vec<_> = orders.iter().rev().map(|placed| placed.order_id.to_string()).collect();
     store.commit(&Batch { orders, ..Batch::default() }).await.unwrap();

@@ -79,7 +79,7 @@ async fn an_order_is_followed_until_it_is_settled_and_after_an_interruption() {
 #[tokio::test]
 async fn the_feed_has_all_orders_in_the_order_of_their_commits_and_loses_nothing() {
     let bench = Bench::new().await;
-    let mut store = bench.scratch.open();
+    let mut store = bench.scratch.writer();
     let orders: Vec<_> = (0..50).map(|number| order("c-1", number)).collect();
     let events_of: Vec<_> = orders.iter().map(|placed| placed.event()).collect();
     store.commit(&Batch { orders, ..Batch::default() }).await.unwrap();

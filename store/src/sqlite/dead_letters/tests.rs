@@ -1,32 +1,10 @@
-//! The conformance suite, and what only this database shows: how it finds things.
+//! How dead letters are found.
 
 use super::{
-    super::connect,
+    super::open,
     list::{Condition, groups_sql, letters_sql},
 };
-use crate::{Filter, conformance::dead_letters, testing::Scratch};
-
-macro_rules! conforms {
-    ($($name:ident),* $(,)?) => {
-        $(
-            #[tokio::test]
-            async fn $name() {
-                let scratch = Scratch::default();
-                dead_letters::$name(&mut scratch.open(), &scratch.desk()).await;
-            }
-        )*
-    };
-}
-
-conforms!(
-    a_dead_letter_is_stored_once_and_ends_its_delivery,
-    a_report_is_waited_for_and_corrects_when_it_comes_late,
-    a_dead_letter_tells_what_the_ledger_knows,
-    what_names_no_order_is_kept_too,
-    dead_letters_are_found_and_counted_by_their_cause,
-    an_archived_one_leaves_the_list_until_it_is_put_back,
-    a_lineage_leads_to_the_first_failure,
-);
+use crate::{Filter, testing::Scratch};
 
 /// Every filter there is, each alone and all together, the order left to the last.
 fn filters() -> Vec<Filter> {
@@ -64,7 +42,7 @@ fn plan(connection: &rusqlite::Connection, sql: &str, condition: &Condition) -> 
 #[test]
 fn no_list_reads_the_table_whole() {
     let scratch = Scratch::default();
-    let connection = connect(scratch.path()).unwrap();
+    let connection = open(scratch.path()).unwrap();
     for filter in filters() {
         let mut condition = Condition::of(&filter);
         let plan_of = |condition: &Condition| plan(&connection, &letters_sql(condition, false), condition);
@@ -84,7 +62,7 @@ fn no_list_reads_the_table_whole() {
 #[test]
 fn groups_are_counted_from_an_index_in_its_order() {
     let scratch = Scratch::default();
-    let connection = connect(scratch.path()).unwrap();
+    let connection = open(scratch.path()).unwrap();
     for filter in filters() {
         let condition = Condition::of(&filter);
         let plan = plan(&connection, &groups_sql(&condition), &condition);

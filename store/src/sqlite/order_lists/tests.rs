@@ -2,29 +2,9 @@ use rusqlite::StatementStatus;
 
 use super::*;
 use crate::{
-    Backend as _, Batch, conformance_lists,
+    Backend as _, Batch,
     testing::{self, Scratch},
 };
-
-macro_rules! conforms {
-    ($($name:ident),* $(,)?) => {
-        $(
-            #[tokio::test]
-            async fn $name() {
-                let scratch = Scratch::default();
-                conformance_lists::$name(&mut scratch.open(), &*scratch.desk()).await;
-            }
-        )*
-    };
-}
-
-conforms!(
-    every_combination_of_filters_lists_what_fits,
-    pages_are_stable_while_orders_come,
-    the_feed_is_in_the_order_of_commits,
-    an_expired_key_is_as_good_as_new,
-    only_old_orders_that_are_delivered_everywhere_are_removed,
-);
 
 fn plan(connection: &Connection, statement: &str) -> Vec<String> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
@@ -38,8 +18,8 @@ fn plan(connection: &Connection, statement: &str) -> Vec<String> {
 #[test]
 fn no_list_is_read_from_end_to_end_or_sorted() {
     let scratch = Scratch::default();
-    drop(scratch.open());
-    let connection = super::super::connect(scratch.path()).unwrap();
+    drop(scratch.writer());
+    let connection = super::super::open(scratch.path()).unwrap();
     let mut plans = Vec::new();
     for along in [Along::Orders, Along::Customer, Along::Pending, Along::Dead] {
         for status in OrderStatus::ALL.into_iter().map(Some).chain([None]) {
@@ -62,8 +42,8 @@ async fn a_page_ends_where_much_was_looked_through_and_the_next_goes_on() {
     let scratch = Scratch::default();
     let orders: Vec<_> = (0..40).map(|second| testing::order("c-1", second)).collect();
     let oldest = orders[0].order_id;
-    scratch.open().commit(&Batch { orders, ..Batch::default() }).await.unwrap();
-    let mut connection = super::super::connect(scratch.path()).unwrap();
+    scratch.writer().commit(&Batch { orders, ..Batch::default() }).await.unwrap();
+    let mut connection = super::super::open(scratch.path()).unwrap();
     let filter = OrderFilter { destination: Some("nowhere".parse().unwrap()), ..OrderFilter::default() };
     let (mut after, mut pages) = (None, 0);
     loop {
@@ -84,7 +64,7 @@ async fn a_page_ends_where_much_was_looked_through_and_the_next_goes_on() {
 #[tokio::test]
 async fn a_page_costs_the_same_however_many_orders_there_are() {
     let scratch = Scratch::default();
-    let mut store = scratch.open();
+    let mut store = scratch.writer();
     let mut few = Vec::new();
     for many in [false, true] {
         let (from, to) = if many { (2_000, 20_000) } else { (0, 2_000) };
@@ -100,7 +80,7 @@ async fn a_page_costs_the_same_however_many_orders_there_are() {
         }
         store.commit(&Batch { orders, ..Batch::default() }).await.unwrap();
         store.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
-        let mut connection = super::super::connect(scratch.path()).unwrap();
+        let mut connection = super::super::open(scratch.path()).unwrap();
         let mut costs = Vec::new();
         for status in OrderStatus::ALL.into_iter().map(Some).chain([None]) {
             for destination in [None, Some("north".parse().unwrap())] {

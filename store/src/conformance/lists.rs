@@ -1,18 +1,17 @@
-//! What every desk must do for lists of orders, the feed, and upkeep; told once, as [`super::conformance`]
-//! is, and run by each store over a database of its own.
+//! Lists of orders, the feed, and upkeep.
 
 use common::{
     order::OrderId,
     status::{DeliveryStatus, OrderStatus},
 };
 
-use super::{
+use crate::{
     Acceptance, Backend, Batch, Change, Desk, Idempotency, Known, OrderFilter, Placed,
     testing::{at, ended, names, order},
 };
 
 /// Every combination of how two deliveries can be, for two customers; newest first.
-async fn place_all(backend: &mut impl Backend) -> Vec<Known> {
+async fn place_all(backend: &mut impl Backend, desk: &Desk) -> Vec<Known> {
     let ends = [None, Some(true), Some(false)];
     let (mut orders, mut outcomes) = (Vec::new(), Vec::new());
     let mut second = 0;
@@ -35,7 +34,7 @@ async fn place_all(backend: &mut impl Backend) -> Vec<Known> {
     backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
     let mut shown = Vec::new();
     for order_id in ids {
-        shown.push(sorted(backend.order(order_id).await.unwrap().unwrap()));
+        shown.push(sorted(desk.order(order_id).await.unwrap().unwrap()));
     }
     shown
 }
@@ -62,7 +61,7 @@ fn fits(order: &Known, filter: &OrderFilter) -> bool {
         && filter.to.is_none_or(|to| event.occurred_at < to)
 }
 
-async fn pages(desk: &dyn Desk, filter: &OrderFilter, limit: u32) -> Vec<Known> {
+async fn pages(desk: &Desk, filter: &OrderFilter, limit: u32) -> Vec<Known> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page = desk.orders(filter.clone(), after, limit).await.unwrap();
@@ -76,8 +75,8 @@ async fn pages(desk: &dyn Desk, filter: &OrderFilter, limit: u32) -> Vec<Known> 
 }
 
 /// Each filter, alone and with every other, lists exactly the orders that fit, as they are shown.
-pub(crate) async fn every_combination_of_filters_lists_what_fits(backend: &mut impl Backend, desk: &dyn Desk) {
-    let all = place_all(backend).await;
+pub(crate) async fn every_combination_of_filters_lists_what_fits(backend: &mut impl Backend, desk: &Desk) {
+    let all = place_all(backend, desk).await;
     let texts = |texts: [&'static str; 3]| texts.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()));
     let statuses = OrderStatus::ALL.into_iter().map(Some).chain([None]);
     let mut filters = Vec::new();
@@ -106,8 +105,8 @@ pub(crate) async fn every_combination_of_filters_lists_what_fits(backend: &mut i
 }
 
 /// Orders that come while a list is read neither push one onto the next page nor off it.
-pub(crate) async fn pages_are_stable_while_orders_come(backend: &mut impl Backend, desk: &dyn Desk) {
-    let all = place_all(backend).await;
+pub(crate) async fn pages_are_stable_while_orders_come(backend: &mut impl Backend, desk: &Desk) {
+    let all = place_all(backend, desk).await;
     let (mut seen, mut after, mut second) = (Vec::new(), None, 10_000);
     loop {
         let page = desk.orders(OrderFilter::default(), after, 7).await.unwrap();
@@ -123,7 +122,7 @@ pub(crate) async fn pages_are_stable_while_orders_come(backend: &mut impl Backen
 }
 
 /// The feed tells each change in the order of its commit, and an order's end with the last of them.
-pub(crate) async fn the_feed_is_in_the_order_of_commits(backend: &mut impl Backend, desk: &dyn Desk) {
+pub(crate) async fn the_feed_is_in_the_order_of_commits(backend: &mut impl Backend, desk: &Desk) {
     let (one, two) = (order("c-1", 0), order("c-1", 1));
     let (first, second) = (one.event(), two.event());
     backend.commit(&Batch { orders: vec![one, two], ..Batch::default() }).await.unwrap();
@@ -185,7 +184,7 @@ async fn accept(backend: &mut impl Backend, placed: Placed) -> Acceptance {
 }
 
 /// A key that has expired is as good as new to the microsecond, swept or not; another client's is another key.
-pub(crate) async fn an_expired_key_is_as_good_as_new(backend: &mut impl Backend, desk: &dyn Desk) {
+pub(crate) async fn an_expired_key_is_as_good_as_new(backend: &mut impl Backend, desk: &Desk) {
     assert!(matches!(accept(backend, keyed("k", 1, 100, 0)).await, Acceptance::New(_)));
     assert!(matches!(accept(backend, keyed("k", 2, 199, 99)).await, Acceptance::KeyReused));
     assert!(matches!(accept(backend, keyed("k", 1, 199, 99)).await, Acceptance::Replayed(_)));
@@ -206,11 +205,8 @@ pub(crate) async fn an_expired_key_is_as_good_as_new(backend: &mut impl Backend,
 }
 
 /// Retention removes delivered orders that are old enough, whole, and nothing else.
-pub(crate) async fn only_old_orders_that_are_delivered_everywhere_are_removed(
-    backend: &mut impl Backend,
-    desk: &dyn Desk,
-) {
-    let all = place_all(backend).await;
+pub(crate) async fn only_old_orders_that_are_delivered_everywhere_are_removed(backend: &mut impl Backend, desk: &Desk) {
+    let all = place_all(backend, desk).await;
     let limit = at(400);
     let (mut after, mut removed, mut batches) = (None, 0, 0);
     loop {

@@ -1,0 +1,86 @@
+//! Orders, their keys, the outbox and the ledger.
+
+use super::*;
+use crate::{Known, Recorded, StoreFault};
+
+/// An accepted order is in the outbox, with the bytes that were committed, until it is marked.
+pub(crate) async fn an_accepted_order_waits_in_the_outbox_until_it_is_marked(backend: &mut impl Backend, desk: &Desk) {
+    let orders: Vec<_> = (0..5).map(|_| placed(None)).collect();
+    let bodies: Vec<_> = orders.iter().map(|placed| placed.event().encode().unwrap()).collect();
+    let traces: Vec<_> = orders.iter().map(|placed| placed.trace).collect();
+    let stored = accept(backend, orders).await;
+    let positions: Vec<_> = stored.iter().map(position).collect();
+    assert!(positions.is_sorted_by(|a, b| a < b), "{positions:?}");
+
+    let waiting = desk.outbox(0, 100).await.unwrap();
+    assert_eq!(waiting.iter().map(|entry| entry.position).collect::<Vec<_>>(), positions);
+    assert_eq!(waiting.iter().map(|entry| entry.body.to_vec()).collect::<Vec<_>>(), bodies);
+    assert_eq!(waiting.iter().map(|entry| entry.trace).collect::<Vec<_>>(), traces);
+    assert_eq!(desk.outbox(positions[1], 2).await.unwrap().first().map(|entry| entry.position), Some(positions[2]));
+
+    for (published_up_to, events) in [(positions[1], 3), (positions[4], 0), (positions[0], 0)] {
+        backend.commit(&Batch { published_up_to: Some(published_up_to), ..Batch::default() }).await.unwrap();
+        let backlog = desk.backlog().await.unwrap();
+        assert_eq!((backlog.events, backlog.last), (events, positions[4]));
+        // What was published stays published, whatever comes late.
+        assert!(backlog.published_up_to >= published_up_to);
+        assert_eq!(backlog.oldest_at.is_some(), events > 0);
+    }
+}
+
+/// One key is one order: within a transaction, over transactions, and never with another request.
+pub(crate) async fn one_key_is_one_order(backend: &mut impl Backend, desk: &Desk) {
+    let (first, twin, other) = (placed(Some(("k", 1))), placed(Some(("k", 1))), placed(Some(("k", 2))));
+    let (order_id, correlation_id) = (first.order_id, first.correlation_id.clone());
+    let stored = accept(backend, vec![first, twin, other]).await;
+    let waiting = desk.outbox(0, 10).await.unwrap();
+    assert_eq!((waiting[0].position, waiting[0].order_id), (position(&stored[0]), order_id));
+    assert_eq!(waiting[0].correlation_id, correlation_id.as_str());
+    let again = accept(backend, vec![placed(Some(("k", 1))), placed(Some(("k", 3)))]).await;
+    for replayed in [&stored[1], &again[0]] {
+        let Acceptance::Replayed(receipt) = replayed else { panic!("not replayed: {replayed:?}") };
+        assert_eq!((receipt.order_id, &receipt.correlation_id, receipt.replayed), (order_id, &correlation_id, true));
+    }
+    assert!(matches!(stored[2], Acceptance::KeyReused));
+    assert!(matches!(again[1], Acceptance::KeyReused));
+    assert_eq!(desk.outbox(0, 10).await.unwrap().len(), 1);
+}
+
+/// The ledger tells one truth per delivery, however often it is reported.
+pub(crate) async fn the_ledger_tells_one_truth(backend: &mut impl Backend, desk: &Desk) {
+    let placed = placed(None);
+    let order = placed.event();
+    accept(backend, vec![placed]).await;
+    let dead = outcome(&order, "north", OutcomeStatus::DeadLettered);
+    let delivered = outcome(&order, "north", OutcomeStatus::Delivered);
+    let south = outcome(&order, "south", OutcomeStatus::Delivered);
+    let reports = [
+        (vec![dead.clone()], OrderStatus::Pending),
+        (vec![dead.clone(), south.clone()], OrderStatus::PartiallyDelivered),
+        (vec![delivered.clone(), delivered.clone()], OrderStatus::Delivered),
+    ];
+    for (outcomes, status) in reports {
+        backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+        assert_eq!(super::status(desk, &order).await, status, "an order is settled with its last delivery");
+    }
+    let Known { event, destinations, mut outcomes } = desk.order(order.order_id).await.unwrap().unwrap();
+    assert_eq!(event, order);
+    assert_eq!(destinations, ["north", "south"]);
+    outcomes.sort_by(|a, b| a.outcome.destination.cmp(&b.outcome.destination));
+    assert_eq!(outcomes.len(), 2);
+    let north = &outcomes[0].outcome;
+    assert_eq!((north.status, north.attempts.len()), (OutcomeStatus::Delivered, 2));
+    assert_eq!(outcomes[1], Recorded { outcome: south, redriving: false });
+    assert_eq!(desk.order(OrderId::new()).await.unwrap(), None);
+}
+
+/// A transaction that fails leaves nothing behind.
+pub(crate) async fn a_failed_transaction_stores_nothing(backend: &mut impl Backend, desk: &Desk) {
+    let (one, mut twin) = (placed(None), placed(None));
+    twin.order_id = one.order_id;
+    let failed = backend.commit(&Batch { orders: vec![one, twin], ..Batch::default() }).await;
+    assert!(matches!(failed, Err(StoreFault::Database(_))), "{failed:?}");
+    assert_eq!(desk.outbox(0, 10).await.unwrap().len(), 0);
+    accept(backend, vec![placed(None)]).await;
+    assert_eq!(desk.outbox(0, 10).await.unwrap().len(), 1);
+}
