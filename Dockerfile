@@ -17,7 +17,7 @@ ARG PROFILE=release
 # Nothing here is built twice or debugged.
 ENV CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=none
 # Everything that runs in production, and the fake API without the test harness. A new worker needs no change here.
-ARG BINARIES="--workspace --exclude xtask --exclude worker-billing --bins --no-default-features"
+ARG BINARIES="--workspace --exclude xtask --exclude bench --exclude worker-billing --bins --no-default-features"
 COPY --from=manifests /tandem .
 RUN set -f && cargo build --locked --profile "$PROFILE" $BINARIES
 COPY . .

@@ -14,6 +14,8 @@ pub mod fake_api;
 #[cfg(feature = "harness")]
 pub mod http;
 #[cfg(feature = "harness")]
+pub mod interrupt;
+#[cfg(feature = "harness")]
 pub mod leash;
 #[cfg(feature = "harness")]
 pub mod log;

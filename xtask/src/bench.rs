@@ -1,49 +1,58 @@
-//! `cargo xtask bench`: what an order costs here, beside what the broker alone can do. See `docs/benchmark.md`.
+//! `cargo xtask bench`: builds for release and becomes the program `bench`.
 
-mod broker_messages;
-mod campaign;
-mod conditions;
-mod cpu;
-mod load;
-mod options;
-mod parts;
-mod raw_broker;
-mod report;
-mod syncs;
-mod system;
-mod table;
-mod threads;
+use std::{
+    ffi::OsString,
+    os::unix::process::CommandExt as _,
+    process::{Command as Program, ExitCode},
+};
 
-use std::{process::ExitCode, thread};
+use anyhow::{Context, Result};
+use clap::{Arg, ArgMatches, Command, value_parser};
+use tests::binaries;
 
-use anyhow::{Result, anyhow};
-use clap::{ArgMatches, Command};
+use crate::cargo::cargo;
 
-use self::options::Options;
+const AFTER_HELP: &str = "\
+ARGS go to the benchmark as they are:
+  cargo xtask bench --quick            a minute, to see that it works
+  cargo xtask bench --store postgres   the same with orders in Postgres
+  cargo xtask bench --binaries DIR     another build, side by side with this one
+  cargo xtask bench -- --help          all of them
+docs/benchmark.md says what is measured and how to read it.";
+
+/// What is measured, unless `--binaries` names a directory.
+const PRODUCT: [&str; 3] = ["producer", "worker-inventory", "worker-fulfillment"];
 
 /// The command line.
 pub(crate) fn command() -> Command {
-    options::arguments(Command::new("bench"))
-        .about("Measures what an order costs: release build, private RabbitMQ, fake APIs, all on this machine")
-        .args_conflicts_with_subcommands(true)
-        .subcommand(Command::new("load").hide(true).about("The load generator and the fake APIs, as a child process"))
-        .subcommand(Command::new("raw-broker").hide(true).about("The raw broker line, as a child process"))
+    Command::new("bench")
+        .about("Measures what an order costs: release binaries, private RabbitMQ, fake APIs, all on this machine")
+        .after_help(AFTER_HELP)
+        .arg(
+            Arg::new("arguments")
+                .value_name("ARGS")
+                .help("Arguments of the benchmark")
+                .value_parser(value_parser!(OsString))
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true),
+        )
 }
 
-/// Measures, prints and writes what was found; or is one of the child processes.
+/// Builds, and replaces this process with the benchmark; returns only if the build fails.
 ///
 /// # Errors
-/// Something cannot be built, started or measured.
+/// Cargo or the benchmark cannot be started.
 pub(crate) async fn run(matches: &ArgMatches) -> Result<ExitCode> {
-    match matches.subcommand() {
-        Some(("load", _)) => on_one_thread(load::main)?,
-        Some(("raw-broker", _)) => on_one_thread(raw_broker::main)?,
-        _ => return campaign::run(&Options::read(matches)?).await,
+    let arguments: Vec<_> = matches.get_many::<OsString>("arguments").into_iter().flatten().collect();
+    let elsewhere = arguments.iter().any(|argument| argument.to_string_lossy().starts_with("--binaries"));
+    let product = if elsewhere { &[][..] } else { &PRODUCT };
+    let packages = product.iter().chain(&["bench"]).flat_map(|package| ["--package", package]);
+    let status = cargo(["build", "--release", "--bins"].into_iter().chain(packages)).await?;
+    if !status.success() {
+        return Ok(ExitCode::FAILURE);
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The child processes have a runtime of their own, on one thread. The recipes' runtime has nothing else to do there.
-fn on_one_thread(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
-    thread::spawn(work).join().map_err(|_| anyhow!("it panicked"))?
+    let bench = binaries::target_directory()?.join("release").join("bench");
+    let fault = Program::new(&bench).args(arguments).exec();
+    Err(fault).with_context(|| format!("cannot start {}", bench.display()))
 }

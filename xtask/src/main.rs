@@ -1,15 +1,15 @@
 //! The recipes of this repository: `cargo xtask demo`, `test`, `bench`.
 
+mod demo;
+mod test;
 mod bench;
 mod cargo;
-mod demo;
-mod interrupt;
-mod test;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Command};
+use tests::interrupt;
 
 fn main() -> ExitCode {
     let matches = command().get_matches();

@@ -35,7 +35,9 @@ impl Role {
 }
 
 impl Names {
-    pub(super) fn new(exchange: String) -> Self {
+    /// Those that follow from the name of the exchange.
+    #[must_use]
+    pub fn new(exchange: String) -> Self {
         Self { exchange }
     }
 

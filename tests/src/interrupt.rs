@@ -1,4 +1,4 @@
-//! Ctrl-C: ends the work where it stands, and with it everything that it started.
+//! Ctrl-C: ends the work and everything that it started.
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -6,18 +6,18 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs `work` to its end, or until a signal; then drops it, which ends what it started, and returns the exit code
-/// that a shell expects: 128 and the signal's number.
+/// that a shell expects: 128 plus the number of the signal.
 ///
 /// # Errors
 /// Those of `work`.
-pub(crate) async fn or(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+pub async fn or(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let (code, name) = tokio::select! {
         biased;
         signal = received() => signal?,
         done = work => return done,
     };
-    // Where a terminal has echoed ^C, on a line of its own.
-    let _ = writeln!(std::io::stdout(), "\n{name}: stopped, with everything that was started here");
+    // A line feed first: a terminal has echoed ^C.
+    let _ = writeln!(std::io::stdout(), "\n{name}: everything that was started here has been stopped");
     Ok(ExitCode::from(code))
 }
 
