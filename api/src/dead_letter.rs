@@ -16,27 +16,27 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct DeadLetterItem {
-    /// Its id.
+    /// The id of the dead letter.
     #[cfg_attr(feature = "openapi", schema(format = Uuid))]
     pub id: String,
-    /// The order, where the body names one.
+    /// The order, if the body names one.
     #[cfg_attr(feature = "openapi", schema(format = Uuid))]
     pub order_id: Option<String>,
-    /// Whose queue it died in.
+    /// The destination in whose queue it died; `outcomes` is the queue of reports.
     pub destination: String,
     /// Why it died.
     #[cfg_attr(feature = "openapi", schema(value_type = Reason))]
     pub reason: Word<Reason>,
-    /// The last attempt's status.
+    /// The status code of the last attempt.
     pub status_code: Option<u16>,
-    /// What went wrong last, where it was no status.
+    /// What went wrong last, if the API did not respond.
     pub error: Option<String>,
     /// When the delivery ended.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub failed_at: Timestamp,
     /// Every attempt so far, oldest first.
     pub attempts: Vec<Attempt>,
-    /// How many times it was sent again.
+    /// How often it was sent again.
     pub redrives: u32,
     /// Whether it is archived.
     pub archived: bool,
@@ -46,41 +46,41 @@ pub struct DeadLetterItem {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct DeadLetter {
-    /// Its id.
+    /// The id of the dead letter.
     #[cfg_attr(feature = "openapi", schema(format = Uuid))]
     pub id: String,
-    /// The order, where the body names one.
+    /// The order, if the body names one.
     #[cfg_attr(feature = "openapi", schema(format = Uuid))]
     pub order_id: Option<String>,
-    /// Whose queue it died in; `outcomes` is the queue of reports.
+    /// The destination in whose queue it died; `outcomes` is the queue of reports.
     pub destination: String,
-    /// Where it is.
+    /// The state of the dead letter.
     #[cfg_attr(feature = "openapi", schema(value_type = DeadLetterState))]
     pub state: Word<DeadLetterState>,
     /// Why it died.
     #[cfg_attr(feature = "openapi", schema(value_type = Reason))]
     pub reason: Word<Reason>,
-    /// The last attempt's status.
+    /// The status code of the last attempt.
     pub status_code: Option<u16>,
-    /// What went wrong last, where it was no status.
+    /// What went wrong last, if the API did not respond.
     pub error: Option<String>,
     /// When the delivery ended.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub failed_at: Timestamp,
     /// Every attempt so far, oldest first.
     pub attempts: Vec<Attempt>,
-    /// How many times it was sent again.
+    /// How often it was sent again.
     pub redrives: u32,
     /// Whether it is archived.
     pub archived: bool,
     /// When it was archived.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub archived_at: Option<Timestamp>,
-    /// What was noted then.
+    /// The note that it was archived with.
     pub note: Option<String>,
     /// The body, as it was in the queue.
     pub body: String,
-    /// How the body is told.
+    /// How the body is encoded.
     #[cfg_attr(feature = "openapi", schema(value_type = BodyEncoding))]
     pub body_encoding: Word<BodyEncoding>,
     /// The headers, without x-death. What JSON has no word for is an object with one field: `$bytes`
@@ -98,11 +98,11 @@ pub struct DeadLetter {
 }
 
 words! {
-    /// How a body is told.
+    /// How a body is encoded.
     pub enum BodyEncoding {
-        /// As it is.
+        /// As it is, in UTF-8.
         Utf8 = "utf8",
-        /// It is no text.
+        /// In Base64, because it is not text.
         Base64 = "base64",
     }
 }
@@ -114,15 +114,15 @@ pub struct Link {
     /// The dead letter.
     #[cfg_attr(feature = "openapi", schema(format = Uuid))]
     pub id: String,
-    /// Where it is.
+    /// The state of the dead letter.
     #[cfg_attr(feature = "openapi", schema(value_type = DeadLetterState))]
     pub state: Word<DeadLetterState>,
     /// Why it died.
     #[cfg_attr(feature = "openapi", schema(value_type = Reason))]
     pub reason: Word<Reason>,
-    /// The last attempt's status, where there was one.
+    /// The status code of the last attempt, if any.
     pub status_code: Option<u16>,
-    /// What went wrong last, where it was no status.
+    /// What went wrong last, if the API did not respond.
     pub error: Option<String>,
     /// When the delivery ended.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
@@ -133,24 +133,24 @@ pub struct Link {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct DeadLetterGroup {
-    /// Whose queue they died in.
+    /// The destination in whose queue they died.
     pub destination: String,
-    /// Why.
+    /// Why they died.
     #[cfg_attr(feature = "openapi", schema(value_type = Reason))]
     pub reason: Word<Reason>,
-    /// The last attempt's status.
+    /// The status code of the last attempt.
     pub status_code: Option<u16>,
-    /// What went wrong last, where it was no status.
+    /// What went wrong last, if the API did not respond.
     pub error: Option<String>,
-    /// How many.
+    /// How many there are.
     pub count: u64,
     /// The earliest failure.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub first_failed_at: Timestamp,
-    /// The latest.
+    /// The latest failure.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub last_failed_at: Timestamp,
-    /// The one that was recorded last.
+    /// The id of the one that was recorded last.
     #[cfg_attr(feature = "openapi", schema(format = Uuid))]
     pub sample_id: String,
 }
@@ -160,7 +160,7 @@ pub struct DeadLetterGroup {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(ToSchema, IntoParams), into_params(parameter_in = Query))]
 pub struct DeadLetterFilter {
-    /// Whose queue it died in; `outcomes` is the queue of reports.
+    /// The destination in whose queue it died; `outcomes` is the queue of reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false, nullable = false), param(nullable = false))]
     pub destination: Option<String>,
@@ -172,7 +172,7 @@ pub struct DeadLetterFilter {
         param(nullable = false, value_type = Option<Reason>)
     )]
     pub reason: Option<Word<Reason>>,
-    /// The status of the last attempt.
+    /// The status code of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
@@ -222,12 +222,12 @@ pub struct DeadLetterFilter {
     pub archived: Option<bool>,
 }
 
-/// What is noted of a dead letter.
+/// A note about a dead letter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Note {
-    /// Why it needs nobody any more: 1 to 1000 characters.
+    /// Why it needs no further attention: 1 to 1000 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false, min_length = 1, max_length = 1000))]
     pub note: Option<String>,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::Delivery;
 
-/// The `data` of an event. Which members it has says its type.
+/// The `data` of an event. Which members it has depends on its type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema), schema(as = EventData))]
 pub struct OrderEvent {
@@ -16,7 +16,7 @@ pub struct OrderEvent {
     pub order_id: String,
     /// The request that placed it.
     pub correlation_id: String,
-    /// Whose delivery; absent in `settled`.
+    /// The destination of the delivery; absent in `settled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub destination: Option<String>,

@@ -1,4 +1,4 @@
-//! The HTTP API as it is on the wire: what the producer writes, and what its clients read.
+//! The HTTP API as it is on the wire: what the producer and its clients exchange.
 //!
 //! In the order of the flow: a [`NewOrder`] is placed and [`Accepted`], alone or in a batch, or refused with a
 //! [`Problem`]; the [`Order`] is shown, listed in a [`List`] and followed as [`OrderEvent`]s. What could not be

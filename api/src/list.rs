@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
-/// One page of a list, as it is answered.
+/// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct List<T> {
     /// The items of this page.
     pub items: Vec<T>,
-    /// What `cursor` must be for the next page; null after the last.
+    /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }

@@ -9,13 +9,13 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct NewOrder {
-    /// Who places it: 1 to 128 characters, no control characters.
+    /// The customer: 1 to 128 characters, no control characters.
     #[cfg_attr(
         feature = "openapi",
         schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001F\u007F-\u009F]*$", example = "c-42")
     )]
     pub customer_id: String,
-    /// What is ordered: 1 to 1000 items.
+    /// 1 to 1000 items.
     #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 1000))]
     pub items: Vec<NewItem>,
 }
@@ -30,7 +30,7 @@ pub struct NewBatch {
     pub orders: Vec<KeyedOrder>,
 }
 
-/// An order to place, with a key of its own.
+/// An order to place under its own key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
@@ -49,29 +49,29 @@ pub struct KeyedOrder {
         )
     )]
     pub idempotency_key: Option<String>,
-    /// Who places it: 1 to 128 characters, no control characters.
+    /// The customer: 1 to 128 characters, no control characters.
     #[cfg_attr(
         feature = "openapi",
         schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001F\u007F-\u009F]*$", example = "c-42")
     )]
     pub customer_id: String,
-    /// What is ordered: 1 to 1000 items.
+    /// 1 to 1000 items.
     #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 1000))]
     pub items: Vec<NewItem>,
 }
 
-/// One line of an order to place.
+/// An item of an order to place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct NewItem {
-    /// What: 1 to 128 characters, no control characters.
+    /// The product: 1 to 128 characters, no control characters.
     #[cfg_attr(
         feature = "openapi",
         schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001F\u007F-\u009F]*$", example = "p-7")
     )]
     pub product_id: String,
-    /// How many: a whole number, written without fraction or exponent.
+    /// The quantity: a whole number, written without fraction or exponent.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1_000_000, example = 2))]
     pub qty: u32,
 }

@@ -16,33 +16,33 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema), schema(as = OrderView))]
 pub struct Order {
-    /// Its id.
+    /// The id of the order.
     #[cfg_attr(feature = "openapi", schema(format = Uuid))]
     pub order_id: String,
     /// The request that placed it.
     pub correlation_id: String,
-    /// Who placed it.
+    /// The customer.
     pub customer_id: String,
-    /// What was ordered.
+    /// The items.
     pub items: Vec<Item>,
-    /// How far it is, over all deliveries.
+    /// The status of the order, over all deliveries.
     #[cfg_attr(feature = "openapi", schema(value_type = OrderStatus))]
     pub status: Word<OrderStatus>,
     /// When it was accepted.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
-    /// Each destination's delivery, by the destination's name.
+    /// The deliveries, by the name of the destination.
     pub deliveries: BTreeMap<String, Delivery>,
 }
 
-/// One line of an order.
+/// An item of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Item {
-    /// What.
+    /// The product.
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128, example = "p-7"))]
     pub product_id: String,
-    /// How many.
+    /// The quantity.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1_000_000, example = 2))]
     pub qty: u32,
 }
@@ -51,10 +51,10 @@ pub struct Item {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema), schema(as = DeliveryView))]
 pub struct Delivery {
-    /// How far it is.
+    /// The status of the delivery.
     #[cfg_attr(feature = "openapi", schema(value_type = DeliveryStatus))]
     pub status: Word<DeliveryStatus>,
-    /// Why it was dead-lettered; set exactly then.
+    /// Why it was dead-lettered; null otherwise.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Reason>))]
     pub reason: Option<Word<Reason>>,
     /// Every attempt, oldest first.
@@ -65,7 +65,7 @@ pub struct Delivery {
 }
 
 impl Order {
-    /// Whether no delivery is pending any more.
+    /// Whether no delivery is pending.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.status != OrderStatus::Pending
@@ -73,7 +73,7 @@ impl Order {
 }
 
 impl Delivery {
-    /// A delivery of which nothing has been reported yet.
+    /// A delivery about which nothing has been reported yet.
     #[must_use]
     pub fn pending() -> Self {
         Self { status: DeliveryStatus::Pending.into(), reason: None, attempts: Vec::new(), settled_at: None }

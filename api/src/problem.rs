@@ -1,26 +1,26 @@
-//! A refusal (RFC 9457), as the producer answers it.
+//! A refusal (RFC 9457).
 
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
-/// A refusal, as it is answered (RFC 9457).
+/// A refusal (RFC 9457).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Problem {
-    /// Which type of problem it is; the URI leads to a page about it.
+    /// The type of problem; the URI leads to a page about it.
     #[serde(rename = "type")]
     #[cfg_attr(feature = "openapi", schema(format = "uri-reference", example = "/problems/invalid-order"))]
     pub uri: String,
     /// The type in words.
     pub title: String,
-    /// The status of the answer.
+    /// The status code of the response.
     pub status: u16,
-    /// What it is this time.
+    /// What is wrong this time.
     pub detail: String,
-    /// Names this request in the log of the server.
+    /// Identifies this request in the log of the server.
     pub correlation_id: String,
-    /// Every fault that was found, where the problem is one of fields or headers.
+    /// Every fault that was found in fields, headers or parameters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(required = false, max_items = 20))]
     pub errors: Vec<Fault>,
@@ -30,7 +30,7 @@ pub struct Problem {
     pub errors_omitted: usize,
 }
 
-/// One fault, as it is answered.
+/// One fault.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Fault {
@@ -38,11 +38,11 @@ pub struct Fault {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false, example = "#/items/0/qty"))]
     pub pointer: Option<String>,
-    /// Which header of the request.
+    /// The header of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub header: Option<String>,
-    /// Which parameter of the query.
+    /// The parameter of the query.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub parameter: Option<String>,

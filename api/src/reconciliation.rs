@@ -1,4 +1,4 @@
-//! Reconciliation: deliveries that nothing in the system will end.
+//! Reconciliation: deliveries that are stuck.
 
 use common::{word::Word, words};
 use jiff::Timestamp;
@@ -10,39 +10,39 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Reconciliation {
-    /// When it was finished; null before the first.
+    /// When it was finished; null before the first sweep.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub checked_at: Option<Timestamp>,
-    /// Deliveries that are pending though nothing in the system will end them: the oldest 1000 of each
-    /// destination and kind.
+    /// Deliveries that are stuck: pending, with nothing left in the system that could end them. The oldest 1000
+    /// of each destination and kind.
     pub overdue: Vec<OverdueDelivery>,
-    /// How many there are in all.
+    /// How many there are in total.
     pub overdue_total: u64,
-    /// Why a later sweep could not tell, where it could not.
+    /// Why a later sweep failed, if it did.
     pub detail: Option<String>,
 }
 
-/// A delivery that is pending though nothing in the system will end it.
+/// A delivery that is stuck: pending, with nothing left in the system that could end it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct OverdueDelivery {
-    /// The order; null where a dead letter that was sent again names none.
+    /// The order; null if a dead letter that was sent again names none.
     #[cfg_attr(feature = "openapi", schema(format = Uuid))]
     pub order_id: Option<String>,
-    /// Whose delivery it is.
+    /// The destination of the delivery.
     pub destination: String,
     /// When the order was accepted, or the dead letter sent again.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub since: Timestamp,
-    /// Where it was seen last.
+    /// Where it was last seen.
     #[cfg_attr(feature = "openapi", schema(value_type = Seen))]
     pub seen: Word<Seen>,
 }
 
 words! {
-    /// Where an overdue delivery was seen last.
+    /// Where an overdue delivery was last seen.
     pub enum Seen {
-        /// In the outbox, though the relay publishes.
+        /// In the outbox, although the relay publishes.
         Outbox = "outbox",
         /// Confirmed by the broker; no message and no outcome since.
         Published = "published",

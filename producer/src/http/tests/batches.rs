@@ -31,7 +31,7 @@ async fn each_order_of_a_batch_has_its_own_result_in_the_same_order() {
     assert_eq!(items[0]["order"]["correlation_id"], "shop-7");
     assert_eq!(items[0]["order"]["deliveries"]["inventory"]["status"], "pending");
     assert_eq!(items[1]["problem"]["errors"][0]["pointer"], "#/orders/1/items/0/qty");
-    // Two of one key are one order.
+    // Two under one key are one order.
     assert_eq!(items[2]["order"]["order_id"], items[3]["order"]["order_id"]);
     assert_eq!((items[2].get("replayed"), items[3]["replayed"].as_bool()), (None, Some(true)));
     assert_eq!(items[4]["problem"]["type"], "/problems/idempotency-key-reused");

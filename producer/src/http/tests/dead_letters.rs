@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use store::{Collected, Collection, Content};
 
-/// A dead letter of this destination that waits; its order's id and its own.
+/// A dead letter of this destination: the id of its order, and its own.
 async fn dead(bench: &Bench, destination: &str, error: Option<&str>, body: &[u8]) -> (Uuid, Uuid) {
     let order_id = Uuid::now_v7();
     let mut fingerprint = [0; 32];
@@ -53,7 +53,7 @@ async fn post(bench: &Bench, path: &str, body: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn dead_letters_are_listed_last_first_page_by_page() {
+async fn dead_letters_are_listed_newest_first_page_by_page() {
     let bench = Bench::new().await;
     let mut expected = Vec::new();
     for _ in 0..5 {
@@ -64,7 +64,7 @@ async fn dead_letters_are_listed_last_first_page_by_page() {
     for _ in 0..3 {
         let page = bench.get(&path).await;
         paged.extend(ids(&page));
-        // What is added meanwhile is before the first page.
+        // What is added in the meantime comes before the first page.
         dead(&bench, "inventory", None, b"{}").await;
         path = format!("/v1/dead-letters?limit=2&cursor={}", page.json()["next_cursor"].as_str().unwrap_or_default());
     }
@@ -103,7 +103,7 @@ async fn a_filter_is_read_strictly() {
 }
 
 #[tokio::test]
-async fn groups_count_each_cause_and_lead_to_a_sample() {
+async fn groups_count_each_cause_and_name_a_sample() {
     let bench = Bench::new().await;
     let mut last = Uuid::nil();
     for _ in 0..3 {
@@ -122,7 +122,7 @@ async fn groups_count_each_cause_and_lead_to_a_sample() {
 }
 
 #[tokio::test]
-async fn one_is_shown_with_everything_whatever_its_body_is() {
+async fn a_dead_letter_is_shown_with_everything_whatever_its_body_is() {
     let bench = Bench::new().await;
     let bodies: [(&[u8], &str, &str); 3] =
         [("{\"é\":1}".as_bytes(), "{\"é\":1}", "utf8"), (b"\xff\x00", "/wA=", "base64"), (b"", "", "utf8")];
@@ -142,15 +142,15 @@ async fn one_is_shown_with_everything_whatever_its_body_is() {
 }
 
 #[tokio::test]
-async fn an_archived_one_is_out_of_the_list_until_it_is_put_back() {
+async fn an_archived_dead_letter_is_not_listed_until_it_is_put_back() {
     let bench = Bench::new().await;
     let (_, id) = dead(&bench, "inventory", None, b"{}").await;
     let path = format!("/v1/dead-letters/{id}");
-    let archived = post(&bench, &format!("{path}/archive"), r#"{"note":"told the customer"}"#).await;
+    let archived = post(&bench, &format!("{path}/archive"), r#"{"note":"the customer knows"}"#).await;
     assert_eq!((archived.status.as_u16(), &archived.json()["archived"]), (200, &json!(true)));
     assert!(ids(&bench.get("/v1/dead-letters").await).is_empty());
     assert_eq!(ids(&bench.get("/v1/dead-letters?archived=true").await), [id]);
-    assert_eq!(bench.get(&path).await.json()["note"], "told the customer");
+    assert_eq!(bench.get(&path).await.json()["note"], "the customer knows");
 
     let back = bench.send(Request::post(format!("{path}/unarchive")).body(Body::empty()).unwrap()).await;
     assert_eq!((back.status.as_u16(), &back.json()["archived"]), (200, &json!(false)));
@@ -159,7 +159,7 @@ async fn an_archived_one_is_out_of_the_list_until_it_is_put_back() {
 }
 
 #[tokio::test]
-async fn a_note_that_is_none_is_refused_and_changes_nothing() {
+async fn an_invalid_note_is_refused_and_changes_nothing() {
     let bench = Bench::new().await;
     let (_, id) = dead(&bench, "inventory", None, b"{}").await;
     let path = format!("/v1/dead-letters/{id}/archive");
@@ -182,7 +182,7 @@ async fn a_note_that_is_none_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_names_no_dead_letter_is_not_found() {
+async fn an_unknown_or_malformed_id_of_a_dead_letter_is_not_found() {
     let bench = Bench::new().await;
     for id in [&*Uuid::now_v7().to_string(), "x", "%ff", "019b7cb24d5e7a319f6e2c8d5b1a7e40"] {
         assert_refused(&bench.get(&format!("/v1/dead-letters/{id}")).await, 404, "unknown-dead-letter");
@@ -197,7 +197,7 @@ async fn what_names_no_dead_letter_is_not_found() {
 }
 
 #[tokio::test]
-async fn one_that_is_being_sent_again_cannot_be_archived() {
+async fn a_dead_letter_that_is_being_sent_again_cannot_be_archived() {
     let bench = Bench::new().await;
     let (_, id) = dead(&bench, "inventory", None, b"{}").await;
     for (state, words) in [("redriving", "being sent"), ("redriven", "a later one"), ("delivered", "accepted")] {

@@ -154,7 +154,7 @@ async fn every_type_of_problem_has_a_page_and_an_example_in_the_document() {
         assert_eq!(page.header("Content-Type"), Some("text/plain; charset=utf-8"));
         let page = String::from_utf8(page.body.to_vec()).unwrap();
         assert!(page.contains(kind.title) && page.contains(kind.status.as_str()) && page.contains(kind.help));
-        // A path that is none, or a method, belongs to no operation.
+        // No operation has an unknown path or method.
         if !["unknown-path", "method-not-allowed"].contains(&kind.name) {
             assert!(document.contains(&format!("\"/problems/{}\"", kind.name)), "{}", kind.name);
         }
@@ -190,7 +190,7 @@ async fn the_page_loads_nothing_from_elsewhere() {
     assert_eq!(start.header("Content-Type"), Some("text/javascript"));
     let start = String::from_utf8(start.body.to_vec()).unwrap();
     assert!(start.contains(r#""url": "../openapi.json""#), "{start}");
-    // Else it would send the document to a validator on the internet.
+    // Otherwise it would send the document to a validator on the internet.
     assert!(start.contains(r#""validatorUrl": "none""#), "{start}");
     assert!(!start.contains("http"), "{start}");
 }

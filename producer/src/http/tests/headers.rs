@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_correlation_id_is_echoed_on_every_answer() {
+async fn a_correlation_id_is_echoed_on_every_response() {
     let bench = Bench::new().await;
     let longest = "x".repeat(128);
     for id in ["!~", "shop-7", longest.as_str()] {
@@ -24,7 +24,7 @@ async fn a_correlation_id_is_echoed_on_every_answer() {
 }
 
 #[tokio::test]
-async fn a_correlation_id_that_cannot_travel_is_refused_and_not_echoed() {
+async fn an_invalid_correlation_id_is_refused_and_not_echoed() {
     let bench = Bench::new().await;
     for (bad, detail) in [
         (&b""[..], "must not be empty"),
@@ -48,7 +48,7 @@ async fn a_correlation_id_that_cannot_travel_is_refused_and_not_echoed() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_is_refused() {
+async fn an_invalid_key_is_refused() {
     let bench = Bench::new().await;
     let too_long = "k".repeat(256);
     for (bad, detail) in [
@@ -67,7 +67,7 @@ async fn a_key_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn a_header_that_may_be_there_once_is_refused_when_repeated() {
+async fn a_header_that_may_be_given_once_is_refused_if_repeated() {
     let bench = Bench::new().await;
     for name in ["X-Correlation-ID", "Idempotency-Key", "Content-Type"] {
         let answer = bench.place(&[(name, "application/json"), (name, "application/json")], VALID).await;

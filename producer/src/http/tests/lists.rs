@@ -25,7 +25,7 @@ async fn orders_are_listed_page_by_page_as_they_are_shown() {
 }
 
 #[tokio::test]
-async fn a_query_that_is_not_valid_is_refused_by_the_names_of_its_parameters() {
+async fn an_invalid_query_is_refused_with_the_names_of_its_parameters() {
     let bench = Bench::new().await;
     let answer = bench
         .get("/v1/orders?status=done&destination=A&customer_id=&from=x&to=2026-01-01&limit=0&cursor=x&page=2")

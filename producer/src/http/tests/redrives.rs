@@ -8,9 +8,9 @@ async fn post(bench: &Bench, path: &str, body: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn a_redrive_that_is_not_valid_is_refused_with_the_place_of_each_fault() {
+async fn an_invalid_redrive_is_refused_with_the_pointer_of_each_fault() {
     let bench = Bench::new().await;
-    for (body, place) in [
+    for (body, pointer) in [
         (json!({}), "#"),
         (json!({"filter": {}, "ids": []}), "#/ids"),
         (json!({"filter": {"reasons": "rejected"}}), "#/filter/reasons"),
@@ -19,7 +19,7 @@ async fn a_redrive_that_is_not_valid_is_refused_with_the_place_of_each_fault() {
     ] {
         let answer = post(&bench, "/v1/redrives", &body).await;
         assert_refused(&answer, 422, "invalid-redrive");
-        assert_eq!(answer.faults()[0].0, place, "{body}");
+        assert_eq!(answer.faults()[0].0, pointer, "{body}");
     }
     let request = Request::post("/v1/redrives").header("Content-Type", "application/json");
     let answer = bench.send(request.body(Body::from("{")).unwrap()).await;
@@ -29,7 +29,7 @@ async fn a_redrive_that_is_not_valid_is_refused_with_the_place_of_each_fault() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_dead_nothing_is_sent_and_the_answer_says_so() {
+async fn a_redrive_of_nothing_sends_nothing_and_says_so() {
     let bench = Bench::new().await;
     let plan = post(&bench, "/v1/redrives", &json!({"filter": {}, "dry_run": true})).await;
     assert_eq!((plan.status.as_u16(), plan.json()), (200, json!({"matched": 0, "sample": [], "refused": []})));
@@ -43,7 +43,7 @@ async fn where_nothing_is_dead_nothing_is_sent_and_the_answer_says_so() {
 }
 
 #[tokio::test]
-async fn a_redrive_that_does_not_exist_is_unknown_in_every_way() {
+async fn an_unknown_or_malformed_id_of_a_redrive_is_not_found() {
     let bench = Bench::new().await;
     for id in ["019b7cb2-4d5e-7a31-9f6e-2c8d5b1a7e40", "x"] {
         assert_refused(&bench.get(&format!("/v1/redrives/{id}")).await, 404, "unknown-redrive");
@@ -55,7 +55,7 @@ async fn a_redrive_that_does_not_exist_is_unknown_in_every_way() {
 }
 
 #[tokio::test]
-async fn before_the_first_sweep_reconciliation_tells_that_there_was_none() {
+async fn reconciliation_is_empty_before_the_first_sweep() {
     let answer = Bench::new().await.get("/v1/reconciliation").await;
     let none = json!({"checked_at": null, "overdue": [], "overdue_total": 0, "detail": null});
     assert_eq!((answer.status.as_u16(), answer.json()), (200, none));

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn each_fault_of_an_order_is_named_with_its_place_and_nothing_is_stored() {
+async fn each_fault_of_an_order_is_named_with_its_pointer_and_nothing_is_stored() {
     let bench = Bench::new().await;
     for (body, faults) in [
         (r#"{"items":[{"product_id":"p","qty":1}]}"#, vec![("#/customer_id", "is required")]),
@@ -32,14 +32,14 @@ async fn each_fault_of_an_order_is_named_with_its_place_and_nothing_is_stored() 
         let answer = bench.place(&[], body).await;
         assert_refused(&answer, 422, "invalid-order");
         let found = answer.faults();
-        let found: Vec<_> = found.iter().map(|(place, detail)| (place.as_str(), detail.as_str())).collect();
+        let found: Vec<_> = found.iter().map(|(pointer, detail)| (pointer.as_str(), detail.as_str())).collect();
         assert_eq!(found, faults, "{body}");
     }
     assert_eq!(bench.placed().await, 0);
 }
 
 #[tokio::test]
-async fn faults_beyond_the_list_are_counted_in_the_answer() {
+async fn faults_beyond_the_list_are_counted_in_the_response() {
     let bench = Bench::new().await;
     let zeros = vec!["0"; 1_001].join(",");
     let answer = bench.place(&[], format!(r#"{{"customer_id":"c","items":[{zeros}]}}"#)).await;
@@ -65,7 +65,7 @@ async fn malformed_json_is_named_with_line_and_column() {
 }
 
 #[tokio::test]
-async fn deep_nesting_is_a_problem_of_its_own() {
+async fn deep_nesting_has_its_own_problem() {
     let bench = Bench::new().await;
     for depth in [65, 127, 128, 10_000] {
         assert_refused(&bench.place(&[], "[".repeat(depth)).await, 400, "nested-too-deeply");
@@ -73,7 +73,7 @@ async fn deep_nesting_is_a_problem_of_its_own() {
 }
 
 #[tokio::test]
-async fn only_json_is_taken() {
+async fn only_json_is_accepted() {
     let bench = Bench::new().await;
     let send = async |content_type: &str| {
         let request = Request::post("/v1/orders").header("Content-Type", content_type);
@@ -101,7 +101,7 @@ async fn only_json_is_taken() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_answered_with_those_that_are_right() {
+async fn an_unsupported_method_is_refused_with_the_supported_ones() {
     let bench = Bench::new().await;
     for (method, path, allowed) in [
         ("GET", "/v1/orders:batch", "POST"),
@@ -126,7 +126,7 @@ async fn a_wrong_method_is_answered_with_those_that_are_right() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_none_is_a_problem_too() {
+async fn an_unknown_path_is_a_problem_too() {
     let bench = Bench::new().await;
     for path in [
         "/",
