@@ -37,6 +37,7 @@ mod postgres;
 mod supervision;
 mod crash;
 mod shutdown;
+mod upgrade;
 mod settings;
 mod doctor;
 mod cli;

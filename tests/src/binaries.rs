@@ -39,7 +39,8 @@ impl Binaries {
     }
 }
 
-/// Builds all binaries of the workspace, if they are not up to date; once per process and profile. Blocks.
+/// Builds all binaries of the workspace, if they are not up to date; once per process and profile. Blocks. With
+/// `TANDEM_BINARIES`, takes those in that directory instead, such as those of another version.
 ///
 /// # Errors
 /// They cannot be built: cargo's output is on standard error. Every later call fails too.
@@ -73,6 +74,9 @@ fn running_profile() -> Result<PathBuf> {
 }
 
 fn cargo_build(profile: Profile) -> Result<Binaries> {
+    if let Some(directory) = env::var_os("TANDEM_BINARIES").filter(|directory| !directory.is_empty()) {
+        return Ok(Binaries { directory: directory.into() });
+    }
     let running = running_profile()?;
     let target = target_directory()?;
     let name = match profile {

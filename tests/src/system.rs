@@ -85,7 +85,19 @@ impl System {
     /// # Errors
     /// There is no answer.
     pub async fn post_to(&self, producer: &Process, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
-        let url = format!("{}/v1/orders", producer.url().await?);
+        self.send(producer, "/v1/orders", body, headers).await
+    }
+
+    /// `POST` to this path of the first producer; any answer is fine.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn post_at(&self, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
+        self.send(self.producer()?, path, body, headers).await
+    }
+
+    async fn send(&self, producer: &Process, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
+        let url = format!("{}{path}", producer.url().await?);
         let mut request = self.http.post(url).body(body.to_vec());
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
             request = request.header("content-type", "application/json");
@@ -93,7 +105,7 @@ impl System {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Answer::read(request.send().await.context("POST /v1/orders")?).await
+        Answer::read(request.send().await.with_context(|| format!("POST {path}"))?).await
     }
 
     /// An order as shown by `GET /v1/orders/{order_id}` of the first producer.
