@@ -1,6 +1,7 @@
 //! The stage: a build, a broker, two fake APIs, the producer, both workers.
 
 use anyhow::{Context, Result, bail};
+use console::style;
 use tests::{
     binaries,
     broker::Broker,
@@ -9,10 +10,10 @@ use tests::{
     url::address,
 };
 
-use super::screen::{Paint, Screen};
+use super::screen::{heading, line, plain_step, step};
 use crate::cargo::cargo;
 
-/// The delay after a first failed attempt: short, that nobody gets bored, and long enough to be seen.
+/// The delay after a first failed attempt: short enough not to bore, long enough to be seen.
 const BACKOFF_INITIAL: &str = "300ms";
 /// Every step of an order is logged at debug.
 const LOG_LEVEL: &str = "info,common=debug,producer=debug";
@@ -28,47 +29,48 @@ impl Stage {
     ///
     /// # Errors
     /// Something cannot be built or started; the text says what, why, and what to do.
-    pub(super) async fn set(screen: Screen) -> Result<Self> {
-        screen.without_spinner().step("build", build()).await?;
-        let found = Broker::is_at_hand();
-        if !found {
-            screen.line("  no RabbitMQ is installed here: trying Docker, then Debian's package");
-        }
-        let broker = if found { screen } else { screen.without_spinner() }.step("RabbitMQ", start_broker()).await?;
-        let mut system = screen.step("fake APIs", start_apis(&broker)).await?;
-        screen.step("producer", start_producer(&mut system)).await?;
-        screen.step("workers", start_workers(&mut system)).await?;
+    pub(super) async fn set() -> Result<Self> {
+        plain_step("build", build()).await?;
+        let broker = if Broker::is_at_hand() {
+            step("RabbitMQ", start_broker()).await?
+        } else {
+            line("  no RabbitMQ is installed here: trying Docker, then Debian's package");
+            plain_step("RabbitMQ", start_broker()).await?
+        };
+        let mut system = step("fake APIs", start_apis(&broker)).await?;
+        step("producer", start_producer(&mut system)).await?;
+        step("workers", start_workers(&mut system)).await?;
         Ok(Self { system, broker })
     }
 
-    /// Where everything is, and what to try.
+    /// Prints where everything is, and what to try.
     ///
     /// # Errors
     /// A process has ended.
-    pub(super) async fn invite(&self, screen: Screen) -> Result<()> {
+    pub(super) async fn invite(&self) -> Result<()> {
         let Self { system, broker } = self;
         let producer = system.producer()?.url().await?;
-        screen.heading("Still running, until Ctrl-C");
-        let place = |name: &str, address: &str| screen.line(format_args!("  {name:16}{address}"));
-        place("producer", &format!("{producer}  (/docs, /readyz, /metrics)"));
+        heading("Still running, until Ctrl-C");
+        let row = |name: &str, address: &str| line(format_args!("  {name:16}{address}"));
+        row("producer", &format!("{producer}  (/docs, /readyz, /metrics)"));
         for (name, role, api) in [
             ("inventory", Role::Inventory, &system.inventory_api),
             ("fulfillment", Role::Fulfillment, &system.fulfillment_api),
         ] {
-            place(name, &format!("worker {}", system.process(role)?.url().await?));
-            place("", &format!("API    {}/calls", api.url()));
+            row(name, &format!("worker {}", system.process(role)?.url().await?));
+            row("", &format!("API    {}/calls", api.url()));
         }
         let amqp_url = match broker {
-            // Its password is nobody's business here.
+            // Without its password.
             Broker::External(url) => address(url)?,
             Broker::Private(_) | Broker::Container(_) => broker.url(),
         };
-        place("RabbitMQ", &amqp_url);
-        place("", &format!("exchange {}", system.names.exchange()));
-        place("database", &system.database().display().to_string());
-        screen.heading("To try");
+        row("RabbitMQ", &amqp_url);
+        row("", &format!("exchange {}", system.names.exchange()));
+        row("database", &system.database().display().to_string());
+        heading("To try");
         let tandem = built("tandem")?;
-        screen.line(format_args!(
+        line(format_args!(
             "  curl -i {producer}/v1/orders -H 'prefer: wait=10' \\\n    \
              -H 'content-type: application/json' \\\n    \
              -d '{{\"customer_id\": \"c-1\", \"items\": [{{\"product_id\": \"tea\", \"qty\": 2}}]}}'\n\n  \
@@ -77,15 +79,15 @@ impl Stage {
              {tandem} dead groups\n  \
              {tandem} redrive start --destination inventory --status-code 422"
         ));
-        let more = "  The refused order is refused again: its API goes by the product_id. One such as\n  \
-                    fulfillment-fail-2 or inventory-status-422 makes an API answer so;\n  \
-                    cargo run -p tests --bin fake-api -- --help lists them all.";
-        screen.line(format_args!("\n{}", screen.paint(Paint::Dim, more)));
+        let more = "\n  The refused order is refused again: its product_id decides how the API answers.\n  \
+                    Try fulfillment-fail-2 or inventory-status-422; for all of them:\n  \
+                    cargo run -p tests --bin fake-api -- --help";
+        line(style(more).dim());
         Ok(())
     }
 }
 
-/// With cargo's own progress.
+/// Cargo shows its own progress.
 async fn build() -> Result<((), String)> {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let status = cargo(["build", "--workspace", "--bins", "--profile", profile]).await?;
@@ -95,7 +97,7 @@ async fn build() -> Result<((), String)> {
     Ok(((), "the workspace's binaries".to_owned()))
 }
 
-/// Where a binary of this build is, from here.
+/// The path of a binary of this build, relative to the current directory if it is below.
 fn built(name: &str) -> Result<String> {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let path = binaries::target_directory()?.join(profile).join(name);
@@ -113,12 +115,12 @@ async fn start_broker() -> Result<(Broker, String)> {
     let said = match broker {
         Broker::External(_) => format!("yours (AMQP_URL), at {address}"),
         Broker::Private(_) => format!("a private node at {address}"),
-        Broker::Container(_) => format!("a container of our own, at {address}"),
+        Broker::Container(_) => format!("a private container at {address}"),
     };
     Ok((broker, said))
 }
 
-/// The system with nothing in it yet but the APIs.
+/// The system, with only the APIs running.
 async fn start_apis(broker: &Broker) -> Result<(System, String)> {
     let builder = System::builder().broker(&broker.url()).without(Role::Producer).without_workers();
     let builder = builder.env(Role::Producer, "LOG_LEVEL", LOG_LEVEL).env_of_workers("LOG_LEVEL", LOG_LEVEL);
