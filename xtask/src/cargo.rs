@@ -1,4 +1,4 @@
-//! Cargo, showing its own output, in a process group that cannot outlive this process.
+//! Cargo, with its own output, in a process group that cannot outlive this process.
 
 use std::{
     ffi::OsStr,
@@ -12,8 +12,9 @@ use tokio::{
     process::{Child, ChildStdin, Command},
 };
 
-/// Leaves a watcher behind that holds the reading end of a pipe from us, and becomes cargo. When the pipe ends without
-/// a word, which the kernel sees to however we end, the watcher kills the group: cargo and the compilers alike.
+/// Leaves a watcher behind that holds the reading end of a pipe from this process, and becomes cargo. If the pipe is
+/// closed before a line comes through, which happens however this process ends, the watcher kills the group: cargo and
+/// the compilers.
 const SCRIPT: &str = r#"
 exec 3<&0 </dev/null
 ( (
@@ -25,17 +26,17 @@ exec 3<&0 </dev/null
 exec "$@" 3<&-
 "#;
 
-/// Runs cargo in the workspace, with its output going where ours goes, and returns how it ended.
+/// Runs cargo in the workspace, with the output of this process, and returns how it ended.
 ///
-/// Cancellation safe: cargo and all it started are killed with the future.
+/// Cancellation safe: cargo and everything it started are killed with the future.
 ///
 /// # Errors
-/// It cannot be started.
+/// Cargo cannot be started.
 pub(crate) async fn cargo(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<ExitStatus> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new("/bin/sh");
     command.args(["-c", SCRIPT, "sh"]).arg(cargo).args(arguments).current_dir(workspace()?);
-    // What cargo says of packages to the program it runs is not meant for the next cargo.
+    // These describe xtask, and would make the next cargo rebuild what depends on them.
     for (key, _) in std::env::vars_os() {
         let text = key.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_NAME"].iter().any(|own| text.starts_with(own)) {
@@ -46,14 +47,14 @@ pub(crate) async fn cargo(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>
     let leash = child.stdin.take().context("cargo has no pipe")?;
     let mut group = Group { child, leash };
     let status = group.child.wait().await.context("cannot wait for cargo")?;
-    // The word that sends the watcher home.
+    // The line that ends the watcher.
     let _ = group.leash.write_all(b"\n").await;
     Ok(status)
 }
 
 /// The directory of the workspace's manifest.
 pub(crate) fn workspace() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace is not found")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("there is no workspace")
 }
 
 struct Group {
@@ -63,7 +64,7 @@ struct Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Its id is gone once it was waited for; then there is nothing to end.
+        // There is no id after it has been waited for, and nothing to end.
         if let Some(id) = self.child.id() {
             let kill = ["-c", "kill -s KILL -- \"-$1\"", "sh", &id.to_string()];
             let _ = std::process::Command::new("/bin/sh").args(kill).stderr(Stdio::null()).status();

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 fn command() -> Command {
     Command::new("cargo xtask")
         .bin_name("cargo xtask")
-        .about("The recipes of this repository. Each finds or starts a private RabbitMQ by itself.")
+        .about("The recipes of this repository. Each finds or starts a private RabbitMQ.")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(demo::command())
@@ -35,15 +35,15 @@ fn command() -> Command {
 
 fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
-    let done = runtime.block_on(async {
+    let done = runtime.block_on(interrupt::or(async {
         match matches.subcommand() {
-            Some(("demo", matches)) => interrupt::or(demo::run(matches)).await,
-            Some(("test", matches)) => interrupt::or(test::run(matches)).await,
-            Some(("bench", matches)) => interrupt::or(bench::run(matches)).await,
+            Some(("demo", matches)) => demo::run(matches).await,
+            Some(("test", _)) => test::run().await,
+            Some(("bench", matches)) => bench::run(matches).await,
             _ => Ok(ExitCode::FAILURE),
         }
-    });
-    // After an interruption nobody waits for a blocking call to end.
+    }));
+    // After an interruption, do not wait for blocking calls.
     runtime.shutdown_background();
     done
 }

@@ -1,9 +1,9 @@
-//! `cargo xtask test`: all tests, with all they need.
+//! `cargo xtask test`: all tests, with the servers they need.
 
 use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, Command, value_parser};
 use tests::{
     broker::Broker,
     postgres::{Postgres, Syncs},
@@ -23,10 +23,10 @@ servers of the installed software, otherwise containers, if a Docker Engine
 answers. Otherwise, as root on Debian or Ubuntu, the package is installed,
 which is announced.";
 
-/// What can be asked for.
+/// The command line.
 pub(crate) fn command() -> Command {
     Command::new("test")
-        .about("Runs all tests, with a RabbitMQ and a Postgres of their own")
+        .about("Runs all tests, with a private RabbitMQ and a private Postgres")
         .after_help(AFTER_HELP)
         .arg(
             Arg::new("arguments")
@@ -39,22 +39,22 @@ pub(crate) fn command() -> Command {
         )
 }
 
-/// Runs them.
+/// Builds and tests.
 ///
 /// # Errors
-/// No RabbitMQ or no Postgres can be had, or cargo cannot be started.
-pub(crate) async fn run(_: &ArgMatches) -> Result<ExitCode> {
+/// There is no RabbitMQ or no Postgres, or cargo cannot be started.
+pub(crate) async fn run() -> Result<ExitCode> {
     eprintln!("{}", Broker::prepare(()).await?);
     eprintln!("{}", Postgres::prepare(Syncs::Off).await?);
-    // As they stand on the command line: the `--` between cargo's arguments and those of the tests counts.
+    // From the command line itself: clap drops the `--` between the arguments of cargo and those of the tests.
     let given = std::env::args_os().skip(2);
-    // Here, where its progress is seen: the tests build what they start, but say nothing of it.
+    // The tests build what they start, but show no progress.
     let status = cargo(["build", "--workspace", "--bins"]).await?;
     if !status.success() {
         return Ok(ExitCode::FAILURE);
     }
     let all = ["test", "--workspace", "--all-features"].map(OsString::from);
     let status = cargo(all.into_iter().chain(given)).await?;
-    // A number of a signal has no place in an exit code.
+    // Cargo ended by a signal has no exit code.
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }

@@ -11,12 +11,12 @@ use serde::Deserialize;
 use tokio::{net::TcpListener, sync::oneshot};
 use uuid::Uuid;
 
-use super::book::{Book, DESTINATIONS};
+use super::book::{API_COUNT, Book};
 
 /// Both APIs, on a thread of their own. Dropping them ends the thread.
 #[derive(Debug)]
 pub(super) struct FakeApis {
-    listeners: [std::net::TcpListener; DESTINATIONS],
+    listeners: [std::net::TcpListener; API_COUNT],
     /// Where the kernel shows the CPU time of the thread.
     schedstat: PathBuf,
     _stop: oneshot::Sender<()>,
@@ -59,7 +59,7 @@ impl FakeApis {
     }
 
     /// Their base URLs.
-    pub(super) fn urls(&self) -> Result<[String; DESTINATIONS]> {
+    pub(super) fn urls(&self) -> Result<[String; API_COUNT]> {
         let [inventory, fulfillment] = &self.listeners;
         Ok([format!("http://{}", inventory.local_addr()?), format!("http://{}", fulfillment.local_addr()?)])
     }
@@ -73,7 +73,7 @@ impl FakeApis {
     }
 }
 
-async fn serve(listeners: [std::net::TcpListener; DESTINATIONS], book: &Arc<Book>) -> Result<()> {
+async fn serve(listeners: [std::net::TcpListener; API_COUNT], book: &Arc<Book>) -> Result<()> {
     let [inventory, fulfillment] = listeners;
     tokio::try_join!(accept(inventory, 0, book), accept(fulfillment, 1, book))?;
     Ok(())

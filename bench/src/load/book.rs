@@ -12,9 +12,10 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::latency::{Latencies, Quantiles};
+use crate::system::DESTINATIONS;
 
 /// How many APIs are called for each order.
-pub(super) const DESTINATIONS: usize = 2;
+pub(super) const API_COUNT: usize = DESTINATIONS.len();
 
 /// The book of one system.
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ struct Orders {
 #[derive(Debug, Default)]
 struct Order {
     accepted: Option<Accepted>,
-    calls: [Option<Calls>; DESTINATIONS],
+    calls: [Option<Calls>; API_COUNT],
     waiter: Option<Arc<Notify>>,
 }
 
