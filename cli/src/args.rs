@@ -1,7 +1,4 @@
-//! The command line.
-
-mod filter;
-mod value;
+//! The command line: which command, and the flags of all of them.
 
 use std::{io, time::Duration};
 
@@ -10,15 +7,11 @@ use clap_complete::Shell;
 use common::config::positive_duration;
 use reqwest::Url;
 
-pub(crate) use self::{
-    filter::Filter,
-    value::{instant, url},
-};
 use crate::{
     client::Client,
     dead_letter, doctor,
-    ending::{EXIT_CODES, Ending, Failure},
-    order,
+    exit::{EXIT_CODES, Exit, Failure},
+    flags, order,
     output::{Colour, Format, Screen},
     redrive,
 };
@@ -29,37 +22,36 @@ use crate::{
 #[command(about = "Places and follows orders, and gets dead letters delivered", long_about = None)]
 pub(crate) struct Cli {
     /// The producer's address
-    #[arg(long, global = true, help_heading = "Everywhere", display_order = 100, env = "TANDEM_URL", hide_env_values = true, default_value = value::DEFAULT_URL,
-          value_name = "URL", value_parser = url)]
+    #[arg(long, global = true, help_heading = "Global options", display_order = 100, env = "TANDEM_URL",
+          hide_env_values = true, default_value = flags::DEFAULT_URL, value_name = "URL", value_parser = flags::url)]
     url: Url,
-    /// The form of results
+    /// The format of results: table or json
     #[arg(
         long,
         global = true,
-        help_heading = "Everywhere",
+        help_heading = "Global options",
         display_order = 100,
         value_enum,
         default_value = "table",
-        value_name = "FORM",
+        value_name = "FORMAT",
         hide_possible_values = true
     )]
-    #[arg(help = "The form of results: table or json")]
     output: Format,
-    /// When to use colours
     #[arg(
         long,
         global = true,
-        help_heading = "Everywhere",
+        help_heading = "Global options",
         display_order = 100,
         value_enum,
         default_value = "auto",
         value_name = "WHEN",
-        hide_possible_values = true
+        hide_possible_values = true,
+        help = "Colours: auto, always or never; auto respects NO_COLOR"
     )]
-    #[arg(help = "Colours: auto, always or never; NO_COLOR is heeded")]
     color: Colour,
-    /// How long one answer may take
-    #[arg(long, global = true, help_heading = "Everywhere", display_order = 100, default_value = "30s", value_name = "TIME", value_parser = positive_duration)]
+    /// How long one response may take
+    #[arg(long, global = true, help_heading = "Global options", display_order = 100, default_value = "30s",
+          value_name = "TIME", value_parser = positive_duration)]
     timeout: Duration,
     #[command(subcommand)]
     command: Command,
@@ -70,31 +62,31 @@ enum Command {
     /// Place and follow orders
     #[command(subcommand)]
     Order(order::Command),
-    /// Look at dead letters, and put them aside
+    /// List, show and archive dead letters
     #[command(subcommand)]
     Dead(dead_letter::Command),
     /// Send dead letters again
     #[command(subcommand)]
     Redrive(redrive::Command),
     /// Examine the producer, the workers and what they depend on
-    Doctor(doctor::Arguments),
-    /// Print a shell's completions
+    Doctor(doctor::DoctorArgs),
+    /// Print completions for a shell
     Completions {
         /// The shell
         shell: Shell,
     },
 }
 
-/// Reads the command line. One that is wrong ends the process with exit code 2.
-pub(crate) fn read() -> Cli {
+/// Parses the command line. A wrong one ends the process with exit code 2.
+pub(crate) fn parse() -> Cli {
     Cli::parse()
 }
 
-/// Does what it says.
+/// Runs the command.
 ///
 /// # Errors
 /// [`Failure`].
-pub(crate) async fn run(cli: Cli) -> Result<Ending, Failure> {
+pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { url, output, color, timeout, command } = cli;
     let screen = Screen::new(output, color);
     let client = || Client::new(&url, timeout);
@@ -107,7 +99,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Ending, Failure> {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tandem", &mut script);
             io::Write::write_all(&mut io::stdout().lock(), &script)?;
-            Ok(Ending::Done)
+            Ok(Exit::Success)
         }
     }
 }
@@ -123,12 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn every_command_of_the_manual_is_understood() {
+    fn every_documented_command_parses() {
         for line in [
             "tandem order place --customer-id c --item SKU=2 --item B=1 --idempotency-key k --wait 5s",
             "tandem order place --file -",
@@ -159,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_on_the_command_line_is_a_usage_error() {
+    fn a_wrong_command_line_is_a_usage_error() {
         for line in [
             "tandem order place --customer-id c",
             "tandem order place --customer-id c --item SKU",
@@ -183,7 +175,7 @@ mod tests {
             "tandem order",
             "tandem",
         ] {
-            let Some(kind) = fault(line) else { panic!("{line} was taken") };
+            let Some(kind) = fault(line) else { panic!("{line} was accepted") };
             assert_eq!(
                 Cli::try_parse_from(line.split_whitespace()).map_err(|fault| fault.exit_code()).err(),
                 Some(2),
@@ -193,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn completions_know_the_commands_of_every_shell() {
+    fn completions_for_every_shell_know_all_commands() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tandem", &mut script);

@@ -1,54 +1,48 @@
-//! Asking the API: a deadline on everything, a bound on what is read, and a refusal told apart from silence.
+//! Requests to the API: each has a deadline and a limit on what is read, and a refusal is not the same as silence.
 
 use std::{net::IpAddr, time::Duration};
 
+use api::List;
 use common::http_client::with_tls_for;
-use reqwest::{Method, Response, StatusCode, Url, header::HeaderMap};
-use serde::{Deserialize, de::DeserializeOwned};
+use reqwest::{Method, StatusCode, Url, header::HeaderMap};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use crate::{
-    ending::Failure,
+    exit::Failure,
+    output::Screen,
     problem::Problem,
     sse::{Event, Parser},
 };
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// An answer beyond this is not read to its end.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
-/// A live stream that is silent for this long is taken for dead.
+/// Longest response that is read.
+const MAX_RESPONSE_BYTES: usize = 64 << 20;
+/// A live stream that is silent for this long has lost its connection.
 const SILENCE: Duration = Duration::from_secs(60);
-/// Most items asked for at a time, as the API has it.
-const PAGE: u64 = 500;
+/// The largest page that the API allows.
+const MAX_PAGE: u64 = 500;
 
 /// A client for the API at one address.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
-    answer_within: Duration,
+    timeout: Duration,
 }
 
-/// What the API answered when it did not refuse.
+/// A response of the API.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// JSON, as it came.
+    /// JSON, as it was sent.
     pub(crate) body: String,
 }
 
-/// A page of a list.
-#[derive(Deserialize)]
-struct Page {
-    items: Vec<Box<RawValue>>,
-    #[serde(default)]
-    next_cursor: Option<String>,
-}
-
-/// A request to be made.
+/// A request to the API.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     method: Method,
@@ -56,15 +50,15 @@ pub(crate) struct Request<'a> {
     query: Vec<(&'a str, String)>,
     headers: Vec<(&'static str, String)>,
     body: Option<String>,
-    /// How much longer than usual the answer may take.
-    patience: Duration,
+    /// How much longer than usual the response may take.
+    extra_time: Duration,
 }
 
 impl<'a> Request<'a> {
     /// `GET` of the path with these segments.
     pub(crate) fn get(path: impl Into<Vec<&'a str>>) -> Self {
         let (query, headers) = (Vec::new(), Vec::new());
-        Self { method: Method::GET, path: path.into(), query, headers, body: None, patience: Duration::ZERO }
+        Self { method: Method::GET, path: path.into(), query, headers, body: None, extra_time: Duration::ZERO }
     }
 
     /// `POST` of a JSON body to the path with these segments.
@@ -82,98 +76,100 @@ impl<'a> Request<'a> {
         self
     }
 
-    pub(crate) fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub(crate) fn extra_time(mut self, extra_time: Duration) -> Self {
+        self.extra_time = extra_time;
         self
     }
 }
 
 impl Client {
-    /// A client for the API below `base`, which may have a path of its own.
+    /// A client for the API below `base`, which may have a path.
     ///
     /// # Errors
     /// No trusted certificates for `https`.
-    pub(crate) fn new(base: &Url, answer_within: Duration) -> Result<Self, Failure> {
+    pub(crate) fn new(base: &Url, timeout: Duration) -> Result<Self, Failure> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("tandem-cli/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never());
-        // Elsewhere the system's proxies may be the only way there.
+        // Other hosts may be reachable only through the proxies of the environment.
         if is_loopback(base) {
             builder = builder.no_proxy();
         }
         let failed = |fault: &dyn std::fmt::Display| Failure::Other(fault.to_string());
         let http = with_tls_for(base, builder).map_err(|fault| failed(&fault))?;
         let http = http.build().map_err(|fault| failed(&fault))?;
-        Ok(Self { http, base: base.clone(), answer_within })
+        Ok(Self { http, base: base.clone(), timeout })
     }
 
     /// The same client for another address.
     pub(crate) fn at(&self, base: &Url) -> Result<Self, Failure> {
-        Self::new(base, self.answer_within)
+        Self::new(base, self.timeout)
     }
 
-    /// Who is asked, without what may be secret in the URL.
+    /// The server, without the parts of the URL that may be secret.
     pub(crate) fn server(&self) -> String {
         server(&self.base)
     }
 
-    /// Asks, and reads the answer.
+    /// Sends a request and reads a successful response.
     ///
     /// # Errors
-    /// [`Failure::Refused`] for every status but 2xx, [`Failure::Unreachable`] where there is no answer.
-    pub(crate) async fn ask(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let answer = self.ask_anything(request).await?;
-        if answer.status.is_success() {
-            return Ok(answer);
-        }
-        Err(Failure::Refused(Box::new(Problem::read(answer.status, &answer.headers, &answer.body))))
+    /// [`Failure::Refused`] for every status but 2xx, [`Failure::Unreachable`] without a response.
+    pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Response, Failure> {
+        let response = self.send_any(request).await?;
+        if response.status.is_success() { Ok(response) } else { Err(response.refused()) }
     }
 
-    /// Asks, and reads the answer whatever its status.
+    /// Sends a request and reads the response, whatever its status.
     ///
     /// # Errors
-    /// [`Failure::Unreachable`] where there is no answer.
-    pub(crate) async fn ask_anything(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let deadline = self.answer_within.saturating_add(request.patience);
-        let asked = async {
-            let response = self.send(request).await?;
-            let (status, headers) = (response.status(), response.headers().clone());
-            Ok(Answer { status, headers, body: self.text(response).await? })
-        };
-        timeout(deadline, asked).await.unwrap_or_else(|_| {
+    /// [`Failure::Unreachable`] without a response.
+    pub(crate) async fn send_any(&self, request: &Request<'_>) -> Result<Response, Failure> {
+        let deadline = self.timeout.saturating_add(request.extra_time);
+        let sent = async { self.response(self.begin(request).await?).await };
+        timeout(deadline, sent).await.unwrap_or_else(|_| {
             Err(self.unreachable(format!("no answer within {} s (--timeout)", deadline.as_secs_f32())))
         })
     }
 
-    /// A live stream, from after the event with this id.
+    /// Sends a request that is safe to repeat, once more if there was no response to the first.
     ///
     /// # Errors
-    /// As [`Client::ask`].
+    /// As [`Client::send`].
+    pub(crate) async fn send_twice(&self, request: &Request<'_>, screen: Screen) -> Result<Response, Failure> {
+        match self.send(request).await {
+            Err(Failure::Unreachable { cause, .. }) => {
+                screen.say(format_args!("{} does not answer ({cause}); sending once more", self.server()));
+                self.send(request).await
+            }
+            response => response,
+        }
+    }
+
+    /// A live stream, from the event after the one with this id.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
     pub(crate) async fn stream(&self, path: &[&str], after: Option<&str>) -> Result<Stream, Failure> {
         let mut request = Request::get(path).header("accept", "text/event-stream");
         if let Some(id) = after {
             request = request.header("last-event-id", id);
         }
         let opened = async {
-            let response = self.send(&request).await?;
-            if response.status().is_success() {
-                return Ok(response);
-            }
-            let (status, headers) = (response.status(), response.headers().clone());
-            let body = self.text(response).await?;
-            Err(Failure::Refused(Box::new(Problem::read(status, &headers, &body))))
+            let response = self.begin(&request).await?;
+            if response.status().is_success() { Ok(response) } else { Err(self.response(response).await?.refused()) }
         };
-        let overdue = |_| Err(self.unreachable("the stream does not begin".to_owned()));
-        let response = timeout(self.answer_within, opened).await.unwrap_or_else(overdue)?;
+        let overdue = |_| Err(self.unreachable("the stream does not start".to_owned()));
+        let response = timeout(self.timeout, opened).await.unwrap_or_else(overdue)?;
         Ok(Stream { response, parser: Parser::default(), ready: Vec::new().into_iter() })
     }
 
-    /// The items of a list, page by page, up to `limit`; `each` gets a page and may take its time.
+    /// Calls `each` with the items of a list, page by page, up to `limit`. Returns whether there are more.
     ///
     /// # Errors
-    /// As [`Client::ask`], and those of `each`.
+    /// As [`Client::send`], and those of `each`.
     pub(crate) async fn pages(
         &self,
         path: &[&str],
@@ -186,9 +182,9 @@ impl Client {
         loop {
             let request = Request::get(path)
                 .query(query.iter().cloned())
-                .query([("limit", left.min(PAGE).to_string())])
+                .query([("limit", left.min(MAX_PAGE).to_string())])
                 .query(cursor.take().map(|cursor| ("cursor", cursor)));
-            let Page { mut items, next_cursor } = self.ask(&request).await?.read()?;
+            let List { mut items, next_cursor } = self.send(&request).await?.read::<List<Box<RawValue>>>()?;
             items.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             left -= items.len() as u64;
             let empty = items.is_empty();
@@ -201,7 +197,7 @@ impl Client {
         }
     }
 
-    async fn send(&self, request: &Request<'_>) -> Result<Response, Failure> {
+    async fn begin(&self, request: &Request<'_>) -> Result<reqwest::Response, Failure> {
         let mut made = self.http.request(request.method.clone(), self.url(&request.path, &request.query));
         for (name, value) in &request.headers {
             made = made.header(*name, value);
@@ -214,7 +210,7 @@ impl Client {
 
     fn url(&self, path: &[&str], query: &[(&str, String)]) -> Url {
         let mut url = self.base.clone();
-        // Only http and https get past the arguments, and those always have segments.
+        // The arguments allow http and https only, and those always have segments.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -224,15 +220,16 @@ impl Client {
         url
     }
 
-    async fn text(&self, mut response: Response) -> Result<String, Failure> {
+    async fn response(&self, mut response: reqwest::Response) -> Result<Response, Failure> {
+        let (status, headers) = (response.status(), response.headers().clone());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|fault| self.unreachable(innermost(&fault)))? {
             body.extend_from_slice(&chunk);
-            if body.len() > MAX_ANSWER_BYTES {
-                return Err(Failure::Other(format!("the answer is larger than {} MiB", MAX_ANSWER_BYTES >> 20)));
+            if body.len() > MAX_RESPONSE_BYTES {
+                return Err(Failure::Other(format!("the response is larger than {} MiB", MAX_RESPONSE_BYTES >> 20)));
             }
         }
-        Ok(String::from_utf8_lossy(&body).into_owned())
+        Ok(Response { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
     fn unreachable(&self, cause: String) -> Failure {
@@ -240,17 +237,21 @@ impl Client {
     }
 }
 
-impl Answer {
-    /// The answer as one of our types; what is not known in it is passed over.
+impl Response {
+    /// The body as one of the types of the API.
     ///
     /// # Errors
     /// It is something else.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         read(&self.body)
     }
+
+    fn refused(&self) -> Failure {
+        Failure::Refused(Box::new(Problem::read(self.status, &self.headers, &self.body)))
+    }
 }
 
-/// A part of an answer as one of our types.
+/// A part of a body as one of the types of the API.
 ///
 /// # Errors
 /// It is something else.
@@ -258,21 +259,29 @@ pub(crate) fn read<T: DeserializeOwned>(json: &str) -> Result<T, Failure> {
     serde_json::from_str(json).map_err(|fault| {
         let begins: String = json.chars().take(200).collect();
         Failure::Other(format!(
-            "the answer is not what this version of tandem expects ({fault}); is --url the address of a producer?\n  {begins}"
+            "the response is not what this version of tandem expects ({fault}); is --url the address of a producer?\n  {begins}"
         ))
     })
+}
+
+/// The body of a request.
+///
+/// # Errors
+/// Only for types that JSON cannot hold.
+pub(crate) fn to_json(body: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(body).map_err(|fault| Failure::Other(fault.to_string()))
 }
 
 /// A live stream of events.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    response: Response,
+    response: reqwest::Response,
     parser: Parser,
     ready: std::vec::IntoIter<Event>,
 }
 
 impl Stream {
-    /// The next event; none when the stream has ended, in whatever way.
+    /// The next event; `None` once the stream has ended or broken off.
     ///
     /// Cancellation safe.
     pub(crate) async fn next(&mut self) -> Option<Event> {
@@ -296,7 +305,7 @@ pub(crate) fn server(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// The cause at the bottom, which is what a person needs, and which never holds the URL; without the system's number.
+/// The innermost cause: what a person needs to know, and never the URL. Without the number of the system error.
 fn innermost(fault: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = fault;
     while let Some(deeper) = cause.source() {
@@ -315,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_one_segment_whatever_is_in_it() {
+    fn an_id_is_always_one_segment() {
         let query = [("error", "a b&c".to_owned())];
         for (base, wanted) in [
             ("http://h", "http://h/v1/orders/a%2Fb%3Fc?error=a+b%26c"),
@@ -330,12 +339,12 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_named_without_credentials() {
+    fn a_server_is_shown_without_credentials() {
         assert_eq!(client("http://me:hush@h:81/x?y=hush").server(), "http://h:81");
     }
 
     #[test]
-    fn this_machine_is_asked_without_a_proxy() {
+    fn no_proxy_is_used_for_this_machine() {
         for (url, loopback) in [
             ("http://localhost:1", true),
             ("http://127.0.0.9", true),

@@ -1,25 +1,28 @@
 //! `tandem`, the operator's command line: Tandem's HTTP API, for people and scripts.
 //!
-//! In the order of a command's life: [`args`] are read, the [`client`] asks the API (a [`problem`] is its refusal,
-//! [`sse`] its live stream), a noun — [`order`], [`dead_letter`], [`redrive`], [`doctor`] — makes sense of the answer,
-//! [`output`] and [`progress`] show it, and [`ending`] becomes the exit code.
+//! In the order in which a command runs: [`args`] are parsed, with [`flags`] that commands share; a noun ([`order`],
+//! [`dead_letter`], [`redrive`], [`doctor`]) makes requests through the [`client`], which reads a refusal as a
+//! [`problem`] and a live stream as [`sse`]; [`results`], [`output`] and [`progress`] show what came back, and [`exit`]
+//! turns it into the exit code.
 
 mod args;
-mod client;
-mod problem;
-mod sse;
 mod order;
 mod dead_letter;
 mod redrive;
 mod doctor;
+mod flags;
+mod client;
+mod problem;
+mod sse;
+mod results;
 mod output;
 mod progress;
-mod ending;
+mod exit;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = args::read();
+    let cli = args::parse();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(fault) => {
@@ -27,5 +30,5 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    ending::exit(runtime.block_on(args::run(cli)))
+    exit::exit(runtime.block_on(args::run(cli)))
 }

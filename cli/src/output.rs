@@ -1,5 +1,6 @@
-//! What is shown, and how: a table for people or JSON for programs, with colours where they can be seen.
+//! Standard output: a table for people or JSON for programs, in colour on a terminal.
 
+mod member;
 mod table;
 mod time;
 
@@ -12,14 +13,17 @@ use clap::ValueEnum;
 use console::Term;
 use jiff::Timestamp;
 
-pub(crate) use self::table::{Cell, Column, Table};
+pub(crate) use self::{
+    member::{Shown, members},
+    table::{Cell, Column, Table},
+};
 
-/// The form of results.
+/// The format of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
     Table,
-    /// What the API said: a document, or one item a line
+    /// What the API sent: a document, or one item per line
     Json,
 }
 
@@ -34,7 +38,7 @@ pub(crate) enum Colour {
     Never,
 }
 
-/// A colour, by what it says.
+/// A colour, by its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paint {
     Plain,
@@ -45,31 +49,31 @@ pub(crate) enum Paint {
     Bad,
 }
 
-/// Standard output, and what is known of it.
+/// Standard output, and its properties.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Screen {
     format: Format,
     colours: bool,
-    /// Columns, on a terminal.
+    /// In columns; `None` without a terminal.
     width: Option<usize>,
 }
 
-/// No terminal of use is narrower.
-const NARROWEST: usize = 40;
+/// A narrower terminal is treated as this wide, in columns.
+const MIN_WIDTH: usize = 40;
 
 impl Screen {
     /// Standard output as it is.
     pub(crate) fn new(format: Format, colour: Colour) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let terminal = io::stdout().is_terminal();
-        let able = set("NO_COLOR").is_none() && set("TERM").is_none_or(|name| name != "dumb");
+        let allowed = set("NO_COLOR").is_none() && set("TERM").is_none_or(|name| name != "dumb");
         let colours = match colour {
-            Colour::Auto => terminal && able,
+            Colour::Auto => terminal && allowed,
             Colour::Always => true,
             Colour::Never => false,
         };
         let width = terminal.then(|| Term::stdout().size_checked()).flatten();
-        Self { format, colours, width: width.map(|(_, columns)| usize::from(columns).max(NARROWEST)) }
+        Self { format, colours, width: width.map(|(_, columns)| usize::from(columns).max(MIN_WIDTH)) }
     }
 
     /// Whether results are JSON.
@@ -80,18 +84,18 @@ impl Screen {
     /// A line of the result.
     ///
     /// # Errors
-    /// Nobody reads it, or the disk is full.
+    /// The reader of the pipe has gone, or the disk is full.
     pub(crate) fn line(self, text: impl Display) -> io::Result<()> {
         writeln!(io::stdout().lock(), "{text}")
     }
 
-    /// A line beside the result.
+    /// A line that is not part of the result, on standard error.
     pub(crate) fn say(self, text: impl Display) {
-        // Nobody may be listening any more, which is no reason to stop.
+        // The command continues even if standard error is closed.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
-    /// A name and what there is to say of it.
+    /// A name and its value.
     ///
     /// # Errors
     /// As [`Screen::line`].
@@ -99,7 +103,7 @@ impl Screen {
         self.line(format_args!("{}  {text}", self.paint(Paint::Dim, &format!("{name:13}"))))
     }
 
-    /// The text in its colour, where there are colours.
+    /// The text in its colour, if colours are on.
     pub(crate) fn paint(self, paint: Paint, text: &str) -> String {
         let code = match paint {
             Paint::Plain => return text.to_owned(),
@@ -112,23 +116,23 @@ impl Screen {
         if self.colours && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// The same without colours, for what goes elsewhere.
+    /// The same without colours, for standard error.
     pub(crate) fn plain(self) -> Self {
         Self { colours: false, ..self }
     }
 
-    /// A time in a table: how long ago, for people; exactly, for programs.
+    /// A time in a table: how long ago on a terminal, exact elsewhere.
     pub(crate) fn time(self, at: Timestamp) -> String {
         if self.width.is_some() { time::ago(at, Timestamp::now()) } else { time::exact(at) }
     }
 
-    /// A time by itself: exactly, and how long ago.
+    /// A time outside of a table: exact, and how long ago.
     pub(crate) fn moment(self, at: Timestamp) -> String {
         let ago = format!("({})", time::ago(at, Timestamp::now()));
         format!("{} {}", time::exact(at), self.paint(Paint::Dim, &ago))
     }
 
-    /// Lines no wider than the screen, each after the same indent.
+    /// The text in lines no wider than the terminal, each with the same indent.
     pub(crate) fn wrapped(self, indent: &str, text: &str) -> Vec<String> {
         let width = self.width.unwrap_or(usize::MAX).min(110).saturating_sub(indent.len());
         let mut lines = vec![String::new()];
@@ -150,7 +154,7 @@ impl Screen {
     }
 }
 
-/// The colour of a status, of whatever.
+/// The colour of a status of any kind.
 pub(crate) fn paint_of(status: &str) -> Paint {
     match status {
         "delivered" | "completed" | "ok" => Paint::Good,
@@ -160,7 +164,7 @@ pub(crate) fn paint_of(status: &str) -> Paint {
     }
 }
 
-/// A text from elsewhere, without what would move the cursor or change the colours.
+/// Text from elsewhere, without control characters that could steer the terminal.
 pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
@@ -179,19 +183,19 @@ mod tests {
     }
 
     #[test]
-    fn a_text_from_elsewhere_cannot_steer_the_terminal() {
+    fn text_from_elsewhere_cannot_steer_the_terminal() {
         assert_eq!(clean("a\x1b[31mb\r\nc\u{9b}"), "a [31mb  c ");
     }
 
     #[test]
-    fn long_words_are_wrapped_at_the_width_of_the_screen() {
+    fn text_is_wrapped_at_the_width_of_the_terminal() {
         let lines = screen(false, Some(40)).wrapped("    ", "one two three four five six seven eight nine ten eleven");
         assert!(lines.len() > 1 && lines.iter().all(|line| line.len() <= 40 && line.starts_with("    ")), "{lines:?}");
         assert_eq!(screen(false, None).wrapped("  ", "a  b"), ["  a  b"]);
     }
 
     #[test]
-    fn without_colours_there_is_no_escape() {
+    fn nothing_is_escaped_without_colours() {
         assert_eq!(screen(false, None).paint(Paint::Bad, "x"), "x");
         assert_eq!(screen(true, None).paint(Paint::Bad, "x"), "\x1b[31mx\x1b[0m");
         assert_eq!(screen(true, None).plain().paint(Paint::Bad, "x"), "x");

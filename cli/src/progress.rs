@@ -1,4 +1,4 @@
-//! Progress of long work, on standard error: a bar on a terminal, a line now and then elsewhere.
+//! Progress on standard error: a bar on a terminal, a line now and then elsewhere.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -9,11 +9,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::Screen;
 
-/// How often a line is written where there is no terminal.
+/// How often a line is written without a terminal.
 const LINE_PERIOD: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(100);
 
-/// Work that is being followed. Dropping it takes the bar away.
+/// A progress bar. Dropping it clears the bar.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -22,10 +22,10 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Of `of` things.
-    pub(crate) fn new(of: u64) -> Self {
+    /// With this many steps in total.
+    pub(crate) fn new(total: u64) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(of), ProgressDrawTarget::stderr());
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{spinner} {wide_bar} {percent:>3}%  {msg}");
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.set_style(style.progress_chars("━━─").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
@@ -35,22 +35,20 @@ impl Progress {
         Self { bar, next_line: Instant::now(), last: String::new() }
     }
 
-    /// How far it is, and what there is to say of it.
-    pub(crate) fn set(&mut self, screen: Screen, position: u64, of: u64, said: &str) {
+    /// Shows the position and a text.
+    pub(crate) fn set(&mut self, screen: Screen, position: u64, total: u64, text: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_length(of);
+            bar.set_length(total);
             bar.set_position(position);
-            bar.set_message(said.to_owned());
-        } else if self.last != said && Instant::now() >= self.next_line {
-            said.clone_into(&mut self.last);
+            bar.set_message(text.to_owned());
+        } else if self.last != text && Instant::now() >= self.next_line {
+            text.clone_into(&mut self.last);
             self.next_line = Instant::now() + LINE_PERIOD;
-            screen.say(said);
+            screen.say(text);
         }
     }
-}
 
-impl Progress {
-    /// Something that happened meanwhile; the same once.
+    /// Shows a message; the same one only once in a row.
     pub(crate) fn say(&mut self, screen: Screen, text: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(text.to_owned()),

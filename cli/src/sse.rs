@@ -1,20 +1,20 @@
-//! Server-sent events, taken from the bytes of a stream as they come.
+//! Server-sent events, parsed from the bytes of a stream as they arrive.
 
-/// An event longer than this is no event of ours.
+/// Longest event that is accepted, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// What happened; `message` where it is not said.
+    /// The type; `message` if it has none.
     pub(crate) kind: String,
-    /// The id to go on from after a lost connection, as of this event.
+    /// The id to resume from after a lost connection.
     pub(crate) id: Option<String>,
     /// JSON.
     pub(crate) data: String,
 }
 
-/// What has come of the next event.
+/// The part of the next event that has arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     line: Vec<u8>,
@@ -25,12 +25,12 @@ pub(crate) struct Parser {
     bytes: usize,
 }
 
-/// An event without an end.
+/// An event is longer than the limit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
 impl Parser {
-    /// Takes more bytes, and returns the events that they complete.
+    /// Reads more bytes, and returns the events that they complete.
     ///
     /// # Errors
     /// An event beyond 1 MiB.
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn events_come_out_whole_wherever_the_stream_is_cut_and_however_lines_end() {
+    fn events_are_whole_wherever_the_stream_is_cut() {
         let stream =
             ": hello\n\nevent: attempt\nid: 7\ndata: {\"a\":\ndata: 1}\n\nretry: 5\ndata:x\n\nevent: empty\n\n";
         let wanted = [event("attempt", Some("7"), "{\"a\":\n1}"), event("message", Some("7"), "x")];
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_an_end_is_given_up_and_comments_may_go_on_for_ever() {
+    fn an_endless_event_is_refused_and_endless_comments_are_not() {
         let mut parser = Parser::default();
         assert!((0..2_000).all(|_| parser.feed(&[b':'; 1_000]).is_ok() && parser.feed(b"\n").is_ok()));
         assert_eq!(parser.feed(&vec![b'x'; MAX_BYTES + 1]), Err(TooLong));

@@ -64,19 +64,26 @@ fn problem(status: u16) -> Answer {
 }
 
 fn order(status: &str) -> Value {
-    json!({"order_id": "o-1", "status": status, "customer_id": "c-1", "created_at": "2026-11-24T06:00:00Z",
+    json!({"order_id": "o-1", "correlation_id": "c-7", "customer_id": "c-1", "items": [{"product_id": "a", "qty": 1}],
+           "status": status, "created_at": "2026-11-24T06:00:00Z",
            "deliveries": {"north": {"status": status, "reason": null, "attempts": [], "settled_at": null}}})
 }
 
 fn job(status: &str, delivered: u64, dead_lettered: u64) -> Value {
-    json!({"id": "r-1", "status": status, "matched": 3, "sent": delivered + dead_lettered, "delivered": delivered,
-           "dead_lettered": dead_lettered, "remaining": 3 - delivered - dead_lettered,
-           "created_at": "2026-11-24T06:00:00Z"})
+    json!({"id": "r-1", "status": status, "detail": null, "filter": null, "rate": 50.0, "concurrency": 100,
+           "stop_after_failed_share": 0.5, "edited": false, "new_key": false, "matched": 3,
+           "sent": delivered + dead_lettered, "delivered": delivered, "dead_lettered": dead_lettered, "cancelled": 0,
+           "remaining": 3 - delivered - dead_lettered, "refused": [], "created_at": "2026-11-24T06:00:00Z",
+           "updated_at": "2026-11-24T06:00:00Z"})
+}
+
+fn letter(id: u64) -> Value {
+    json!({"id": format!("d-{id}"), "order_id": null, "destination": "north", "reason": "rejected", "status_code": 422,
+           "error": null, "failed_at": "2026-11-24T06:00:00Z", "attempts": [], "redrives": 0, "archived": false})
 }
 
 fn plan(matched: u64) -> Value {
-    json!({"matched": matched, "refused": [{"reason": "key_expired", "count": 2}],
-           "sample": [{"id": "d-1", "destination": "north", "reason": "rejected", "status_code": 422}]})
+    json!({"matched": matched, "refused": [{"reason": "key_expired", "count": 2}], "sample": [letter(1)]})
 }
 
 #[tokio::test]
@@ -280,7 +287,7 @@ async fn lists_follow_cursors_as_far_as_they_are_wanted() -> Result<()> {
         };
         let (from, limit) = (parameter("cursor").unwrap_or(0), parameter("limit").unwrap_or(50));
         let to = (from + limit).min(1_200);
-        let items: Vec<_> = (from..to).map(|id| json!({"id": format!("d-{id}"), "destination": "north"})).collect();
+        let items: Vec<_> = (from..to).map(letter).collect();
         Answer::json(200, &json!({"items": items, "next_cursor": (to < 1_200).then(|| to.to_string())}))
     }
     let api = Scripted::start(|_, request| page(&request.line)).await?;
@@ -435,7 +442,7 @@ async fn a_prompt_stands_on_a_terminal_and_no_means_no() -> Result<()> {
 async fn a_reader_that_has_seen_enough_ends_it_quietly() -> Result<()> {
     // Without an end: only the reader's leaving ends it.
     let api = Scripted::start(|_, _| {
-        let items: Vec<_> = (0..500).map(|id| json!({"id": format!("d-{id}"), "destination": "north"})).collect();
+        let items: Vec<_> = (0..500).map(letter).collect();
         Answer::json(200, &json!({"items": items, "next_cursor": "more"}))
     });
     let api = api.await?;

@@ -1,23 +1,14 @@
-//! What was found, by process: errors first, each with its remedy.
+//! The findings by process: errors first, each with its remedy.
 
 use std::io;
 
-use serde::{Deserialize, Serialize};
+use common::{
+    doctor::{Finding, Status},
+    word::Word,
+};
+use serde::Serialize;
 
 use crate::output::{Paint, Screen, clean, count, paint_of};
-
-/// One finding, of the process or of this side.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Finding {
-    check: String,
-    #[serde(default)]
-    subject: String,
-    pub(super) status: String,
-    #[serde(default)]
-    pub(super) detail: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    remedy: Option<String>,
-}
 
 /// One process.
 #[derive(Debug, Serialize)]
@@ -28,33 +19,17 @@ pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
 }
 
-impl Finding {
-    pub(super) fn ok(check: &str, subject: &str, detail: &str) -> Self {
-        let (check, subject, detail) = (check.to_owned(), subject.to_owned(), detail.to_owned());
-        Self { check, subject, status: "ok".to_owned(), detail, remedy: None }
-    }
-
-    pub(super) fn warning(check: &str, subject: &str, detail: &str, remedy: &str) -> Self {
-        let status = "warning".to_owned();
-        Self { status, remedy: Some(remedy.to_owned()), ..Self::ok(check, subject, detail) }
-    }
-
-    pub(super) fn error(check: &str, subject: &str, detail: &str, remedy: &str) -> Self {
-        Self { status: "error".to_owned(), ..Self::warning(check, subject, detail, remedy) }
-    }
-
-    /// The worst first; what is not known comes before what is well.
-    fn rank(&self) -> u8 {
-        match &*self.status {
-            "error" => 0,
-            "warning" => 1,
-            "ok" => 3,
-            _ => 2,
-        }
+/// The worst first; an unknown status comes before one that is in order.
+fn rank(finding: &Finding) -> u8 {
+    match finding.status {
+        Word::Known(Status::Error) => 0,
+        Word::Known(Status::Warning) => 1,
+        Word::Other(_) => 2,
+        Word::Known(Status::Ok) => 3,
     }
 }
 
-/// Shows them; what is well is only counted, unless `verbose`.
+/// Shows them; what is in order is only counted, unless `verbose`.
 ///
 /// # Errors
 /// As [`Screen::line`].
@@ -64,22 +39,22 @@ pub(super) fn show(reports: &[Report], verbose: bool, screen: Screen) -> io::Res
         let server = screen.paint(Paint::Dim, &report.server);
         screen.line(format_args!("{}  {server}", screen.paint(Paint::Bold, &service)))?;
         let mut findings: Vec<_> = report.findings.iter().collect();
-        findings.sort_by_key(|finding| finding.rank());
-        for finding in findings.iter().filter(|finding| verbose || finding.status != "ok") {
+        findings.sort_by_key(|finding| rank(finding));
+        for finding in findings.iter().filter(|finding| verbose || finding.status != Status::Ok) {
             one(finding, &report.server, screen)?;
         }
-        let well = findings.iter().filter(|finding| finding.status == "ok").count();
-        if !verbose && well > 0 {
+        let in_order = findings.iter().filter(|finding| finding.status == Status::Ok).count();
+        if !verbose && in_order > 0 {
             let mark = screen.paint(Paint::Good, "✓");
-            screen.line(format_args!("  {mark} {} ok", count(well as u64, "check")))?;
+            screen.line(format_args!("  {mark} {} ok", count(in_order as u64, "check")))?;
         }
         screen.line("")?;
     }
-    let number = |status: &str| {
+    let number = |status: Status| {
         let all = reports.iter().flat_map(|report| &report.findings);
         all.filter(|finding| finding.status == status).count() as u64
     };
-    let (errors, warnings) = (number("error"), number("warning"));
+    let (errors, warnings) = (number(Status::Error), number(Status::Warning));
     let paint = if errors > 0 {
         Paint::Bad
     } else if warnings > 0 {
@@ -87,21 +62,21 @@ pub(super) fn show(reports: &[Report], verbose: bool, screen: Screen) -> io::Res
     } else {
         Paint::Good
     };
-    let processes = count(reports.len() as u64, "process").replace("processs", "processes");
+    let processes = if reports.len() == 1 { "1 process".to_owned() } else { format!("{} processes", reports.len()) };
     let sum = format!("{processes}: {}, {}", count(errors, "error"), count(warnings, "warning"));
     screen.line(screen.paint(paint, &sum))
 }
 
 fn one(finding: &Finding, server: &str, screen: Screen) -> io::Result<()> {
     let Finding { check, subject, status, detail, remedy } = finding;
-    let mark = match &**status {
-        "ok" => "✓",
-        "error" => "✗",
+    let mark = match status {
+        Word::Known(Status::Ok) => "✓",
+        Word::Known(Status::Error) => "✗",
         _ => "!",
     };
-    let mark = screen.paint(paint_of(status), mark);
-    let check = screen.paint(paint_of(status), &clean(check));
-    // The process itself stands in the heading.
+    let paint = paint_of(status.as_str());
+    let (mark, check) = (screen.paint(paint, mark), screen.paint(paint, &clean(check.as_str())));
+    // The heading names the process already.
     let subject = if subject == server { String::new() } else { screen.paint(Paint::Bold, &clean(subject)) };
     screen.line(format!("  {mark} {check}  {subject}").trim_end())?;
     screen.wrapped("      ", detail).into_iter().try_for_each(|line| screen.line(line))?;

@@ -1,67 +1,74 @@
-//! Listing orders, page by page.
+//! Listing orders.
 
-use super::{List, Order};
+use api::{Order, OrderStatus};
+use clap::{Args, builder::PossibleValuesParser};
+use jiff::Timestamp;
+
+use super::view;
 use crate::{
-    client::{Client, read},
-    ending::{Ending, Failure},
-    output::{Cell, Column, Screen, Table},
+    client::Client,
+    exit::{Exit, Failure},
+    flags::{LimitArgs, time},
+    output::{Cell, Column, Screen},
+    results::List,
 };
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Orders with this status
+    #[arg(long, value_parser = PossibleValuesParser::new(OrderStatus::ALL.map(OrderStatus::as_str)))]
+    status: Option<String>,
+    /// Orders for this destination
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// Orders of this customer
+    #[arg(long, value_name = "ID")]
+    customer_id: Option<String>,
+    /// Placed at or after this time; 2h means two hours ago
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<Timestamp>,
+    /// Placed before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to: Option<Timestamp>,
+    #[command(flatten)]
+    limit: LimitArgs,
+}
+
+const COLUMNS: [Column; 5] = [
+    Column::new("ORDER"),
+    Column::new("STATUS"),
+    Column::squeezed("CUSTOMER"),
+    Column::new("PLACED"),
+    Column::squeezed("DELIVERIES"),
+];
 
 /// Lists them.
 ///
 /// # Errors
 /// [`Failure`].
-pub(super) async fn run(arguments: &List, client: &Client, screen: Screen) -> Result<Ending, Failure> {
-    let mut query = Vec::new();
-    let texts = [
-        ("status", &arguments.status),
-        ("destination", &arguments.destination),
-        ("customer_id", &arguments.customer_id),
+pub(super) async fn run(arguments: &ListArgs, client: &Client, screen: Screen) -> Result<Exit, Failure> {
+    let ListArgs { status, destination, customer_id, from, to, limit } = arguments;
+    let parameters = [
+        ("status", status.clone()),
+        ("destination", destination.clone()),
+        ("customer_id", customer_id.clone()),
+        ("from", from.map(|time| time.to_string())),
+        ("to", to.map(|time| time.to_string())),
     ];
-    query.extend(texts.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
-    let times = [("from", arguments.from), ("to", arguments.to)];
-    query.extend(times.into_iter().filter_map(|(name, value)| Some((name, value?.to_string()))));
-
-    let mut table = Table::new([
-        Column::new("ORDER"),
-        Column::new("STATUS"),
-        Column::squeezed("CUSTOMER"),
-        Column::new("PLACED"),
-        Column::squeezed("DELIVERIES"),
-    ]);
-    let mut listed = 0;
-    let pages = client.pages(&["v1", "orders"], &query, arguments.extent.limit(), |items| {
-        listed += items.len();
-        if screen.is_json() {
-            return Ok(items.iter().try_for_each(|item| screen.line(item))?);
-        }
-        let orders: Vec<Order> = items.iter().map(|item| read(item.get())).collect::<Result<_, _>>()?;
-        let rows: Vec<_> = orders.iter().map(|order| row(order, screen)).collect();
-        Ok(table.rows(screen, &rows)?)
-    });
-    let more = pages.await?;
-    said(screen, listed, more, "order");
-    Ok(Ending::Done)
+    let query: Vec<_> = parameters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let orders = List { path: &["v1", "orders"], query: &query, noun: "order", columns: &COLUMNS, row };
+    orders.print(*limit, client, screen).await
 }
 
 fn row(order: &Order, screen: Screen) -> Vec<Cell> {
-    // What is as the order's status says needs no second word.
-    let others = order.deliveries.iter().filter(|(_, delivery)| delivery.status != order.status);
-    let others: Vec<_> = others.map(|(name, delivery)| format!("{name} {}", delivery.words())).collect();
+    // Only the deliveries whose status differs from that of the order.
+    let others = order.deliveries.iter().filter(|(_, delivery)| delivery.status.as_str() != order.status.as_str());
+    let others: Vec<_> = others.map(|(name, delivery)| format!("{name} {}", view::delivery_status(delivery))).collect();
     vec![
         Cell::new(&order.order_id),
-        Cell::status(&order.status),
-        Cell::new(order.customer_id.as_deref().unwrap_or_default()),
-        Cell::dim(order.created_at.map(|at| screen.time(at)).unwrap_or_default()),
+        Cell::status(order.status.as_str()),
+        Cell::new(&order.customer_id),
+        Cell::dim(screen.time(order.created_at)),
         Cell::new(others.join(", ")),
     ]
-}
-
-/// What a list does not show.
-pub(crate) fn said(screen: Screen, listed: usize, more: bool, noun: &str) {
-    if listed == 0 && !screen.is_json() {
-        screen.say(format_args!("no {noun}s"));
-    } else if more {
-        screen.say(format_args!("there are more: --limit N or --all"));
-    }
 }

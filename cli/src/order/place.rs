@@ -1,62 +1,79 @@
-//! Placing an order, under a key of its own, so that sending it once more is safe.
+//! Placing an order, under an idempotency key, so that it is safe to send it again.
 
-use std::{fs, io::Read as _};
+use std::time::Duration;
 
+use api::{Accepted, NewItem, NewOrder, Order};
+use clap::Args;
+use common::config::positive_duration;
 use reqwest::StatusCode;
-use serde_json::json;
 use uuid::Uuid;
 
-use super::{Place, view};
+use super::view;
 use crate::{
-    client::{Client, Request},
-    ending::{Ending, Failure},
+    client::{Client, Request, to_json},
+    exit::{Exit, Failure},
+    flags::file,
     output::Screen,
+    results::document,
 };
 
-/// Places it, and says how it is.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// The customer who places it
+    #[arg(long, value_name = "ID", required_unless_present = "file", conflicts_with = "file", requires = "item")]
+    customer_id: Option<String>,
+    /// A product and its quantity; repeat for each item
+    #[arg(long, value_name = "SKU=QTY", value_parser = item, conflicts_with = "file", requires = "customer_id")]
+    item: Vec<NewItem>,
+    /// Read the order as JSON from a file, or from standard input (-)
+    #[arg(long, value_name = "FILE")]
+    file: Option<String>,
+    /// Makes it safe to place the order again; generated if absent
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// Wait this long for the outcome at every destination
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
+    wait: Option<Duration>,
+}
+
+fn item(text: &str) -> Result<NewItem, String> {
+    // A product's id may contain the sign, too.
+    let (product_id, qty) = text.rsplit_once('=').ok_or("must be a product and a number, such as SKU-1=2")?;
+    let qty = qty.parse().map_err(|_| format!("{qty:?} is not a whole number"))?;
+    Ok(NewItem { product_id: product_id.to_owned(), qty })
+}
+
+/// Places it, and shows it.
 ///
 /// # Errors
-/// [`Failure`]; when the API could not be reached, its text names the key.
-pub(super) async fn run(arguments: Place, client: &Client, screen: Screen) -> Result<Ending, Failure> {
-    let Place { customer_id, item, file, idempotency_key, wait } = arguments;
-    let body = match file {
-        Some(file) => read(&file)?,
-        None => {
-            let items: Vec<_> =
-                item.iter().map(|(product_id, qty)| json!({"product_id": product_id, "qty": qty})).collect();
-            json!({"customer_id": customer_id, "items": items}).to_string()
-        }
+/// [`Failure`]; if the API could not be reached, its text names the key.
+pub(super) async fn run(arguments: PlaceArgs, client: &Client, screen: Screen) -> Result<Exit, Failure> {
+    let PlaceArgs { customer_id, item, file: name, idempotency_key, wait } = arguments;
+    let body = match name {
+        Some(name) => file(&name)?,
+        None => to_json(&NewOrder { customer_id: customer_id.unwrap_or_default(), items: item })?,
     };
     let key = idempotency_key.unwrap_or_else(|| Uuid::new_v4().to_string());
     let mut request = Request::post(["v1", "orders"], body).header("idempotency-key", &key);
     if let Some(wait) = wait {
         let seconds = wait.as_millis().div_ceil(1_000);
-        request = request.header("prefer", format!("wait={seconds}")).patience(wait);
+        request = request.header("prefer", format!("wait={seconds}")).extra_time(wait);
     }
-    let answer = match client.ask(&request).await {
-        Err(Failure::Unreachable { cause, .. }) => {
-            screen.say(format_args!("{} does not answer ({cause}); sending once more", client.server()));
-            client.ask(&request).await.map_err(|fault| with_key(fault, &key))?
-        }
-        answered => answered?,
-    };
-    let order: view::Order = answer.read()?;
-    if screen.is_json() {
-        screen.line(answer.body.trim())?;
+    let response = client.send_twice(&request, screen).await.map_err(|fault| with_key(fault, &key))?;
+    if !screen.is_json() && response.headers.get("idempotency-replayed").is_some_and(|value| value == "true") {
+        screen.say("this key was used before: this is the order that was placed then");
+    }
+    let status = if response.status == StatusCode::ACCEPTED {
+        document(&response, screen, view::show_accepted)?;
+        response.read::<Accepted>()?.status
     } else {
-        if answer.headers.get("idempotency-replayed").is_some_and(|value| value == "true") {
-            screen.say("this key was used before: this is the order that was placed then");
-        }
-        view::show(&order, screen)?;
-    }
-    Ok(match (wait, answer.status) {
-        (None, _) => Ending::Done,
-        (Some(_), StatusCode::ACCEPTED) if order.is_pending() => Ending::Pending,
-        (Some(_), _) => order.ending(),
-    })
+        document(&response, screen, view::show)?;
+        response.read::<Order>()?.status
+    };
+    Ok(if wait.is_some() { view::exit(&status) } else { Exit::Success })
 }
 
-/// Whoever tries again by hand must use the same key: the order may have been placed.
+/// A retry by hand must use the same key: the order may have been placed.
 fn with_key(fault: Failure, key: &str) -> Failure {
     match fault {
         Failure::Unreachable { server, cause } => {
@@ -69,18 +86,16 @@ fn with_key(fault: Failure, key: &str) -> Failure {
     }
 }
 
-/// The text of a file, or of standard input.
-///
-/// # Errors
-/// It cannot be read.
-pub(crate) fn read(file: &str) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = if file == "-" {
-        std::io::stdin().lock().read_to_string(&mut text).map(|_| text)
-    } else {
-        fs::read_to_string(file)
-    };
-    read.map_err(|fault| {
-        Failure::Usage(format!("cannot read {}: {fault}", if file == "-" { "standard input" } else { file }))
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_a_product_and_a_number() {
+        assert_eq!(item("SKU-1=2"), Ok(NewItem { product_id: "SKU-1".to_owned(), qty: 2 }));
+        assert_eq!(item("a=b=3"), Ok(NewItem { product_id: "a=b".to_owned(), qty: 3 }));
+        for bad in ["SKU", "SKU=", "SKU=-1", "SKU=1.5"] {
+            assert!(item(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -1,112 +1,71 @@
-//! An order as it is shown.
+//! Orders, laid out for people.
 
 use std::{collections::BTreeMap, io};
 
-use common::outcome::Attempt;
-use jiff::Timestamp;
-use serde::Deserialize;
+use api::{Accepted, Attempt, Delivery, Order, OrderStatus, Word};
 
 use crate::{
-    ending::Ending,
+    exit::Exit,
     output::{Paint, Screen, clean, count, paint_of},
 };
 
-/// Most items named in one line.
+/// How many items are named in one line.
 const ITEMS_SHOWN: usize = 5;
 
-/// An order, as far as the API says: the answer to a placed one has less than the one that is looked up.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Order {
-    pub(crate) order_id: String,
-    pub(crate) status: String,
-    #[serde(default)]
-    pub(crate) customer_id: Option<String>,
-    #[serde(default)]
-    pub(crate) created_at: Option<Timestamp>,
-    #[serde(default)]
-    correlation_id: Option<String>,
-    #[serde(default)]
-    items: Vec<Item>,
-    #[serde(default)]
-    pub(crate) deliveries: BTreeMap<String, Delivery>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Item {
-    product_id: String,
-    qty: u64,
-}
-
-/// How far it is at one destination.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Delivery {
-    pub(crate) status: String,
-    #[serde(default)]
-    pub(crate) reason: Option<String>,
-    #[serde(default)]
-    pub(crate) attempts: Vec<Attempt>,
-    #[serde(default)]
-    settled_at: Option<Timestamp>,
-}
-
-impl Order {
-    /// Whether something is still to come.
-    pub(crate) fn is_pending(&self) -> bool {
-        self.status == "pending"
-    }
-
-    /// Whether it is delivered everywhere.
-    pub(crate) fn ending(&self) -> Ending {
-        match &*self.status {
-            "delivered" => Ending::Done,
-            "pending" => Ending::Pending,
-            _ => Ending::Bad,
-        }
+/// The exit code for an order with this status: success only if it is delivered everywhere.
+pub(super) fn exit(status: &Word<OrderStatus>) -> Exit {
+    match status {
+        Word::Known(OrderStatus::Delivered) => Exit::Success,
+        Word::Known(OrderStatus::Pending) => Exit::Pending,
+        _ => Exit::Unsuccessful,
     }
 }
 
-impl Delivery {
-    /// Its status, and why if it is bad.
-    pub(crate) fn words(&self) -> String {
-        match &self.reason {
-            Some(reason) => format!("{}: {reason}", self.status),
-            None => self.status.clone(),
-        }
-    }
-}
-
-/// Shows all that is known of it.
+/// Shows an order.
 ///
 /// # Errors
 /// As [`Screen::line`].
-pub(crate) fn show(order: &Order, screen: Screen) -> io::Result<()> {
-    screen.field("order", screen.paint(Paint::Bold, &clean(&order.order_id)))?;
-    screen.field("status", screen.paint(paint_of(&order.status), &clean(&order.status)))?;
-    if let Some(customer_id) = &order.customer_id {
-        screen.field("customer", clean(customer_id))?;
+pub(super) fn show(order: &Order, screen: Screen) -> io::Result<()> {
+    head(&order.order_id, &order.status, screen)?;
+    screen.field("customer", clean(&order.customer_id))?;
+    let mut items: Vec<_> =
+        order.items.iter().map(|item| format!("{} × {}", item.qty, clean(&item.product_id))).collect();
+    if items.len() > ITEMS_SHOWN {
+        let more = items.len() - ITEMS_SHOWN;
+        items.truncate(ITEMS_SHOWN);
+        items.push(format!("and {more} more"));
     }
-    if !order.items.is_empty() {
-        let shown = order.items.iter().take(ITEMS_SHOWN);
-        let mut items: Vec<_> = shown.map(|item| format!("{} × {}", item.qty, clean(&item.product_id))).collect();
-        if order.items.len() > ITEMS_SHOWN {
-            items.push(format!("and {} more", order.items.len() - ITEMS_SHOWN));
-        }
-        screen.field("items", items.join(", "))?;
-    }
-    if let Some(created_at) = order.created_at {
-        screen.field("created", screen.moment(created_at))?;
-    }
-    if let Some(correlation_id) = &order.correlation_id {
-        screen.field("correlation", clean(correlation_id))?;
-    }
-    for (destination, delivery) in &order.deliveries {
-        let mut words = screen.paint(paint_of(&delivery.status), &clean(&delivery.words()));
+    screen.field("items", items.join(", "))?;
+    screen.field("created", screen.moment(order.created_at))?;
+    screen.field("correlation", clean(&order.correlation_id))?;
+    deliveries(&order.deliveries, screen)
+}
+
+/// Shows the receipt of an order.
+///
+/// # Errors
+/// As [`Screen::line`].
+pub(super) fn show_accepted(accepted: &Accepted, screen: Screen) -> io::Result<()> {
+    head(&accepted.order_id, &accepted.status, screen)?;
+    screen.field("correlation", clean(&accepted.correlation_id))?;
+    deliveries(&accepted.deliveries, screen)
+}
+
+fn head(order_id: &str, status: &Word<OrderStatus>, screen: Screen) -> io::Result<()> {
+    let status = status.as_str();
+    screen.field("order", screen.paint(Paint::Bold, &clean(order_id)))?;
+    screen.field("status", screen.paint(paint_of(status), &clean(status)))
+}
+
+fn deliveries(deliveries: &BTreeMap<String, Delivery>, screen: Screen) -> io::Result<()> {
+    for (destination, delivery) in deliveries {
+        let mut status = screen.paint(paint_of(delivery.status.as_str()), &clean(&delivery_status(delivery)));
         if !delivery.attempts.is_empty() {
-            let tried = format!("({})", count(delivery.attempts.len() as u64, "attempt"));
-            words = format!("{words} {}", screen.paint(Paint::Dim, &tried));
+            let attempts = format!("({})", count(delivery.attempts.len() as u64, "attempt"));
+            status = format!("{status} {}", screen.paint(Paint::Dim, &attempts));
         }
         screen.line("")?;
-        screen.field(&clean(destination), words)?;
+        screen.field(&clean(destination), status)?;
         for one in &delivery.attempts {
             screen.field("", attempt(one, screen))?;
         }
@@ -115,6 +74,14 @@ pub(crate) fn show(order: &Order, screen: Screen) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The status of a delivery, with its reason if it is dead-lettered.
+pub(super) fn delivery_status(delivery: &Delivery) -> String {
+    match &delivery.reason {
+        Some(reason) => format!("{}: {reason}", delivery.status),
+        None => delivery.status.to_string(),
+    }
 }
 
 /// One attempt, in a line.
@@ -135,32 +102,17 @@ pub(crate) fn attempt(attempt: &Attempt, screen: Screen) -> String {
 mod tests {
     use super::*;
 
-    fn order(json: &str) -> Order {
-        serde_json::from_str(json).unwrap()
-    }
-
     #[test]
-    fn an_order_is_read_with_members_that_are_new_and_without_those_that_are_missing() {
-        let accepted = order(r#"{"order_id": "1", "status": "pending", "deliveries": {"n": {"status": "pending"}}}"#);
-        assert!(accepted.is_pending());
-        let order = order(
-            r#"{"order_id": "1", "status": "dead_lettered", "new": [1], "deliveries": {"n": {"status": "dead_lettered",
-                "reason": "rejected", "new": 1, "attempts": [{"at": "2026-11-24T06:00:00Z", "duration_ms": 3,
-                "status_code": 422, "new": 1}], "settled_at": null}}}"#,
-        );
-        assert_eq!(order.deliveries["n"].words(), "dead_lettered: rejected");
-        assert_eq!(order.ending(), Ending::Bad);
-    }
-
-    #[test]
-    fn only_delivered_everywhere_is_a_good_end() {
-        for (status, ending) in [
-            ("delivered", Ending::Done),
-            ("pending", Ending::Pending),
-            ("partially_delivered", Ending::Bad),
-            ("dead_lettered", Ending::Bad),
+    fn only_an_order_that_is_delivered_everywhere_is_a_success() {
+        for (status, wanted) in [
+            ("delivered", Exit::Success),
+            ("pending", Exit::Pending),
+            ("partially_delivered", Exit::Unsuccessful),
+            ("dead_lettered", Exit::Unsuccessful),
+            ("a_new_word", Exit::Unsuccessful),
         ] {
-            assert_eq!(order(&format!(r#"{{"order_id": "1", "status": "{status}"}}"#)).ending(), ending);
+            let status = serde_json::from_value(status.into()).unwrap();
+            assert_eq!(exit(&status), wanted);
         }
     }
 }

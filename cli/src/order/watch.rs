@@ -2,43 +2,30 @@
 
 use std::time::Duration;
 
-use common::{outcome::Attempt, timer};
-use serde::Deserialize;
+use api::{Order, OrderEvent};
+use common::timer;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::view::{self, Delivery, Order, attempt};
+use super::view::{self, attempt};
 use crate::{
-    client::{Answer, Client, Request},
-    ending::{Ending, Failure, interruptible},
+    client::{Client, Request, Response},
+    exit::{Exit, Failure, interruptible},
     output::{Paint, Screen, clean, paint_of},
     sse::Event,
 };
 
-/// The pause before the first reconnection; doubled with each further one.
+/// The pause before the first reconnection; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// An API that is away for this long is away.
+/// How long the API may be away before the command gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What an event says, as far as it is shown. It may have more.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Said {
-    destination: Option<String>,
-    /// Of an attempt.
-    attempt: Option<Attempt>,
-    /// Of a delivery that has ended.
-    delivery: Option<Delivery>,
-    /// Of an order that is settled.
-    status: Option<String>,
-}
-
-/// Follows it, and says how it ended.
+/// Follows an order, and shows it when it is settled or `wait` is over.
 ///
 /// # Errors
-/// [`Failure`]; unreachable only after a minute without any answer.
-pub(super) async fn run(id: &str, wait: Option<Duration>, client: &Client, screen: Screen) -> Result<Ending, Failure> {
+/// [`Failure`]; unreachable only after a minute without any response.
+pub(super) async fn run(id: &str, wait: Option<Duration>, client: &Client, screen: Screen) -> Result<Exit, Failure> {
     let until = wait.map(|wait| Instant::now() + wait);
     let followed = interruptible(async {
         tokio::select! {
@@ -47,20 +34,20 @@ pub(super) async fn run(id: &str, wait: Option<Duration>, client: &Client, scree
         }
     });
     let settled = followed.await?;
-    let answer = match settled {
-        Some(answer) => answer,
-        None => client.ask(&Request::get(["v1", "orders", id])).await?,
+    let response = match settled {
+        Some(response) => response,
+        None => client.send(&Request::get(["v1", "orders", id])).await?,
     };
-    let order: Order = answer.read()?;
+    let order: Order = response.read()?;
     if !screen.is_json() {
         screen.line("")?;
         view::show(&order, screen)?;
     }
-    Ok(order.ending())
+    Ok(view::exit(&order.status))
 }
 
 /// Shows events as they come, until the order is settled.
-async fn follow(id: &str, client: &Client, screen: Screen) -> Result<Answer, Failure> {
+async fn follow(id: &str, client: &Client, screen: Screen) -> Result<Response, Failure> {
     let mut last_id = None;
     let mut pause = FIRST_PAUSE;
     let mut heard = Instant::now();
@@ -75,21 +62,16 @@ async fn follow(id: &str, client: &Client, screen: Screen) -> Result<Answer, Fai
                     show(&event, screen)?;
                     settled |= event.kind == "settled";
                 }
-                // A stream that just ends may have said all before it was opened again.
-                let asked = client.ask(&Request::get(["v1", "orders", id])).await;
-                match asked {
-                    Ok(answer) if settled || !answer.read::<Order>()?.is_pending() => return Ok(answer),
+                // A stream that ends may have sent everything before the connection was lost.
+                match client.send(&Request::get(["v1", "orders", id])).await {
+                    Ok(response) if settled || response.read::<Order>()?.is_settled() => return Ok(response),
                     Ok(_) | Err(Failure::Unreachable { .. }) => {}
                     Err(fault) => return Err(fault),
                 }
-                screen.say(format_args!("the stream broke off, going on where it ended"));
+                screen.say(format_args!("the stream broke off, resuming where it ended"));
             }
-            Err(Failure::Refused(problem)) if problem.status < 500 && problem.status != 429 => {
-                return Err(Failure::Refused(problem));
-            }
-            Err(fault) if heard.elapsed() >= PATIENCE => return Err(fault),
-            Err(fault @ (Failure::Unreachable { .. } | Failure::Refused(_))) => {
-                screen.say(format_args!("{}, trying again", fault.to_string().lines().next().unwrap_or_default()));
+            Err(fault) if fault.is_temporary() && heard.elapsed() < PATIENCE => {
+                screen.say(format_args!("{}, trying again", fault.first_line()));
             }
             Err(fault) => return Err(fault),
         }
@@ -108,15 +90,17 @@ fn show(event: &Event, screen: Screen) -> Result<(), Failure> {
 }
 
 fn line(event: &Event, screen: Screen) -> String {
-    let said: Said = serde_json::from_str(&event.data).unwrap_or_default();
-    let who = clean(said.destination.as_deref().unwrap_or("order"));
-    let what = match (&said.attempt, &said.delivery, &said.status) {
+    let data: OrderEvent = serde_json::from_str(&event.data).unwrap_or_default();
+    let subject = clean(data.destination.as_deref().unwrap_or("order"));
+    let text = match (&data.attempt, &data.delivery, &data.status) {
         (Some(one), _, _) => attempt(one, screen),
-        (None, Some(delivery), _) => screen.paint(paint_of(&delivery.status), &clean(&delivery.words())),
-        (None, None, Some(status)) => screen.paint(paint_of(status), &clean(&format!("settled: {status}"))),
+        (None, Some(delivery), _) => {
+            screen.paint(paint_of(delivery.status.as_str()), &clean(&view::delivery_status(delivery)))
+        }
+        (None, None, Some(status)) => screen.paint(paint_of(status.as_str()), &clean(&format!("settled: {status}"))),
         (None, None, None) => screen.paint(paint_of(&event.kind), &clean(&event.kind)),
     };
-    format!("{}  {what}", screen.paint(Paint::Dim, &format!("{who:13}")))
+    format!("{}  {text}", screen.paint(Paint::Dim, &format!("{subject:13}")))
 }
 
 #[cfg(test)]
@@ -125,17 +109,19 @@ mod tests {
     use crate::output::{Colour, Format};
 
     #[test]
-    fn an_event_is_told_in_a_line_whatever_else_is_in_it() {
+    fn an_event_is_shown_in_a_line() {
         let line = |kind: &str, data: &str| {
             let event = Event { kind: kind.to_owned(), id: None, data: data.to_owned() };
             line(&event, Screen::new(Format::Table, Colour::Never))
         };
-        let attempt = r#"{"order_id": "1", "destination": "north", "attempt": {"at": "2026-11-24T06:00:00Z",
+        let attempt = r#"{"order_id": "1", "correlation_id": "c", "destination": "north", "attempt": {"at": "2026-11-24T06:00:00Z",
                           "duration_ms": 3, "status_code": 503}}"#;
         assert_eq!(line("attempt", attempt), "north          2026-11-24T06:00:00.000Z  503  in 3 ms");
-        let dead = r#"{"destination": "north", "delivery": {"status": "dead_lettered", "reason": "rejected"}}"#;
+        let dead = r#"{"order_id": "1", "correlation_id": "c", "destination": "north", "delivery": {"status": "dead_lettered",
+                        "reason": "rejected", "attempts": [], "settled_at": null}}"#;
         assert_eq!(line("dead_lettered", dead), "north          dead_lettered: rejected");
-        assert_eq!(line("settled", r#"{"status": "delivered", "new": 1}"#), "order          settled: delivered");
+        let settled = r#"{"order_id": "1", "correlation_id": "c", "status": "delivered", "new": 1}"#;
+        assert_eq!(line("settled", settled), "order          settled: delivered");
         assert_eq!(line("news", "no JSON"), "order          news");
     }
 }

@@ -1,4 +1,4 @@
-//! Aligned columns that can be printed page by page: the widths are those of the first page.
+//! Aligned columns, printed page by page: the first page determines the widths.
 
 use std::io;
 
@@ -6,28 +6,28 @@ use console::{measure_text_width, truncate_str};
 
 use super::{Paint, Screen, clean, paint_of};
 
-/// Spaces between columns.
+/// Between columns, in spaces.
 const GAP: usize = 2;
-/// A column is not squeezed below this.
-const NARROWEST: usize = 8;
+/// A squeezed column keeps at least this width.
+const MIN_WIDTH: usize = 8;
 
-/// A column.
+/// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     pub(crate) title: &'static str,
-    /// Whether it gives way where the screen is too narrow.
+    /// Whether it shrinks on a narrow terminal.
     pub(crate) squeeze: bool,
-    /// Whether numbers stand in it.
+    /// Whether it is aligned to the right.
     pub(crate) right: bool,
 }
 
 impl Column {
-    /// A column that is as wide as what stands in it.
+    /// A column as wide as its longest text.
     pub(crate) const fn new(title: &'static str) -> Self {
         Self { title, squeeze: false, right: false }
     }
 
-    /// A column that gives way.
+    /// A column that shrinks on a narrow terminal.
     pub(crate) const fn squeezed(title: &'static str) -> Self {
         Self { squeeze: true, ..Self::new(title) }
     }
@@ -38,7 +38,7 @@ impl Column {
     }
 }
 
-/// A text in its colour.
+/// A text with its colour.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     text: String,
@@ -46,23 +46,23 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// A text, from wherever.
+    /// A text, cleaned of control characters.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
         Self { text: clean(text.as_ref()), paint: Paint::Plain }
     }
 
-    /// A text that matters less.
+    /// A text of less importance.
     pub(crate) fn dim(text: impl AsRef<str>) -> Self {
         Self { paint: Paint::Dim, ..Self::new(text) }
     }
 
-    /// A status, in its colour.
+    /// A status in its colour.
     pub(crate) fn status(status: &str) -> Self {
         Self { paint: paint_of(status), ..Self::new(status) }
     }
 }
 
-/// A table that is being printed.
+/// A table in the course of being printed.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<Column>,
@@ -71,11 +71,11 @@ pub(crate) struct Table {
 
 impl Table {
     /// With these columns.
-    pub(crate) fn new(columns: impl Into<Vec<Column>>) -> Self {
-        Self { columns: columns.into(), widths: None }
+    pub(crate) fn new(columns: &[Column]) -> Self {
+        Self { columns: columns.to_vec(), widths: None }
     }
 
-    /// Prints rows; before the first, the titles.
+    /// Prints rows, and the titles before the first one.
     ///
     /// # Errors
     /// As [`Screen::line`].
@@ -94,25 +94,25 @@ impl Table {
 
     fn row(&self, screen: Screen, widths: &[usize], cells: &[Cell]) -> String {
         let mut line = String::new();
-        let mut owed = 0;
+        let mut pending = 0;
         for ((column, width), cell) in self.columns.iter().zip(widths).zip(cells) {
             let text = if column.squeeze { truncate_str(&cell.text, *width, "…") } else { cell.text.as_str().into() };
             let space = width.saturating_sub(measure_text_width(&text));
             let (before, after) = if column.right { (space, 0) } else { (0, space) };
-            // Nothing stands behind the last text of a line, not even a space.
+            // No spaces after the last text of a line.
             if !text.is_empty() {
-                line.extend(std::iter::repeat_n(' ', owed + before));
+                line.extend(std::iter::repeat_n(' ', pending + before));
                 line.push_str(&screen.paint(cell.paint, &text));
-                owed = after + GAP;
+                pending = after + GAP;
             } else {
-                owed += before + after + GAP;
+                pending += before + after + GAP;
             }
         }
         line
     }
 }
 
-/// As wide as the widest text, as far as the screen goes; off a terminal, nothing is cut.
+/// As wide as the widest text. Squeezed columns shrink to fit the terminal; without one, nothing is cut.
 fn widths(columns: &[Column], rows: &[Vec<Cell>], screen: Option<usize>) -> Vec<usize> {
     let mut widths: Vec<_> = columns.iter().map(|column| column.title.len()).collect();
     for row in rows {
@@ -123,11 +123,11 @@ fn widths(columns: &[Column], rows: &[Vec<Cell>], screen: Option<usize>) -> Vec<
     let Some(screen) = screen else { return widths };
     let total: usize = widths.iter().sum::<usize>() + GAP * columns.len().saturating_sub(1);
     let mut excess = total.saturating_sub(screen);
-    // The widest gives way first.
+    // The widest column shrinks first.
     while excess > 0 {
         let widest = (0..columns.len()).filter(|&index| columns[index].squeeze).max_by_key(|&index| widths[index]);
         match widest {
-            Some(index) if widths[index] > NARROWEST => widths[index] -= 1,
+            Some(index) if widths[index] > MIN_WIDTH => widths[index] -= 1,
             _ => break,
         }
         excess -= 1;
@@ -146,24 +146,24 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_and_only_the_one_that_may_is_cut() {
+    fn only_a_squeezed_column_is_cut() {
         let rows = [row("a-long-id", "7", "an error that goes on and on, far beyond the edge"), row("b", "1000", "")];
         let widths = widths(&COLUMNS, &rows, Some(40));
         assert_eq!(widths, [9, 4, 23]);
-        let table = Table::new(COLUMNS);
+        let table = Table::new(&COLUMNS);
         let screen = screen(false, Some(40));
         assert_eq!(table.row(screen, &widths, &rows[0]), "a-long-id     7  an error that goes on …");
         assert_eq!(table.row(screen, &widths, &rows[1]), "b          1000");
     }
 
     #[test]
-    fn off_a_terminal_nothing_is_cut() {
+    fn nothing_is_cut_without_a_terminal() {
         let rows = [row("a", "1", &"x".repeat(500))];
         assert_eq!(widths(&COLUMNS, &rows, None), [2, 1, 500]);
     }
 
     #[test]
-    fn wide_characters_count_as_they_stand() {
+    fn wide_characters_take_two_columns() {
         let rows = [row("注文", "1", "x")];
         assert_eq!(widths(&COLUMNS, &rows, None), [4, 1, 5]);
     }

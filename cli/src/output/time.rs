@@ -1,4 +1,4 @@
-//! Times, for reading.
+//! Times, for people.
 
 use jiff::Timestamp;
 
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_told_in_the_unit_that_fits() {
+    fn an_age_is_shown_in_the_unit_that_fits() {
         let now: Timestamp = "2026-11-24T06:00:00Z".parse().unwrap();
         for (seconds, wanted) in [
             (0, "now"),

@@ -1,78 +1,51 @@
 //! What a redrive would send, exactly, before anything is sent.
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use std::time::Duration;
 
-use super::Selection;
+use api::{NewRedrive, Plan, Refused};
+
+use super::SelectionArgs;
 use crate::{
-    client::{Answer, Client, Request},
-    dead_letter::DeadLetter,
-    ending::{Ending, Failure},
+    client::{Client, Request, Response, to_json},
+    dead_letter,
+    exit::{Exit, Failure},
     output::{Paint, Screen, clean, count},
+    results::document,
 };
 
-/// A count takes the time it takes.
-pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+/// Counting many dead letters takes longer than other requests.
+pub(super) const EXTRA_TIME: Duration = Duration::from_secs(60);
 
-/// The answer to a dry run.
-#[derive(Debug, Deserialize)]
-pub(super) struct Plan {
-    pub(super) matched: u64,
-    #[serde(default)]
-    sample: Vec<DeadLetter>,
-    #[serde(default)]
-    refused: Vec<Refused>,
-}
-
-/// Dead letters that match and would not be sent.
-#[derive(Debug, Deserialize)]
-struct Refused {
-    reason: String,
-    count: u64,
-    #[serde(default)]
-    detail: Option<String>,
-}
-
-/// Shows it.
+/// Shows the plan.
 ///
 /// # Errors
 /// [`Failure`].
-pub(super) async fn run(selection: &Selection, client: &Client, screen: Screen) -> Result<Ending, Failure> {
-    let (answer, plan) = ask(selection.request()?, client).await?;
-    if screen.is_json() {
-        screen.line(answer.body.trim())?;
-    } else {
-        lines(&plan, screen).into_iter().try_for_each(|line| screen.line(line))?;
-    }
-    Ok(Ending::Done)
+pub(super) async fn run(selection: &SelectionArgs, client: &Client, screen: Screen) -> Result<Exit, Failure> {
+    let response = request(selection.request()?, client).await?;
+    document(&response, screen, |plan, screen| lines(plan, screen).into_iter().try_for_each(|line| screen.line(line)))?;
+    Ok(Exit::Success)
 }
 
-/// Asks for the plan of this request.
+/// Requests the plan of this redrive.
 ///
 /// # Errors
 /// [`Failure`].
-pub(super) async fn ask(mut request: Map<String, Value>, client: &Client) -> Result<(Answer, Plan), Failure> {
-    request.insert("dry_run".to_owned(), true.into());
-    let request = Request::post(["v1", "redrives"], Value::from(request).to_string()).patience(PATIENCE);
-    let answer = client.ask(&request).await?;
-    let plan = answer.read()?;
-    Ok((answer, plan))
+pub(super) async fn request(redrive: NewRedrive, client: &Client) -> Result<Response, Failure> {
+    let body = to_json(&NewRedrive { dry_run: Some(true), ..redrive })?;
+    client.send(&Request::post(["v1", "redrives"], body).extra_time(EXTRA_TIME)).await
 }
 
 /// The plan in words.
 pub(super) fn lines(plan: &Plan, screen: Screen) -> Vec<String> {
     let Plan { matched, sample, refused } = plan;
     let mut lines = vec![screen.paint(Paint::Bold, &format!("{} would be sent again", count(*matched, "dead letter")))];
-    for letter in sample {
-        lines.push(format!("  {}", letter.line(screen)));
+    lines.extend(sample.iter().map(|letter| format!("  {}", dead_letter::line(letter, screen))));
+    let more = matched.saturating_sub(sample.len() as u64);
+    if more > 0 && !sample.is_empty() {
+        lines.push(screen.paint(Paint::Dim, &format!("  and {more} more")));
     }
-    let unseen = matched.saturating_sub(sample.len() as u64);
-    if unseen > 0 && !sample.is_empty() {
-        lines.push(screen.paint(Paint::Dim, &format!("  and {unseen} more")));
-    }
-    for Refused { reason, count, detail } in refused {
-        let detail = detail.as_deref().map(|detail| format!(" ({})", clean(detail))).unwrap_or_default();
-        lines.push(screen.paint(Paint::Waiting, &format!("refused: {count} × {}{detail}", clean(reason))));
+    for Refused { reason, count } in refused {
+        lines.push(screen.paint(Paint::Waiting, &format!("refused: {count} × {}", clean(reason.as_str()))));
     }
     lines
 }
@@ -83,17 +56,18 @@ mod tests {
     use crate::output::{Colour, Format};
 
     #[test]
-    fn a_plan_tells_the_count_the_sample_and_what_is_refused_and_why() {
-        let plan = r#"{"matched": 12, "sample": [{"id": "1", "destination": "n", "reason": "rejected", "status_code": 422}],
-                       "refused": [{"reason": "key_expired", "count": 3}], "new": 1}"#;
+    fn a_plan_shows_the_count_a_sample_and_what_is_refused() {
+        let plan = r#"{"matched": 12, "refused": [{"reason": "key_expired", "count": 3}], "new": 1, "sample": [{"id": "1",
+            "order_id": null, "destination": "n", "reason": "rejected", "status_code": 422, "error": null,
+            "failed_at": "2026-11-24T06:00:00Z", "attempts": [], "redrives": 0, "archived": false}]}"#;
         let plan: Plan = serde_json::from_str(plan).unwrap();
-        let told = lines(&plan, Screen::new(Format::Table, Colour::Never));
+        let lines = lines(&plan, Screen::new(Format::Table, Colour::Never));
         let wanted = [
             "12 dead letters would be sent again",
-            "  1  n  422 rejected  ",
+            "  1  n  422 rejected  2026-11-24T06:00:00.000Z",
             "  and 11 more",
             "refused: 3 × key_expired",
         ];
-        assert_eq!(told, wanted);
+        assert_eq!(lines, wanted);
     }
 }

@@ -1,69 +1,79 @@
-//! Starting a redrive: the plan first, then the question, then the sending.
+//! Starting a redrive: first the plan, then the prompt, then the request.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use serde_json::Value;
+use api::{Plan, Redrive};
+use clap::Args;
 use uuid::Uuid;
 
-use super::{Start, job, job::Job, plan, watch};
+use super::{
+    plan,
+    selection::{SENDING, SelectionArgs},
+    view, watch,
+};
 use crate::{
-    client::{Client, Request},
-    ending::{Ending, Failure},
+    client::{Client, Request, to_json},
+    exit::{Exit, Failure},
     output::{Screen, count},
+    results::document,
 };
 
-/// Starts it, if whoever is asked says yes.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// Do not ask
+    #[arg(long, short, help_heading = SENDING)]
+    yes: bool,
+    /// Follow it until it has ended
+    #[arg(long, help_heading = SENDING)]
+    watch: bool,
+}
+
+/// Starts a redrive, unless the answer to the prompt is no.
 ///
 /// # Errors
-/// [`Failure`]; without a terminal and without `--yes` nothing is asked of the API either.
-pub(super) async fn run(arguments: &Start, client: &Client, screen: Screen) -> Result<Ending, Failure> {
-    let Start { selection, yes, watch } = arguments;
-    let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if !yes && !asks {
+/// [`Failure`]; without a terminal and without `--yes`, before any request.
+pub(super) async fn run(arguments: &StartArgs, client: &Client, screen: Screen) -> Result<Exit, Failure> {
+    let StartArgs { selection, yes, watch } = arguments;
+    let can_prompt = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if !yes && !can_prompt {
         return Err(Failure::Usage(
-            "there is no terminal to ask on: look at it with `tandem redrive plan`, then start it with --yes"
+            "there is no terminal for a prompt: check the plan with `tandem redrive plan`, then start with --yes"
                 .to_owned(),
         ));
     }
-    let request = selection.request()?;
-    let (_, plan) = plan::ask(request.clone(), client).await?;
-    // The plan is no result: the redrive is.
+    let redrive = selection.request()?;
+    let plan: Plan = plan::request(redrive.clone(), client).await?.read()?;
+    // The result is the redrive, not the plan.
     plan::lines(&plan, screen.plain()).into_iter().for_each(|line| screen.say(line));
     if plan.matched == 0 {
         screen.say("nothing to send");
-        return Ok(Ending::Done);
+        return Ok(Exit::Success);
     }
-    if !yes && !asked(plan.matched)? {
+    if !yes && !confirmed(plan.matched)? {
         screen.say("nothing was sent");
-        return Ok(Ending::Declined);
+        return Ok(Exit::Declined);
     }
-    let request = Request::post(["v1", "redrives"], Value::from(request).to_string());
-    // Should the answer be lost, it is asked for once more: under the same key it is the same redrive.
-    let request = request.header("idempotency-key", Uuid::new_v4().to_string()).patience(plan::PATIENCE);
-    let answer = match client.ask(&request).await {
-        Err(Failure::Unreachable { cause, .. }) => {
-            screen.say(format_args!("{} does not answer ({cause}); asking once more", client.server()));
-            client.ask(&request).await?
-        }
-        answered => answered?,
-    };
-    let job: Job = answer.read()?;
-    if job.matched != plan.matched {
-        screen.say(format_args!("meanwhile it has become {}", count(job.matched, "dead letter")));
+    let request = Request::post(["v1", "redrives"], to_json(&redrive)?).extra_time(plan::EXTRA_TIME);
+    // Under the same key, a second request returns the same redrive.
+    let request = request.header("idempotency-key", Uuid::new_v4().to_string());
+    let response = client.send_twice(&request, screen).await?;
+    let redrive: Redrive = response.read()?;
+    if redrive.matched != plan.matched {
+        screen.say(format_args!("since the plan, it has become {}", count(redrive.matched, "dead letter")));
     }
     if *watch {
-        return watch::run(&job.id, client, screen).await;
+        return watch::run(&redrive.id, client, screen).await;
     }
-    if screen.is_json() {
-        screen.line(answer.body.trim())?;
-    } else {
-        job::show(&job, screen)?;
-        screen.say(format_args!("\nfollow it: tandem redrive watch {}", job.id));
+    document(&response, screen, view::show)?;
+    if !screen.is_json() {
+        screen.say(format_args!("\nfollow it: tandem redrive watch {}", redrive.id));
     }
-    Ok(Ending::Done)
+    Ok(Exit::Success)
 }
 
-fn asked(matched: u64) -> io::Result<bool> {
+fn confirmed(matched: u64) -> io::Result<bool> {
     eprint!("Send {}? [y/N] ", count(matched, "dead letter"));
     io::stderr().flush()?;
     let mut answer = String::new();

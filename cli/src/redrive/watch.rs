@@ -2,70 +2,65 @@
 
 use std::time::Duration;
 
+use api::Redrive;
 use tokio::time::{Instant, sleep};
 
-use super::job::{self, Job};
+use super::view;
 use crate::{
-    client::{Answer, Client, Request},
-    ending::{Ending, Failure, interruptible},
+    client::{Client, Request, Response},
+    exit::{Exit, Failure, interruptible},
     output::Screen,
     progress::Progress,
+    results::document,
 };
 
-/// How often it is looked at.
+/// How often the redrive is read.
 const PERIOD: Duration = Duration::from_millis(500);
-/// An API that is away for this long is away.
+/// How long the API may be away before the command gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Follows it, and says how it ended. The redrive goes on whether it is watched or not.
+/// Follows a redrive, and shows it when it has ended. The redrive continues whether it is watched or not.
 ///
 /// # Errors
-/// [`Failure`]; unreachable only after a minute without any answer.
-pub(super) async fn run(id: &str, client: &Client, screen: Screen) -> Result<Ending, Failure> {
+/// [`Failure`]; unreachable only after a minute without any response.
+pub(super) async fn run(id: &str, client: &Client, screen: Screen) -> Result<Exit, Failure> {
     let followed = interruptible(follow(id, client, screen)).await;
-    let (answer, job) = followed.inspect_err(|fault| {
+    let (response, redrive) = followed.inspect_err(|fault| {
         if matches!(fault, Failure::Interrupted) {
             screen.say(format_args!(
-                "the redrive goes on: tandem redrive watch {id} follows it, tandem redrive pause {id} stops it"
+                "the redrive continues: tandem redrive watch {id} follows it, tandem redrive pause {id} stops it"
             ));
         }
     })?;
-    if screen.is_json() {
-        screen.line(answer.body.trim())?;
-    } else {
-        job::show(&job, screen)?;
-        if job.dead_lettered > 0 {
-            screen.say("\nwhat is dead again, and why: tandem dead groups");
-        }
+    document(&response, screen, view::show)?;
+    if !screen.is_json() && redrive.dead_lettered > 0 {
+        screen.say("\nwhat is dead again, and why: tandem dead groups");
     }
-    Ok(job.ending())
+    Ok(view::exit(&redrive))
 }
 
-async fn follow(id: &str, client: &Client, screen: Screen) -> Result<(Answer, Job), Failure> {
+async fn follow(id: &str, client: &Client, screen: Screen) -> Result<(Response, Redrive), Failure> {
     let request = Request::get(["v1", "redrives", id]);
     let mut progress = Progress::new(0);
     let mut heard = Instant::now();
     let mut last = String::new();
     loop {
-        match client.ask(&request).await {
-            Ok(answer) => {
+        match client.send(&request).await {
+            Ok(response) => {
                 heard = Instant::now();
-                let job: Job = answer.read()?;
-                if job.has_ended() {
-                    return Ok((answer, job));
+                let redrive: Redrive = response.read()?;
+                if view::exit(&redrive) != Exit::Pending {
+                    return Ok((response, redrive));
                 }
-                progress.set(screen, job.delivered + job.dead_lettered, job.matched, &job.line());
-                if screen.is_json() && last != answer.body {
-                    screen.line(answer.body.trim())?;
-                    last = answer.body;
+                let ended = redrive.delivered + redrive.dead_lettered;
+                progress.set(screen, ended, redrive.matched, &view::progress(&redrive));
+                if screen.is_json() && last != response.body {
+                    screen.line(response.body.trim())?;
+                    last = response.body;
                 }
             }
-            Err(Failure::Refused(problem)) if problem.status < 500 && problem.status != 429 => {
-                return Err(Failure::Refused(problem));
-            }
-            Err(fault @ (Failure::Unreachable { .. } | Failure::Refused(_))) if heard.elapsed() < PATIENCE => {
-                let said = fault.to_string();
-                progress.say(screen, &format!("{}, trying again", said.lines().next().unwrap_or_default()));
+            Err(fault) if fault.is_temporary() && heard.elapsed() < PATIENCE => {
+                progress.say(screen, &format!("{}, trying again", fault.first_line()));
             }
             Err(fault) => return Err(fault),
         }

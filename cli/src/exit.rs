@@ -1,33 +1,32 @@
-//! How a command ended, and the exit code that says so.
+//! How a command ended, and its exit code.
 
 use std::{io, process::ExitCode};
 
 use crate::problem::Problem;
 
-/// What `--help` says about exit codes; docs/cli.md says the same.
+/// The exit codes, as `--help` and docs/cli.md list them.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0    done
-  1    the API refused or failed, or the answer to a question was no
+  0    success
+  1    the API refused or failed, or the answer to a prompt was no
   2    the command line is wrong; nothing was sent
-  3    it ended, but not well: an order not delivered everywhere, a redrive
+  3    finished, but not well: an order not delivered everywhere, a redrive
        stopped, cancelled or with new dead letters, an error found by the doctor
   4    the API could not be reached
-  5    time ran out before the end was known
+  5    time ran out before the result was known
   130  interrupted";
 
-/// How a command ended that got its answers.
+/// How a command ended whose requests were answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// As it should.
-    Done,
+pub(crate) enum Exit {
+    Success,
     /// What was watched or examined did not end well.
-    Bad,
-    /// Its end was not known in time.
+    Unsuccessful,
+    /// The result was not known in time.
     Pending,
-    /// Nobody answered, and that has been said.
-    Unanswered,
-    /// Whoever was asked said no.
+    /// No process answered; this has been reported.
+    NoAnswer,
+    /// The answer to a prompt was no.
     Declined,
 }
 
@@ -48,38 +47,54 @@ pub(crate) enum Failure {
     Interrupted,
 }
 
-/// Says what is left to say, and makes the exit code.
-pub(crate) fn exit(ended: Result<Ending, Failure>) -> ExitCode {
+impl Failure {
+    /// Whether the same request may succeed later.
+    pub(crate) fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(problem) => problem.is_temporary(),
+            _ => false,
+        }
+    }
+
+    /// The text without its details.
+    pub(crate) fn first_line(&self) -> String {
+        self.to_string().lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Prints the failure, if any, and returns the exit code.
+pub(crate) fn exit(ended: Result<Exit, Failure>) -> ExitCode {
     let code = code(&ended);
     match ended {
         Ok(_) | Err(Failure::Interrupted) => {}
-        // Whoever read along has seen enough.
+        // The reader of the pipe has seen enough.
         Err(Failure::Output(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => {}
         Err(Failure::Usage(fault)) => eprintln!("error: {fault}\n\nFor more information, try '--help'."),
         Err(fault) => {
             eprintln!("tandem: {fault}");
             if let Failure::Unreachable { .. } = fault {
-                eprintln!("  Is it running? Another address is given by --url or TANDEM_URL.");
+                eprintln!("  Is it running? Set another address with --url or TANDEM_URL.");
             }
         }
     }
     ExitCode::from(code)
 }
 
-fn code(ended: &Result<Ending, Failure>) -> u8 {
+fn code(ended: &Result<Exit, Failure>) -> u8 {
     match ended {
-        Ok(Ending::Done) => 0,
+        Ok(Exit::Success) => 0,
         Err(Failure::Output(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => 0,
-        Ok(Ending::Declined) | Err(Failure::Refused(_) | Failure::Other(_) | Failure::Output(_)) => 1,
+        Ok(Exit::Declined) | Err(Failure::Refused(_) | Failure::Other(_) | Failure::Output(_)) => 1,
         Err(Failure::Usage(_)) => 2,
-        Ok(Ending::Bad) => 3,
-        Ok(Ending::Unanswered) | Err(Failure::Unreachable { .. }) => 4,
-        Ok(Ending::Pending) => 5,
+        Ok(Exit::Unsuccessful) => 3,
+        Ok(Exit::NoAnswer) | Err(Failure::Unreachable { .. }) => 4,
+        Ok(Exit::Pending) => 5,
         Err(Failure::Interrupted) => 130,
     }
 }
 
-/// Does the work unless Ctrl-C ends it. What it shows on the terminal is cleared by its own drop.
+/// Runs until Ctrl-C. Whatever is drawn on the terminal is cleared when it is dropped.
 pub(crate) async fn interruptible<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::select! {
         ended = work => ended,
@@ -95,17 +110,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_exit_code_is_documented() {
+    fn every_exit_code_is_documented() {
         let unreachable = || Failure::Unreachable { server: String::new(), cause: String::new() };
         for (ended, wanted) in [
-            (Ok(Ending::Done), 0),
-            (Ok(Ending::Declined), 1),
+            (Ok(Exit::Success), 0),
+            (Ok(Exit::Declined), 1),
             (Err(Failure::Other(String::new())), 1),
             (Err(Failure::Usage(String::new())), 2),
-            (Ok(Ending::Bad), 3),
-            (Ok(Ending::Unanswered), 4),
+            (Ok(Exit::Unsuccessful), 3),
+            (Ok(Exit::NoAnswer), 4),
             (Err(unreachable()), 4),
-            (Ok(Ending::Pending), 5),
+            (Ok(Exit::Pending), 5),
             (Err(Failure::Interrupted), 130),
         ] {
             assert_eq!(code(&ended), wanted);
