@@ -13,13 +13,19 @@
 //! What is wanted at a place is a [`Shape`]. The shape of an object lists its members with
 //! [`fields!`](fields), then takes each as required or optional.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+mod object;
+mod shapes;
+
+use std::{fmt, marker::PhantomData};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
 
+pub(in crate::http) use self::{
+    object::{Field, Name, fields, unknown_field},
+    shapes::{Anything, Flag, Tree, WholeWithin, Within},
+};
 use super::{
-    faults::{Faults, Flaw, MAX_DEPTH, Pointer, shorten},
+    faults::{Faults, Flaw, MAX_DEPTH, Pointer},
     problem::{MALFORMED_JSON, NESTED_TOO_DEEPLY, Problem},
 };
 
@@ -206,254 +212,6 @@ fn in_words(body: &[u8], fault: &serde_json::Error) -> String {
     }
 }
 
-/// A member of an object that is being read.
-pub(in crate::http) struct Field<T> {
-    name: &'static str,
-    /// Outer: whether it is given. Inner: whether it is valid.
-    read: Option<Option<T>>,
-}
-
-impl<T> Field<T> {
-    pub(in crate::http) fn new(name: &'static str) -> Self {
-        Self { name, read: None }
-    }
-
-    /// Reads the value that follows the name.
-    pub(in crate::http) fn read<'de, S: Shape<Out = T>, A: MapAccess<'de>>(
-        &mut self,
-        object: &mut A,
-        parent: &Pointer<'_>,
-        faults: &mut Faults,
-    ) -> Result<(), A::Error> {
-        let at = parent.field(self.name);
-        if self.read.is_some() {
-            faults.add(&at, &Flaw::Repeated);
-        }
-        self.read = Some(object.next_value_seed(Read::<S>::new(at, faults))?);
-        Ok(())
-    }
-
-    /// Whether it is given, valid or not.
-    pub(in crate::http) fn is_given(&self) -> bool {
-        self.read.is_some()
-    }
-
-    /// The value, if it is valid; its absence is a fault.
-    pub(in crate::http) fn required(self, parent: &Pointer<'_>, faults: &mut Faults) -> Option<T> {
-        if self.read.is_none() {
-            faults.add(&parent.field(self.name), &Flaw::Missing);
-        }
-        self.read.flatten()
-    }
-
-    /// The value, if it is given and valid.
-    pub(in crate::http) fn optional(self) -> Option<T> {
-        self.read.flatten()
-    }
-}
-
-/// Reads the members of an object, each into a local [`Field`] of its name. Any other member is a fault.
-///
-/// `fields!(object, at, faults, { customer_id: Text<CustomerId>, items: ItemsShape })` in [`Shape::object`].
-macro_rules! fields {
-    ($object:ident, $at:ident, $faults:ident, { $($field:ident: $shape:ty),+ $(,)? }) => {
-        $(let mut $field = $crate::http::edge::json::Field::new(stringify!($field));)+
-        {
-            const KNOWN: &[&str] = &[$(stringify!($field)),+];
-            while let Some(name) = $object.next_key_seed($crate::http::edge::json::Name(KNOWN))? {
-                match &*name {
-                    $(name if name == stringify!($field) => $field.read::<$shape, _>(&mut $object, $at, $faults)?,)+
-                    name => $crate::http::edge::json::unknown_field(&mut $object, $at, name, KNOWN, $faults)?,
-                }
-            }
-        }
-    };
-}
-pub(in crate::http) use fields;
-
-/// Reads the name of a member: one of the known ones, or another one, shortened.
-pub(in crate::http) struct Name(pub(in crate::http) &'static [&'static str]);
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'static, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name {
-    type Value = Cow<'static, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field's name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let known = self.0.iter().find(|known| **known == name);
-        Ok(known.map_or_else(|| Cow::Owned(shorten(name)), |known| Cow::Borrowed(*known)))
-    }
-}
-
-/// Notes an unknown member and skips its value.
-pub(in crate::http) fn unknown_field<'de, A: MapAccess<'de>>(
-    object: &mut A,
-    parent: &Pointer<'_>,
-    name: &str,
-    known: &'static [&'static str],
-    faults: &mut Faults,
-) -> Result<(), A::Error> {
-    let at = parent.field(name);
-    faults.add(&at, &Flaw::Unknown { known });
-    object.next_value_seed(Read::<Anything>::new(at, faults)).map(drop)
-}
-
-/// A boolean.
-pub(in crate::http) struct Flag;
-
-impl Shape for Flag {
-    type Out = bool;
-    const WANTED: &'static str = "a boolean";
-
-    fn boolean(value: bool) -> Result<bool, Flaw> {
-        Ok(value)
-    }
-}
-
-/// A number from `LEAST` to `MOST`.
-pub(in crate::http) struct Within<const LEAST: u32, const MOST: u32>;
-
-impl<const LEAST: u32, const MOST: u32> Shape for Within<LEAST, MOST> {
-    type Out = f64;
-    const WANTED: &'static str = "a number";
-
-    fn whole(number: u64) -> Result<f64, Flaw> {
-        #[expect(clippy::cast_precision_loss, reason = "the bounds are far below 2^52")]
-        Self::number(number as f64)
-    }
-
-    fn number(number: f64) -> Result<f64, Flaw> {
-        let valid = (f64::from(LEAST)..=f64::from(MOST)).contains(&number);
-        if valid { Ok(number) } else { Err(Flaw::out_of_range(LEAST, MOST)) }
-    }
-}
-
-/// A whole number from `LEAST` to `MOST`.
-pub(in crate::http) struct WholeWithin<const LEAST: u32, const MOST: u32>;
-
-impl<const LEAST: u32, const MOST: u32> Shape for WholeWithin<LEAST, MOST> {
-    type Out = u32;
-    const WANTED: &'static str = "a whole number";
-
-    fn whole(number: u64) -> Result<u32, Flaw> {
-        let number = u32::try_from(number).ok().filter(|number| (LEAST..=MOST).contains(number));
-        number.ok_or_else(|| Flaw::out_of_range(LEAST, MOST))
-    }
-}
-
-/// A value that nobody wants. It is read all the same, because broken JSON and too deep a nesting are
-/// faults there too.
-pub(in crate::http) struct Anything;
-
-impl Shape for Anything {
-    type Out = ();
-    const WANTED: &'static str = "anything";
-
-    fn null() -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn boolean(_: bool) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn whole(_: u64) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn number(_: f64) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn text(_: &str) -> Result<(), Flaw> {
-        Ok(())
-    }
-
-    fn array<'de, A: SeqAccess<'de>>(array: A, at: &Pointer<'_>, faults: &mut Faults) -> Result<Option<()>, A::Error> {
-        skip_array(array, at, faults).map(Some)
-    }
-
-    fn object<'de, A: MapAccess<'de>>(
-        object: A,
-        at: &Pointer<'_>,
-        faults: &mut Faults,
-    ) -> Result<Option<()>, A::Error> {
-        skip_object(object, at, faults).map(Some)
-    }
-}
-
-/// Any value, kept as it is. A member that is given twice is a fault: nobody can know which was meant.
-pub(in crate::http) struct Tree;
-
-impl Shape for Tree {
-    type Out = Value;
-    const WANTED: &'static str = "anything";
-
-    fn null() -> Result<Value, Flaw> {
-        Ok(Value::Null)
-    }
-
-    fn boolean(value: bool) -> Result<Value, Flaw> {
-        Ok(value.into())
-    }
-
-    fn whole(number: u64) -> Result<Value, Flaw> {
-        Ok(number.into())
-    }
-
-    fn negative(number: i64) -> Result<Value, Flaw> {
-        Ok(number.into())
-    }
-
-    fn number(number: f64) -> Result<Value, Flaw> {
-        Ok(number.into())
-    }
-
-    fn text(text: &str) -> Result<Value, Flaw> {
-        Ok(text.into())
-    }
-
-    fn array<'de, A: SeqAccess<'de>>(
-        mut array: A,
-        at: &Pointer<'_>,
-        faults: &mut Faults,
-    ) -> Result<Option<Value>, A::Error> {
-        let (mut items, mut index) = (Vec::new(), 0);
-        while let Some(item) = array.next_element_seed(Read::<Self>::new(at.item(index), faults))? {
-            items.extend(item);
-            index += 1;
-        }
-        Ok(Some(items.into()))
-    }
-
-    fn object<'de, A: MapAccess<'de>>(
-        mut object: A,
-        at: &Pointer<'_>,
-        faults: &mut Faults,
-    ) -> Result<Option<Value>, A::Error> {
-        let mut members = Map::new();
-        while let Some(name) = object.next_key::<String>()? {
-            let field = at.field(&name);
-            if members.contains_key(&name) {
-                faults.add(&field, &Flaw::Repeated);
-            }
-            let value = object.next_value_seed(Read::<Self>::new(field, faults))?;
-            members.insert(name, value.unwrap_or_default());
-        }
-        Ok(Some(members.into()))
-    }
-}
-
 fn skip_array<'de, A: SeqAccess<'de>>(mut array: A, at: &Pointer<'_>, faults: &mut Faults) -> Result<(), A::Error> {
     while array.next_element_seed(Read::<Anything>::new(at.item(0), faults))?.is_some() {}
     Ok(())
@@ -464,27 +222,4 @@ fn skip_object<'de, A: MapAccess<'de>>(mut object: A, at: &Pointer<'_>, faults: 
         object.next_value_seed(Read::<Anything>::new(at.field(""), faults))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tree_is_what_the_body_holds() {
-        let body = r#"{"a":[1,-2,2.5,1e300,null,true,"t\u00e9"],"b":{"x":18446744073709551615,"y":{}}}"#;
-        assert_eq!(read::<Tree>(body.as_bytes()).unwrap(), serde_json::from_str::<Value>(body).unwrap());
-    }
-
-    #[test]
-    fn a_tree_in_which_a_field_is_given_twice_is_refused_with_its_pointer() {
-        assert!(read::<Tree>(br#"{"filter":{"error":"x"},"ids":[{"a":1},{"a":2}]}"#).is_ok());
-        for (body, pointer) in [
-            (r#"{"filter":{"error":"x"},"filter":{}}"#, "#/filter"),
-            (r#"{"ids":[1,{"a":{"b":1,"b":1}}]}"#, "#/ids/1/a/b"),
-        ] {
-            let Err(Unread::Invalid(faults)) = read::<Tree>(body.as_bytes()) else { panic!("{body} was taken") };
-            assert_eq!(faults.listed[0].pointer.as_deref(), Some(pointer));
-        }
-    }
 }
