@@ -53,7 +53,7 @@ async fn an_outbox_that_outgrows_memory_drains_completely() -> Result<()> {
 }
 
 #[tokio::test]
-async fn beyond_the_limit_of_the_outbox_orders_are_refused_and_those_accepted_before_are_delivered() -> Result<()> {
+async fn a_full_outbox_refuses_orders_and_delivers_those_it_accepted() -> Result<()> {
     let (proxy, url) = link().await?;
     proxy.refuse().await?;
     let system = System::builder()
@@ -86,7 +86,7 @@ async fn beyond_the_limit_of_the_outbox_orders_are_refused_and_those_accepted_be
 }
 
 #[tokio::test]
-async fn beyond_the_limit_of_those_who_wait_for_the_disk_orders_are_refused_and_stored_nowhere() -> Result<()> {
+async fn a_full_intake_queue_refuses_orders_and_stores_none_of_them() -> Result<()> {
     let system = System::builder().env(Role::Producer, "INTAKE_QUEUE", 1).start().await?;
     let body = serde_json::to_vec(&Order::healthy())?;
     let (mut accepted, mut refused) = (Vec::new(), 0);

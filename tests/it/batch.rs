@@ -32,13 +32,11 @@ fn order_ids(answer: &Value) -> Result<Vec<String>> {
 }
 
 over_both_stores!(
-    five_hundred_orders_of_one_batch_are_each_delivered_once_also_when_it_is_sent_again,
-    one_bad_order_of_a_batch_spoils_no_other_and_two_of_one_key_are_one_order,
+    a_repeated_batch_of_500_orders_delivers_each_once,
+    an_invalid_order_of_a_batch_does_not_affect_the_others,
 );
 
-async fn five_hundred_orders_of_one_batch_are_each_delivered_once_also_when_it_is_sent_again(
-    store: &Store,
-) -> Result<()> {
+async fn a_repeated_batch_of_500_orders_delivers_each_once(store: &Store) -> Result<()> {
     store
         .builder()
         .run(async |system| {
@@ -65,7 +63,7 @@ async fn five_hundred_orders_of_one_batch_are_each_delivered_once_also_when_it_i
         .await
 }
 
-async fn one_bad_order_of_a_batch_spoils_no_other_and_two_of_one_key_are_one_order(store: &Store) -> Result<()> {
+async fn an_invalid_order_of_a_batch_does_not_affect_the_others(store: &Store) -> Result<()> {
     let system = store.builder().start().await?;
     let good = Order::healthy();
     let body = json!({"orders": [
@@ -92,7 +90,7 @@ async fn one_bad_order_of_a_batch_spoils_no_other_and_two_of_one_key_are_one_ord
 }
 
 #[tokio::test]
-async fn a_batch_that_is_none_is_refused_whole() -> Result<()> {
+async fn an_invalid_batch_is_refused_as_a_whole() -> Result<()> {
     let system = System::builder().without_workers().start().await?;
     for (body, problem) in [
         (json!({"orders": vec![Order::healthy(); 501]}), "/problems/invalid-batch"),

@@ -13,7 +13,7 @@ use tests::{
 use crate::{crowd, load::Load, own_node::OwnNode, scrape};
 
 #[tokio::test]
-async fn a_broker_killed_under_load_and_started_again_loses_nothing() -> Result<()> {
+async fn a_broker_killed_under_load_loses_nothing() -> Result<()> {
     let Some(node) = OwnNode::take().await? else { return Ok(()) };
     let system = System::builder().broker(&node.url()).start().await?;
     // RabbitMQ 3.10 writes down a new quorum queue's membership a moment after it was declared: killed before that,
@@ -32,8 +32,7 @@ async fn a_broker_killed_under_load_and_started_again_loses_nothing() -> Result<
 }
 
 #[tokio::test]
-async fn while_the_broker_is_short_of_memory_orders_are_accepted_and_no_delivery_is_settled_without_its_report()
--> Result<()> {
+async fn a_broker_short_of_memory_delays_reports_and_loses_nothing() -> Result<()> {
     let Some(node) = OwnNode::take().await? else { return Ok(()) };
     let mut system = System::builder().broker(&node.url()).without(Role::Inventory).start().await?;
     let mut order_ids = crowd::place(&system, 20, &Order::healthy()).await?;
@@ -70,7 +69,7 @@ async fn while_the_broker_is_short_of_memory_orders_are_accepted_and_no_delivery
 }
 
 #[tokio::test]
-async fn what_a_full_queue_refuses_is_kept_and_published_again_orders_and_reports_alike() -> Result<()> {
+async fn events_and_reports_that_a_full_queue_refuses_are_published_again() -> Result<()> {
     let Some(node) = OwnNode::take().await? else { return Ok(()) };
     let mut system = System::builder()
         .broker(&node.url())

@@ -87,7 +87,7 @@ fn plan(matched: u64) -> Value {
 }
 
 #[tokio::test]
-async fn an_order_is_placed_looked_up_and_shown_as_the_api_has_it() -> Result<()> {
+async fn an_order_is_placed_and_shown_as_the_api_shows_it() -> Result<()> {
     let system = System::start().await?;
     let url = system.producer()?.url().await?;
     let place =
@@ -115,7 +115,7 @@ async fn an_order_is_placed_looked_up_and_shown_as_the_api_has_it() -> Result<()
 }
 
 #[tokio::test]
-async fn dead_letters_are_listed_counted_shown_put_aside_and_taken_back() -> Result<()> {
+async fn dead_letters_are_listed_grouped_shown_archived_and_unarchived() -> Result<()> {
     let system = System::start().await?;
     let url = system.producer()?.url().await?;
     for _ in 0..3 {
@@ -150,7 +150,7 @@ async fn dead_letters_are_listed_counted_shown_put_aside_and_taken_back() -> Res
 }
 
 #[tokio::test]
-async fn from_dead_to_delivered_in_two_commands_and_nothing_is_sent_that_was_not_shown() -> Result<()> {
+async fn two_commands_deliver_dead_letters_and_send_only_what_they_showed() -> Result<()> {
     let system = System::start().await?;
     let url = system.producer()?.url().await?;
     system.inventory_api.set_rule("out-of-stock", Behaviour::Status(422));
@@ -189,7 +189,7 @@ async fn from_dead_to_delivered_in_two_commands_and_nothing_is_sent_that_was_not
 }
 
 #[tokio::test]
-async fn a_refusal_names_every_fault_and_the_correlation_id() -> Result<()> {
+async fn a_refused_order_prints_every_fault_and_the_correlation_id() -> Result<()> {
     let system = System::builder().without_workers().start().await?;
     let url = system.producer()?.url().await?;
     let file = r#"{"customer_id": "", "items": [{"product_id": "p", "qty": 0}]}"#;
@@ -202,7 +202,7 @@ async fn a_refusal_names_every_fault_and_the_correlation_id() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_api_that_is_not_there_has_an_exit_code_of_its_own_and_the_key_to_go_on_with() -> Result<()> {
+async fn an_unreachable_api_exits_with_4_and_prints_the_key_to_retry_with() -> Result<()> {
     let port = Port::choose()?;
     let url = format!("http://me:hush-hush@127.0.0.1:{}", port.number());
     for arguments in [&["order", "get", "o-1"][..], &["dead", "list"], &["redrive", "plan", "--all"], &["doctor"]] {
@@ -219,7 +219,7 @@ async fn an_api_that_is_not_there_has_an_exit_code_of_its_own_and_the_key_to_go_
 }
 
 #[tokio::test]
-async fn an_order_whose_answer_was_lost_is_sent_once_more_under_the_same_key() -> Result<()> {
+async fn an_order_whose_response_was_lost_is_sent_again_under_the_same_key() -> Result<()> {
     let api = Scripted::start(|number, _| match number {
         0 => Answer::Nothing,
         _ => Answer::json(202, &order("pending")),
@@ -236,7 +236,7 @@ async fn an_order_whose_answer_was_lost_is_sent_once_more_under_the_same_key() -
 }
 
 #[tokio::test]
-async fn waiting_for_an_order_ends_by_how_it_ended() -> Result<()> {
+async fn the_exit_code_of_a_waiting_place_is_the_status_of_its_order() -> Result<()> {
     for (code, answer) in [(0, "delivered"), (3, "partially_delivered"), (3, "dead_lettered"), (5, "pending")] {
         let status = if answer == "pending" { 202 } else { 200 };
         let api = Scripted::start(move |_, _| Answer::json(status, &order(answer))).await?;
@@ -249,7 +249,7 @@ async fn waiting_for_an_order_ends_by_how_it_ended() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_watch_goes_on_after_a_lost_connection_with_what_it_has_not_seen() -> Result<()> {
+async fn watching_an_order_resumes_after_a_lost_connection() -> Result<()> {
     let api = Scripted::start(|_, request| {
         let after = request.header("last-event-id");
         match (&*request.line, after) {
@@ -278,7 +278,7 @@ async fn a_watch_goes_on_after_a_lost_connection_with_what_it_has_not_seen() -> 
 }
 
 #[tokio::test]
-async fn lists_follow_cursors_as_far_as_they_are_wanted() -> Result<()> {
+async fn lists_follow_cursors_up_to_the_limit() -> Result<()> {
     /// A page of up to 500 of 1,200 dead letters.
     fn page(line: &str) -> Answer {
         let parameter = |name: &str| {
@@ -313,7 +313,7 @@ async fn lists_follow_cursors_as_far_as_they_are_wanted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn filters_are_sent_as_the_api_names_them() -> Result<()> {
+async fn flags_become_the_filters_of_the_api() -> Result<()> {
     let api = Scripted::start(|_, _| Answer::json(200, &json!({"items": [], "next_cursor": null}))).await?;
     let flags = [
         "--destination",
@@ -343,7 +343,7 @@ async fn filters_are_sent_as_the_api_names_them() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_redrive_is_planned_before_it_is_started_and_refused_where_nobody_can_be_asked() -> Result<()> {
+async fn a_redrive_shows_its_plan_and_without_a_terminal_requires_yes() -> Result<()> {
     let api = Scripted::start(|_, request| {
         if request.json()["dry_run"] == true {
             return Answer::json(200, &plan(3));
@@ -380,7 +380,7 @@ async fn a_redrive_is_planned_before_it_is_started_and_refused_where_nobody_can_
 }
 
 #[tokio::test]
-async fn a_redrive_that_stops_or_kills_again_ends_with_3() -> Result<()> {
+async fn watching_a_redrive_that_stops_or_fails_exits_with_3() -> Result<()> {
     for (ended, code) in [
         (job("completed", 3, 0), 0),
         (job("completed", 2, 1), 3),
@@ -404,7 +404,7 @@ async fn a_redrive_that_stops_or_kills_again_ends_with_3() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_prompt_stands_on_a_terminal_and_no_means_no() -> Result<()> {
+async fn on_a_terminal_a_redrive_asks_for_confirmation() -> Result<()> {
     let api = Scripted::start(|_, request| {
         let dry = request.json()["dry_run"] == true;
         if dry { Answer::json(200, &plan(3)) } else { Answer::json(201, &job("running", 0, 0)) }
@@ -439,7 +439,7 @@ async fn a_prompt_stands_on_a_terminal_and_no_means_no() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_seen_enough_ends_it_quietly() -> Result<()> {
+async fn a_closed_pipe_ends_a_list_quietly() -> Result<()> {
     // Without an end: only the reader's leaving ends it.
     let api = Scripted::start(|_, _| {
         let items: Vec<_> = (0..500).map(letter).collect();
@@ -457,7 +457,7 @@ async fn a_reader_that_has_seen_enough_ends_it_quietly() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_doctor_asks_every_process_and_an_error_of_one_is_an_exit_code() -> Result<()> {
+async fn the_doctor_examines_every_process_and_exits_with_3_on_errors() -> Result<()> {
     let mut system = System::start().await?;
     let url = system.producer()?.url().await?;
     let workers = [system.process(Role::Inventory)?.url().await?, system.process(Role::Fulfillment)?.url().await?];

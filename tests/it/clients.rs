@@ -18,7 +18,7 @@ use tokio::{
 const AT_A_TIME: usize = 100;
 
 #[tokio::test]
-async fn two_thousand_clients_that_wait_at_once_are_served_though_only_1024_files_may_be_open_at_first() -> Result<()> {
+async fn two_thousand_connected_clients_are_served_despite_a_soft_limit_of_1024() -> Result<()> {
     const CLIENTS: usize = 2_000;
     common::open_files::raise();
     if common::open_files::limit() < 3 * CLIENTS as u64 {

@@ -14,7 +14,7 @@ use stack::{
 };
 
 #[tokio::test]
-async fn the_compose_file_delivers_every_order_while_its_containers_come_and_go() -> Result<()> {
+async fn the_compose_file_delivers_every_order_while_containers_come_and_go() -> Result<()> {
     let mut stack = match Stack::prepare().await? {
         Ok(stack) => stack,
         Err(reason) => {

@@ -19,12 +19,12 @@ use crate::{
 };
 
 over_both_stores!(
-    a_producer_killed_under_load_loses_nothing_that_it_accepted,
-    everything_killed_at_once_loses_nothing_that_was_accepted,
-    what_ended_while_the_producer_was_away_is_in_the_ledger_when_it_is_back,
+    a_producer_killed_under_load_loses_no_accepted_order,
+    everything_killed_at_once_loses_no_accepted_order,
+    outcomes_reported_while_the_producer_is_down_reach_the_ledger,
 );
 
-async fn a_producer_killed_under_load_loses_nothing_that_it_accepted(store: &Store) -> Result<()> {
+async fn a_producer_killed_under_load_loses_no_accepted_order(store: &Store) -> Result<()> {
     let mut system = store.builder().start().await?;
     let mut load = Load::start(&system, &Order::healthy()).await?;
     load.more(300).await?;
@@ -34,7 +34,7 @@ async fn a_producer_killed_under_load_loses_nothing_that_it_accepted(store: &Sto
     crowd::delivered_once(&system, &order_ids).await
 }
 
-async fn everything_killed_at_once_loses_nothing_that_was_accepted(store: &Store) -> Result<()> {
+async fn everything_killed_at_once_loses_no_accepted_order(store: &Store) -> Result<()> {
     let slow = || Options { mode: Mode::Slow(Duration::from_millis(20)), ..Options::default() };
     let mut system = store.builder().inventory_api(slow()).fulfillment_api(slow()).start().await?;
     let mut load = Load::start(&system, &Order::healthy()).await?;
@@ -52,7 +52,7 @@ async fn everything_killed_at_once_loses_nothing_that_was_accepted(store: &Store
 }
 
 #[tokio::test]
-async fn a_worker_killed_in_the_middle_of_a_call_is_followed_by_one_that_calls_under_the_same_key() -> Result<()> {
+async fn after_a_worker_is_killed_during_a_call_another_uses_the_same_key() -> Result<()> {
     let mut system = System::builder().env(Role::Inventory, "REQUEST_TIMEOUT", "2m").start().await?;
     let placed = system.place(&Order::of("inventory-hang-1")).await?;
     system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
@@ -67,7 +67,7 @@ async fn a_worker_killed_in_the_middle_of_a_call_is_followed_by_one_that_calls_u
 }
 
 #[tokio::test]
-async fn workers_killed_again_and_again_under_load_lose_nothing() -> Result<()> {
+async fn workers_killed_repeatedly_under_load_lose_nothing() -> Result<()> {
     let mut system = System::start().await?;
     let mut load = Load::start(&system, &Order::healthy()).await?;
     for _ in 0..3 {
@@ -79,7 +79,7 @@ async fn workers_killed_again_and_again_under_load_lose_nothing() -> Result<()> 
     crowd::delivered_once(&system, &order_ids).await
 }
 
-async fn what_ended_while_the_producer_was_away_is_in_the_ledger_when_it_is_back(store: &Store) -> Result<()> {
+async fn outcomes_reported_while_the_producer_is_down_reach_the_ledger(store: &Store) -> Result<()> {
     let mut system = store.builder().without_workers().start().await?;
     let order_ids = crowd::place(&system, 20, &Order::healthy()).await?;
     let (inventory, fulfillment, outcomes) =
@@ -102,7 +102,7 @@ async fn what_ended_while_the_producer_was_away_is_in_the_ledger_when_it_is_back
 }
 
 #[tokio::test]
-async fn a_worker_frozen_for_so_long_that_its_deliveries_go_to_another_does_no_harm_when_it_thaws() -> Result<()> {
+async fn a_worker_that_thaws_after_losing_its_deliveries_does_no_harm() -> Result<()> {
     let mut system = System::builder().env(Role::Inventory, "REQUEST_TIMEOUT", "1m").start().await?;
     let order_ids = crowd::place(&system, 10, &Order::of("inventory-hang-1")).await?;
     let all_run = |api: &FakeApi| api.summary().calls == 10;

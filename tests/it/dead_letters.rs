@@ -21,14 +21,14 @@ use crate::{
 };
 
 over_both_stores!(
-    a_refused_order_and_an_exhausted_one_are_listed_with_every_attempt,
-    what_a_stranger_sends_is_kept_whole_whatever_it_is,
-    an_unreadable_event_that_names_its_order_ends_the_delivery_with_nobody_to_report_it,
-    a_message_beyond_the_delivery_limit_ends_its_order,
-    an_order_that_a_consumer_rejected_without_a_word_is_told_as_unreported,
-    a_producer_killed_between_commit_and_acknowledgement_lists_a_dead_letter_once,
-    an_unreadable_report_is_a_dead_letter_of_outcomes,
-    without_the_collector_dead_letters_stay_in_the_broker_until_it_is_on_again,
+    rejected_and_exhausted_orders_are_listed_with_every_attempt,
+    foreign_messages_are_kept_whole_as_dead_letters,
+    an_unreadable_event_with_an_order_id_settles_its_delivery,
+    a_message_beyond_the_delivery_limit_settles_its_order,
+    a_dead_letter_without_a_report_is_shown_as_unreported,
+    a_producer_killed_before_it_acknowledges_lists_a_dead_letter_once,
+    an_unreadable_report_is_listed_as_a_dead_letter,
+    without_the_collector_dead_letters_stay_in_their_queues,
 );
 
 /// Nothing is ready in the dead-letter queue, and, since its consumer has left, nothing unsettled either.
@@ -39,7 +39,7 @@ async fn nothing_is_left(system: &mut System, destination: &str) -> Result<()> {
     Ok(())
 }
 
-async fn a_refused_order_and_an_exhausted_one_are_listed_with_every_attempt(store: &Store) -> Result<()> {
+async fn rejected_and_exhausted_orders_are_listed_with_every_attempt(store: &Store) -> Result<()> {
     let mut system = store.builder().with_quick_retries().start().await?;
     let refused = system.place(&Order::of("inventory-status-422")).await?;
     let exhausted = system.place(&Order::of("fulfillment-status-503")).await?;
@@ -73,7 +73,7 @@ async fn a_refused_order_and_an_exhausted_one_are_listed_with_every_attempt(stor
     Ok(())
 }
 
-async fn what_a_stranger_sends_is_kept_whole_whatever_it_is(store: &Store) -> Result<()> {
+async fn foreign_messages_are_kept_whole_as_dead_letters(store: &Store) -> Result<()> {
     let mut system = store.builder().start().await?;
     let large: Vec<u8> = (0..5_000_000_u32).map(|number| number.to_le_bytes()[0] ^ 0xA5).collect();
     let mut headers = FieldTable::default();
@@ -113,9 +113,7 @@ async fn what_a_stranger_sends_is_kept_whole_whatever_it_is(store: &Store) -> Re
     nothing_is_left(&mut system, "inventory").await
 }
 
-async fn an_unreadable_event_that_names_its_order_ends_the_delivery_with_nobody_to_report_it(
-    store: &Store,
-) -> Result<()> {
+async fn an_unreadable_event_with_an_order_id_settles_its_delivery(store: &Store) -> Result<()> {
     let system = store.builder().without_workers().start().await?;
     let placed = system.place(&Order::healthy()).await?;
     let event = json!({"event_type": "OrderCreated", "event_id": uuid::Uuid::now_v7(), "order_id": placed.order_id,
@@ -133,7 +131,7 @@ async fn an_unreadable_event_that_names_its_order_ends_the_delivery_with_nobody_
     Ok(())
 }
 
-async fn a_message_beyond_the_delivery_limit_ends_its_order(store: &Store) -> Result<()> {
+async fn a_message_beyond_the_delivery_limit_settles_its_order(store: &Store) -> Result<()> {
     let system = store.builder().without_workers().start().await?;
     let placed = system.place(&Order::healthy()).await?;
     let queue = system.names.inventory();
@@ -158,7 +156,7 @@ async fn a_message_beyond_the_delivery_limit_ends_its_order(store: &Store) -> Re
     Ok(())
 }
 
-async fn an_order_that_a_consumer_rejected_without_a_word_is_told_as_unreported(store: &Store) -> Result<()> {
+async fn a_dead_letter_without_a_report_is_shown_as_unreported(store: &Store) -> Result<()> {
     let system = store.builder().without_workers().start().await?;
     let placed = system.place(&Order::healthy()).await?;
     let queue = system.names.inventory();
@@ -188,7 +186,7 @@ async fn an_order_that_a_consumer_rejected_without_a_word_is_told_as_unreported(
     system.wait_for_order(&placed.order_id, "rejected", rejected).await.map(drop)
 }
 
-async fn a_producer_killed_between_commit_and_acknowledgement_lists_a_dead_letter_once(store: &Store) -> Result<()> {
+async fn a_producer_killed_before_it_acknowledges_lists_a_dead_letter_once(store: &Store) -> Result<()> {
     let (proxy, url) = link().await?;
     let mut system = store.builder().amqp_url(Role::Producer, &url).without(Role::Inventory).start().await?;
     let placed = system.place(&Order::of("inventory-status-422")).await?;
@@ -214,7 +212,7 @@ async fn a_producer_killed_between_commit_and_acknowledgement_lists_a_dead_lette
     Ok(())
 }
 
-async fn an_unreadable_report_is_a_dead_letter_of_outcomes(store: &Store) -> Result<()> {
+async fn an_unreadable_report_is_listed_as_a_dead_letter(store: &Store) -> Result<()> {
     let mut system = store.builder().start().await?;
     let queue = system.names.outcomes();
     system.queues().await?.publish("", &queue, b"no report", BasicProperties::default()).await?;
@@ -226,7 +224,7 @@ async fn an_unreadable_report_is_a_dead_letter_of_outcomes(store: &Store) -> Res
     nothing_is_left(&mut system, "outcomes").await
 }
 
-async fn without_the_collector_dead_letters_stay_in_the_broker_until_it_is_on_again(store: &Store) -> Result<()> {
+async fn without_the_collector_dead_letters_stay_in_their_queues(store: &Store) -> Result<()> {
     let mut system = store.builder().without_collector().start().await?;
     let placed = system.place(&Order::of("inventory-status-422")).await?;
     assert_eq!(system.wait_settled(&placed.order_id).await?["status"], "partially_delivered");

@@ -65,7 +65,7 @@ fn says(finding: &Value, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_healthy_system_has_nothing_for_the_doctor_to_find_and_no_api_hears_of_it() -> Result<()> {
+async fn a_healthy_system_has_no_findings_and_its_apis_are_not_called() -> Result<()> {
     let system = System::start().await?;
     for role in ROLES {
         sound(system.process(role)?).await?;
@@ -83,7 +83,7 @@ async fn a_healthy_system_has_nothing_for_the_doctor_to_find_and_no_api_hears_of
 }
 
 #[tokio::test]
-async fn a_queue_that_was_deleted_is_named_and_declared_again() -> Result<()> {
+async fn a_deleted_queue_is_reported_and_declared_again() -> Result<()> {
     let system = System::builder().without_workers().start().await?;
     let producer = system.producer()?;
     let (queues, queue) = (system.queues().await?, system.names.inventory());
@@ -101,7 +101,7 @@ async fn a_queue_that_was_deleted_is_named_and_declared_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_queue_with_other_properties_is_named_with_the_difference() -> Result<()> {
+async fn a_queue_with_other_properties_is_reported_with_the_difference() -> Result<()> {
     let system = System::builder().without_workers().start().await?;
     let producer = system.producer()?;
     let (queues, queue) = (system.queues().await?, system.names.inventory());
@@ -141,7 +141,7 @@ async fn a_queue_with_other_properties_is_named_with_the_difference() -> Result<
 }
 
 #[tokio::test]
-async fn a_downstream_that_is_down_has_no_name_or_speaks_no_tls_is_told_apart_without_a_call() -> Result<()> {
+async fn an_unreachable_api_is_explained_without_calling_it() -> Result<()> {
     let mut system = System::builder().without_workers().start().await?;
     let port = Port::choose()?;
     let shut = format!("http://127.0.0.1:{}", port.number());
@@ -160,7 +160,7 @@ async fn a_downstream_that_is_down_has_no_name_or_speaks_no_tls_is_told_apart_wi
 }
 
 #[tokio::test]
-async fn a_broker_that_is_not_there_and_something_else_in_its_place_are_told_apart() -> Result<()> {
+async fn an_unreachable_broker_is_distinguished_from_another_server() -> Result<()> {
     let api = tests::fake_api::FakeApi::start(tests::fake_api::Options::default())?;
     let other = format!("amqp://guest:hush-hush@{}", api.address());
     let port = Port::choose()?;
@@ -179,7 +179,7 @@ async fn a_broker_that_is_not_there_and_something_else_in_its_place_are_told_apa
 }
 
 #[tokio::test]
-async fn a_user_without_rights_is_told_which_right_is_missing_on_what() -> Result<()> {
+async fn a_missing_permission_is_reported_with_the_resource_it_concerns() -> Result<()> {
     let Some(node) = OwnNode::take().await? else { return Ok(()) };
     let url = |password: &str| as_user(&node.url(), "limited", password);
     let mut system = System::builder().broker(&node.url()).without(Role::Inventory).start().await?;
@@ -217,7 +217,7 @@ async fn a_user_without_rights_is_told_which_right_is_missing_on_what() -> Resul
 }
 
 #[tokio::test]
-async fn an_alarm_of_the_broker_is_told_with_its_cure() -> Result<()> {
+async fn an_alarm_of_the_broker_is_reported_with_its_remedy() -> Result<()> {
     let Some(node) = OwnNode::take().await? else { return Ok(()) };
     let system = System::builder().broker(&node.url()).start().await?;
     for role in ROLES {

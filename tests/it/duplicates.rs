@@ -11,7 +11,7 @@ use tests::{
 use crate::{crowd, probe::Probe};
 
 #[tokio::test]
-async fn duplicates_of_an_event_make_one_effect() -> Result<()> {
+async fn duplicates_of_an_event_have_one_effect() -> Result<()> {
     let mut system = System::start().await?;
     let probe = Probe::on(&system).await?;
     let placed = system.place(&Order::of("slow-500ms")).await?;
@@ -42,7 +42,7 @@ async fn duplicates_of_an_event_make_one_effect() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_is_sent_again_is_tried_again_under_the_same_key() -> Result<()> {
+async fn a_dead_letter_sent_again_is_attempted_under_the_same_key() -> Result<()> {
     let system = System::builder().without_collector().with_quick_retries().start().await?;
     system.inventory_api.set_rule("sick", "status-422".parse()?);
     let placed = system.place(&Order::of("sick")).await?;
@@ -62,7 +62,7 @@ async fn a_dead_letter_that_is_sent_again_is_tried_again_under_the_same_key() ->
 }
 
 #[tokio::test]
-async fn one_key_is_one_order_and_another_body_under_it_is_refused() -> Result<()> {
+async fn one_key_places_one_order_and_refuses_another_body() -> Result<()> {
     let mut system = System::start().await?;
     let first = place(&system, "key-1", &Order::healthy()).await?;
     assert_eq!(first.header("idempotency-replayed"), None);
@@ -88,7 +88,7 @@ async fn one_key_is_one_order_and_another_body_under_it_is_refused() -> Result<(
 }
 
 #[tokio::test]
-async fn fifty_twins_at_once_are_one_order() -> Result<()> {
+async fn fifty_concurrent_requests_under_one_key_place_one_order() -> Result<()> {
     let system = System::start().await?;
     let order = Order::healthy();
     let answers = try_join_all((0..50).map(|_| place(&system, "twins", &order))).await?;

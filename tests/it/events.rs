@@ -92,7 +92,7 @@ pub(crate) async fn settled_since(producer: &Process, last_id: &str, count: usiz
 
 over_both_stores!(
     an_order_is_followed_live_until_it_is_settled,
-    the_feed_of_all_orders_loses_nothing_though_its_reader_and_the_producer_are_cut_off,
+    the_feed_loses_nothing_when_its_reader_or_the_producer_is_cut_off,
 );
 
 async fn an_order_is_followed_live_until_it_is_settled(store: &Store) -> Result<()> {
@@ -129,9 +129,7 @@ async fn an_order_is_followed_live_until_it_is_settled(store: &Store) -> Result<
     Ok(())
 }
 
-async fn the_feed_of_all_orders_loses_nothing_though_its_reader_and_the_producer_are_cut_off(
-    store: &Store,
-) -> Result<()> {
+async fn the_feed_loses_nothing_when_its_reader_or_the_producer_is_cut_off(store: &Store) -> Result<()> {
     store
         .builder()
         .with_quick_retries()
@@ -189,7 +187,7 @@ fn note(event: Event, settled: &mut HashMap<String, Value>, ends: &mut HashSet<(
 }
 
 #[tokio::test]
-async fn open_streams_do_not_hold_up_the_end_of_a_producer() -> Result<()> {
+async fn open_streams_do_not_delay_the_exit_of_a_producer() -> Result<()> {
     let mut system = System::builder().without_workers().start().await?;
     let placed = system.place(&Order::healthy()).await?;
     let producer = system.take(Role::Producer)?;
@@ -206,7 +204,7 @@ async fn open_streams_do_not_hold_up_the_end_of_a_producer() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_cannot_be_followed_is_refused_with_its_reason() -> Result<()> {
+async fn a_stream_that_cannot_be_opened_is_refused_with_a_reason() -> Result<()> {
     let system = System::builder().without_workers().env(Role::Producer, "EVENT_STREAMS", 1).start().await?;
     let producer = system.producer()?;
     let get = async |path: &str, last_id: &str| {

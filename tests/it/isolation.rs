@@ -13,7 +13,7 @@ use tests::{
 use crate::{crowd, scrape};
 
 #[tokio::test]
-async fn one_api_that_hangs_does_not_hold_up_the_other_and_catches_up_later() -> Result<()> {
+async fn a_hanging_api_does_not_hold_up_the_other_and_catches_up_later() -> Result<()> {
     // More than the worker of the sick API can hold: the rest waits in its queue.
     const ORDERS: usize = 200;
     let system = System::builder()
@@ -38,7 +38,7 @@ async fn one_api_that_hangs_does_not_hold_up_the_other_and_catches_up_later() ->
 }
 
 #[tokio::test]
-async fn a_worker_that_is_not_running_does_not_hold_up_the_other_and_finds_its_orders_later() -> Result<()> {
+async fn a_stopped_worker_does_not_hold_up_the_other_and_catches_up_later() -> Result<()> {
     let mut system = System::builder().without(Role::Fulfillment).start().await?;
     let order_ids = crowd::place(&system, 50, &Order::healthy()).await?;
     system.inventory_api.wait_for_effects(50, PATIENCE).await?;
@@ -49,7 +49,7 @@ async fn a_worker_that_is_not_running_does_not_hold_up_the_other_and_finds_its_o
 }
 
 #[tokio::test]
-async fn two_workers_of_one_kind_share_the_queue() -> Result<()> {
+async fn two_workers_of_one_destination_share_the_queue() -> Result<()> {
     const ORDERS: usize = 100;
     let mut system = System::start().await?;
     system.start_process(Role::Inventory, &[])?;
@@ -70,7 +70,7 @@ async fn two_workers_of_one_kind_share_the_queue() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_worker_keeps_as_many_calls_in_flight_as_it_was_told_and_leaves_the_rest_to_others() -> Result<()> {
+async fn a_worker_calls_up_to_its_concurrency_and_leaves_the_rest_queued() -> Result<()> {
     let system = System::builder()
         .env(Role::Inventory, "CONCURRENCY", 8)
         .with_patient_worker(Role::Inventory)
@@ -91,7 +91,7 @@ async fn a_worker_keeps_as_many_calls_in_flight_as_it_was_told_and_leaves_the_re
 }
 
 #[tokio::test]
-async fn a_further_destination_has_its_queue_before_it_has_a_worker() -> Result<()> {
+async fn a_new_destination_has_its_queue_before_it_has_a_worker() -> Result<()> {
     let system = System::builder().env(Role::Producer, "DESTINATIONS", "inventory,fulfillment,billing").start().await?;
     let placed = system.place(&Order::healthy()).await?;
     let told = |order: &Value| order["deliveries"]["fulfillment"]["status"] == "delivered";

@@ -17,13 +17,13 @@ use crate::{
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 over_both_stores!(
-    an_order_reaches_both_apis_with_the_same_correlation_id_and_a_key_of_its_own,
+    both_apis_get_the_same_correlation_id_and_separate_keys,
     a_delivered_order_shows_every_delivery_with_its_attempt,
-    the_status_of_an_order_is_folded_from_its_deliveries,
-    the_largest_order_with_the_longest_names_goes_all_the_way,
+    the_status_of_an_order_follows_from_its_deliveries,
+    the_largest_possible_order_is_delivered,
 );
 
-async fn an_order_reaches_both_apis_with_the_same_correlation_id_and_a_key_of_its_own(store: &Store) -> Result<()> {
+async fn both_apis_get_the_same_correlation_id_and_separate_keys(store: &Store) -> Result<()> {
     let system = store.builder().start().await?;
     let body = serde_json::to_vec(&Order::healthy())?;
     let answer = system.post(&body, &[("x-correlation-id", "request-7"), ("traceparent", TRACEPARENT)]).await?;
@@ -73,7 +73,7 @@ async fn a_delivered_order_shows_every_delivery_with_its_attempt(store: &Store) 
     Ok(())
 }
 
-async fn the_status_of_an_order_is_folded_from_its_deliveries(store: &Store) -> Result<()> {
+async fn the_status_of_an_order_follows_from_its_deliveries(store: &Store) -> Result<()> {
     let system = store.builder().with_patient_worker(Role::Inventory).start().await?;
     let wanted = [("fulfillment-status-422", "partially_delivered"), ("status-422", "dead_lettered")];
     for (product, status) in wanted {
@@ -91,7 +91,7 @@ async fn the_status_of_an_order_is_folded_from_its_deliveries(store: &Store) -> 
 }
 
 #[tokio::test]
-async fn the_event_is_published_once_as_the_contract_says() -> Result<()> {
+async fn the_event_is_published_once_as_documented() -> Result<()> {
     let system = System::builder().without_workers().start().await?;
     let probe = Probe::on(&system).await?;
     let body = serde_json::to_vec(&Order::healthy().and("SKU-2", 7))?;
@@ -131,7 +131,7 @@ async fn the_event_is_published_once_as_the_contract_says() -> Result<()> {
     Ok(())
 }
 
-async fn the_largest_order_with_the_longest_names_goes_all_the_way(store: &Store) -> Result<()> {
+async fn the_largest_possible_order_is_delivered(store: &Store) -> Result<()> {
     let system = store.builder().start().await?;
     let product = "\u{1F980}".repeat(32);
     let mut order = Order::of(&"p".repeat(128));
@@ -153,7 +153,7 @@ async fn the_largest_order_with_the_longest_names_goes_all_the_way(store: &Store
 }
 
 #[tokio::test]
-async fn an_order_that_does_not_exist_is_not_found() -> Result<()> {
+async fn an_unknown_order_is_not_found() -> Result<()> {
     let system = System::builder().without_workers().start().await?;
     for order_id in [Uuid::now_v7().to_string(), "7".to_owned()] {
         let answer = system.producer()?.get(&format!("/v1/orders/{order_id}")).await?;

@@ -24,12 +24,12 @@ fn order_id(answer: &Answer) -> Result<String> {
 }
 
 over_both_stores!(
-    a_hundred_twins_at_once_are_one_order_also_after_a_restart,
-    a_key_that_has_expired_is_as_good_as_new_and_is_swept,
-    old_orders_that_are_delivered_are_removed_and_no_others,
+    a_hundred_concurrent_repeats_of_a_key_are_one_order,
+    an_expired_key_is_swept_and_can_be_used_again,
+    retention_removes_delivered_orders_only,
 );
 
-async fn a_hundred_twins_at_once_are_one_order_also_after_a_restart(store: &Store) -> Result<()> {
+async fn a_hundred_concurrent_repeats_of_a_key_are_one_order(store: &Store) -> Result<()> {
     let mut system = store.builder().start().await?;
     let twins = async |system: &System| {
         let twins = stream::iter(0..100).map(async |_| place(system, "twin", &Order::healthy()).await);
@@ -46,7 +46,7 @@ async fn a_hundred_twins_at_once_are_one_order_also_after_a_restart(store: &Stor
     crowd::delivered_once(&system, &[placed]).await
 }
 
-async fn a_key_that_has_expired_is_as_good_as_new_and_is_swept(store: &Store) -> Result<()> {
+async fn an_expired_key_is_swept_and_can_be_used_again(store: &Store) -> Result<()> {
     let system = store.builder().env(Role::Producer, "IDEMPOTENCY_KEY_TTL", "2s").start().await?;
     let first = order_id(&place(&system, "k", &Order::healthy()).await?)?;
     place(&system, "other", &Order::healthy()).await?;
@@ -60,7 +60,7 @@ async fn a_key_that_has_expired_is_as_good_as_new_and_is_swept(store: &Store) ->
 }
 
 #[tokio::test]
-async fn where_keys_are_required_an_order_without_one_is_refused() -> Result<()> {
+async fn if_keys_are_required_an_order_without_one_is_refused() -> Result<()> {
     let system =
         System::builder().without_workers().env(Role::Producer, "IDEMPOTENCY_KEY_REQUIRED", "true").start().await?;
     let refused = system.post(&serde_json::to_vec(&Order::healthy())?, &[]).await?;
@@ -69,7 +69,7 @@ async fn where_keys_are_required_an_order_without_one_is_refused() -> Result<()>
     Ok(())
 }
 
-async fn old_orders_that_are_delivered_are_removed_and_no_others(store: &Store) -> Result<()> {
+async fn retention_removes_delivered_orders_only(store: &Store) -> Result<()> {
     let system = store
         .builder()
         .with_quick_retries()
@@ -92,7 +92,7 @@ async fn old_orders_that_are_delivered_are_removed_and_no_others(store: &Store) 
 }
 
 #[tokio::test]
-async fn orders_that_go_before_their_keys_are_refused_at_the_start() -> Result<()> {
+async fn a_retention_shorter_than_the_key_ttl_is_refused() -> Result<()> {
     let mut system = System::builder().without(Role::Producer).without_workers().start().await?;
     let settings = [("RETENTION", "1h"), ("IDEMPOTENCY_KEY_TTL", "2h"), ("WAIT_MAX", "never"), ("WAITERS", "-1")];
     let ending = Ending::of(system.start_process(Role::Producer, &settings)?).await?;

@@ -35,11 +35,11 @@ fn ids(orders: &[Value]) -> Vec<String> {
 }
 
 over_both_stores!(
-    orders_are_found_by_their_status_their_destination_their_customer_and_their_time,
-    pages_neither_repeat_nor_skip_an_order_while_others_are_placed,
+    orders_are_found_by_status_destination_customer_and_time,
+    pages_neither_repeat_nor_skip_orders_while_others_are_placed,
 );
 
-async fn orders_are_found_by_their_status_their_destination_their_customer_and_their_time(store: &Store) -> Result<()> {
+async fn orders_are_found_by_status_destination_customer_and_time(store: &Store) -> Result<()> {
     let system = store.builder().with_quick_retries().with_patient_worker(Role::Inventory).start().await?;
     let good = crowd::place(&system, 6, &Order::healthy()).await?;
     let partly = crowd::place(&system, 3, &Order::of("fulfillment-status-422")).await?;
@@ -86,7 +86,7 @@ async fn orders_are_found_by_their_status_their_destination_their_customer_and_t
     Ok(())
 }
 
-async fn pages_neither_repeat_nor_skip_an_order_while_others_are_placed(store: &Store) -> Result<()> {
+async fn pages_neither_repeat_nor_skip_orders_while_others_are_placed(store: &Store) -> Result<()> {
     let system = store.builder().without(Role::Fulfillment).start().await?;
     let before = crowd::place(&system, 30, &Order::healthy()).await?;
     let (mut seen, mut cursor) = (Vec::new(), String::new());

@@ -19,7 +19,7 @@ use crate::{crowd, ending::Ending};
 const ROLES: [Role; 3] = [Role::Producer, Role::Inventory, Role::Fulfillment];
 
 #[tokio::test]
-async fn every_line_about_an_order_has_its_id_and_its_correlation_id() -> Result<()> {
+async fn every_log_line_about_an_order_has_its_ids() -> Result<()> {
     let system = System::builder().with_quick_retries().env(Role::Fulfillment, "MAX_ATTEMPTS", 2).start().await?;
     let probe = crate::probe::Probe::on(&system).await?;
     for product in ["SKU-1", "fail-1", "inventory-status-422", "fulfillment-status-503", "cut-after-acting"] {
@@ -53,7 +53,7 @@ async fn every_line_about_an_order_has_its_id_and_its_correlation_id() -> Result
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_worth_a_warning_and_a_success_is_not_worth_a_line_at_info() -> Result<()> {
+async fn at_info_a_dead_letter_is_one_warning_and_a_success_is_silent() -> Result<()> {
     let info = |builder: tests::system::SystemBuilder, role| builder.env(role, "LOG_LEVEL", "info");
     let system = ROLES.into_iter().fold(System::builder(), info).start().await?;
     let delivered = system.place(&Order::healthy()).await?;
@@ -79,7 +79,7 @@ async fn a_dead_letter_is_worth_a_warning_and_a_success_is_not_worth_a_line_at_i
 }
 
 #[tokio::test]
-async fn no_secret_no_key_and_no_body_is_ever_in_a_log() -> Result<()> {
+async fn no_log_contains_a_secret_a_key_or_a_body() -> Result<()> {
     let secret = || format!("hush{}", Uuid::new_v4().simple());
     let (user, password, key, customer, product) = (secret(), secret(), secret(), secret(), secret());
     let shared = broker::shared().await?;
@@ -154,7 +154,7 @@ async fn no_secret_no_key_and_no_body_is_ever_in_a_log() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_log_in_text_has_a_line_for_people_and_a_log_in_json_an_object_for_machines() -> Result<()> {
+async fn logs_are_lines_of_text_or_json_objects() -> Result<()> {
     let settings =
         [("AMQP_URL", "amqp://127.0.0.1:9"), ("INVENTORY_API_URL", "http://127.0.0.1:9"), ("LOG_FORMAT", "text")];
     let worker =

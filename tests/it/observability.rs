@@ -21,7 +21,7 @@ async fn wait_for(process: &Process, wanted: &[Sample<'_>]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn metrics_tell_of_every_order_from_its_acceptance_to_its_end() -> Result<()> {
+async fn metrics_count_every_order_from_acceptance_to_settlement() -> Result<()> {
     let system = System::builder().with_quick_retries().start().await?;
     let mut order_ids = Vec::new();
     for product in ["SKU-1", "SKU-2", "fulfillment-fail-1", "inventory-status-422", "fulfillment-status-503"] {
@@ -80,7 +80,7 @@ async fn metrics_tell_of_every_order_from_its_acceptance_to_its_end() -> Result<
 }
 
 #[tokio::test]
-async fn what_is_in_flight_is_a_gauge() -> Result<()> {
+async fn deliveries_in_flight_are_a_gauge() -> Result<()> {
     let system = System::start().await?;
     crowd::place(&system, 3, &Order::of("inventory-hang")).await?;
     scrape::wait_for(system.process(Role::Inventory)?, "tandem_deliveries_in_flight", &[], |count| count == 3.0).await

@@ -44,7 +44,7 @@ async fn wait_for_count(database: &Database, what: &str, wanted: i64) -> Result<
 }
 
 #[tokio::test]
-async fn two_producers_on_one_database_deliver_each_others_orders_and_both_know_of_all() -> Result<()> {
+async fn two_producers_on_one_database_both_show_every_order() -> Result<()> {
     let database = fresh_database().await?;
     // Both start on an empty database at once.
     let system = two(&database).start().await?;
@@ -65,7 +65,7 @@ async fn two_producers_on_one_database_deliver_each_others_orders_and_both_know_
 }
 
 #[tokio::test]
-async fn a_producer_killed_while_the_broker_is_away_leaves_its_orders_to_the_other() -> Result<()> {
+async fn a_producer_takes_over_the_outbox_of_one_that_was_killed() -> Result<()> {
     let database = fresh_database().await?;
     let (proxy, url) = link().await?;
     let mut system = two(&database).amqp_url(Role::Producer, &url).start().await?;
@@ -86,7 +86,7 @@ async fn a_producer_killed_while_the_broker_is_away_leaves_its_orders_to_the_oth
 }
 
 #[tokio::test]
-async fn a_hundred_twins_of_one_key_over_two_producers_are_one_order() -> Result<()> {
+async fn a_hundred_repeats_over_two_producers_are_one_order() -> Result<()> {
     let database = fresh_database().await?;
     let system = two(&database).start().await?;
     let body = serde_json::to_vec(&Order::healthy())?;
@@ -107,7 +107,7 @@ async fn a_hundred_twins_of_one_key_over_two_producers_are_one_order() -> Result
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_makes_the_producer_unready_and_nothing_more() -> Result<()> {
+async fn an_unreachable_database_makes_the_producer_not_ready() -> Result<()> {
     let database = fresh_database().await?;
     let proxy = FaultProxy::start(&address(database.url())?)?;
     let url = through(database.url(), proxy.address())?;
@@ -148,7 +148,7 @@ async fn latency(system: &System) -> Result<Duration> {
 }
 
 #[tokio::test]
-async fn a_transaction_that_somebody_holds_open_under_load_holds_up_nothing() -> Result<()> {
+async fn a_transaction_held_open_under_load_does_not_slow_orders_down() -> Result<()> {
     let database = fresh_database().await?;
     let system = System::builder().postgres(&database).start().await?;
     let mut load = Load::start(&system, &Order::healthy()).await?;
@@ -171,7 +171,7 @@ async fn a_transaction_that_somebody_holds_open_under_load_holds_up_nothing() ->
 }
 
 #[tokio::test]
-async fn the_table_of_what_is_pending_stays_small_under_constant_load() -> Result<()> {
+async fn the_pending_table_stays_small_under_constant_load() -> Result<()> {
     let database = fresh_database().await?;
     let system = System::builder().postgres(&database).start().await?;
     let client = database.connect().await?;
@@ -193,7 +193,7 @@ async fn the_table_of_what_is_pending_stays_small_under_constant_load() -> Resul
 }
 
 #[tokio::test]
-async fn who_waits_at_one_producer_is_answered_with_what_another_has_recorded() -> Result<()> {
+async fn a_client_waiting_at_one_producer_sees_what_another_recorded() -> Result<()> {
     const RECORDED: &str = "tandem_ledger_outcomes_total";
     let database = fresh_database().await?;
     // Whoever misses the news waits for longer than this test's client does.
@@ -213,7 +213,7 @@ async fn who_waits_at_one_producer_is_answered_with_what_another_has_recorded() 
 }
 
 #[tokio::test]
-async fn keys_are_known_to_both_producers_also_after_a_restart_of_both() -> Result<()> {
+async fn keys_are_shared_by_two_producers_and_survive_their_restart() -> Result<()> {
     let database = fresh_database().await?;
     let mut system = two(&database).start().await?;
     let body = serde_json::to_vec(&Order::healthy())?;
@@ -239,7 +239,7 @@ async fn keys_are_known_to_both_producers_also_after_a_restart_of_both() -> Resu
 }
 
 #[tokio::test]
-async fn lists_and_the_feed_of_one_producer_hold_the_orders_of_both() -> Result<()> {
+async fn lists_and_feed_of_one_producer_show_the_orders_of_both() -> Result<()> {
     let database = fresh_database().await?;
     let system = two(&database).start().await?;
     let mut order_ids = Vec::new();
@@ -259,7 +259,7 @@ async fn lists_and_the_feed_of_one_producer_hold_the_orders_of_both() -> Result<
 }
 
 #[tokio::test]
-async fn a_producer_that_ends_in_order_leaves_no_lease_behind() -> Result<()> {
+async fn a_producer_that_exits_normally_leaves_no_lease() -> Result<()> {
     let database = fresh_database().await?;
     let mut system = System::builder().postgres(&database).start().await?;
     let order_ids = crowd::place(&system, 20, &Order::healthy()).await?;
@@ -273,7 +273,7 @@ async fn a_producer_that_ends_in_order_leaves_no_lease_behind() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_producer_that_cannot_reach_its_database_at_the_start_says_where_it_looked_and_ends() -> Result<()> {
+async fn an_unreachable_database_at_start_is_an_error_that_names_it() -> Result<()> {
     let port = Port::choose()?;
     let url = format!("postgres://someone:hush@127.0.0.1:{}/orders", port.number());
     let mut system = System::builder().without(Role::Producer).without_workers().start().await?;

@@ -17,9 +17,9 @@ use crate::{
 };
 
 over_both_stores!(
-    what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not,
-    what_a_queue_emptied_by_hand_has_lost_is_published_again_and_delivered_once,
-    a_dead_letter_that_was_sent_again_and_got_lost_is_named_and_sent_again,
+    deliveries_lost_from_a_queue_are_reported_and_a_backlog_is_not,
+    deliveries_lost_from_a_queue_are_published_again_once,
+    a_lost_redriven_dead_letter_is_reported_and_sent_again,
 );
 
 const PATH: &str = "/v1/reconciliation";
@@ -44,7 +44,7 @@ async fn swept_after(system: &System, milliseconds: i64) -> Result<Value> {
     wait_for(system, PATH, "checked later", later).await
 }
 
-async fn what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not(store: &Store) -> Result<()> {
+async fn deliveries_lost_from_a_queue_are_reported_and_a_backlog_is_not(store: &Store) -> Result<()> {
     let mut system = quick(store, "report").start().await?;
     let order_ids = crowd::place(&system, 10, &Order::healthy()).await?;
     let queue = system.names.inventory();
@@ -77,7 +77,7 @@ async fn what_a_queue_emptied_by_hand_has_lost_is_named_and_a_backlog_is_not(sto
     Ok(())
 }
 
-async fn what_a_queue_emptied_by_hand_has_lost_is_published_again_and_delivered_once(store: &Store) -> Result<()> {
+async fn deliveries_lost_from_a_queue_are_published_again_once(store: &Store) -> Result<()> {
     let mut system = quick(store, "republish").start().await?;
     let order_ids = crowd::place(&system, 10, &Order::healthy()).await?;
     let queue = system.names.inventory();
@@ -94,7 +94,7 @@ async fn what_a_queue_emptied_by_hand_has_lost_is_published_again_and_delivered_
     Ok(())
 }
 
-async fn a_dead_letter_that_was_sent_again_and_got_lost_is_named_and_sent_again(store: &Store) -> Result<()> {
+async fn a_lost_redriven_dead_letter_is_reported_and_sent_again(store: &Store) -> Result<()> {
     let mut system = quick(store, "republish").start().await?;
     system.start_ready(Role::Inventory).await?;
     let order_ids = crate::operator::refused(&system, 3, "SKU-1", 422).await?;

@@ -18,20 +18,18 @@ use crate::{
 };
 
 over_both_stores!(
-    what_a_dry_run_counts_is_what_is_sent_and_what_arrives_under_the_same_keys_at_one_destination,
-    thousands_are_delivered_once_under_their_keys_though_the_producer_is_killed_twice,
-    a_redrive_whose_dead_letters_fail_again_stops_by_itself_and_keeps_their_lineage,
+    a_redrive_sends_exactly_what_its_dry_run_counted,
+    a_redrive_of_thousands_survives_two_kills_of_the_producer,
+    a_redrive_whose_dead_letters_fail_again_stops_by_itself,
     a_redrive_can_be_paused_resumed_and_cancelled,
-    a_dead_letter_can_be_edited_and_gets_another_key_only_if_that_is_asked,
-    a_dead_letter_whose_key_may_be_forgotten_is_refused_unless_forced,
-    while_it_is_sent_again_a_delivery_is_pending_with_its_earlier_attempts,
+    an_edited_dead_letter_keeps_its_key_unless_a_new_one_is_requested,
+    a_dead_letter_with_an_expired_key_is_refused_unless_forced,
+    a_delivery_being_redriven_is_pending_with_its_earlier_attempts,
 );
 
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
-async fn what_a_dry_run_counts_is_what_is_sent_and_what_arrives_under_the_same_keys_at_one_destination(
-    store: &Store,
-) -> Result<()> {
+async fn a_redrive_sends_exactly_what_its_dry_run_counted(store: &Store) -> Result<()> {
     let system = store.builder().start().await?;
     let meant = refused(&system, 20, "SKU-meant", 422).await?;
     let others = refused(&system, 5, "SKU-other", 410).await?;
@@ -65,9 +63,7 @@ async fn what_a_dry_run_counts_is_what_is_sent_and_what_arrives_under_the_same_k
     wait_for_matched(&system, &filter, 3).await.map(drop)
 }
 
-async fn thousands_are_delivered_once_under_their_keys_though_the_producer_is_killed_twice(
-    store: &Store,
-) -> Result<()> {
+async fn a_redrive_of_thousands_survives_two_kills_of_the_producer(store: &Store) -> Result<()> {
     const COUNT: usize = 2_000;
     let mut system = store.builder().start().await?;
     let order_ids = refused(&system, COUNT, "SKU-1", 422).await?;
@@ -86,7 +82,7 @@ async fn thousands_are_delivered_once_under_their_keys_though_the_producer_is_ki
     wait_for_matched(&system, &json!({}), 0).await.map(drop)
 }
 
-async fn a_redrive_whose_dead_letters_fail_again_stops_by_itself_and_keeps_their_lineage(store: &Store) -> Result<()> {
+async fn a_redrive_whose_dead_letters_fail_again_stops_by_itself(store: &Store) -> Result<()> {
     let system = store.builder().start().await?;
     let order_ids = refused(&system, 60, "SKU-1", 422).await?;
     wait_for_matched(&system, &json!({}), 60).await?;
@@ -146,7 +142,7 @@ async fn a_redrive_can_be_paused_resumed_and_cancelled(store: &Store) -> Result<
     crowd::delivered_once(&system, &order_ids).await
 }
 
-async fn a_dead_letter_can_be_edited_and_gets_another_key_only_if_that_is_asked(store: &Store) -> Result<()> {
+async fn an_edited_dead_letter_keeps_its_key_unless_a_new_one_is_requested(store: &Store) -> Result<()> {
     let system = store.builder().start().await?;
     let order_id = refused(&system, 1, "SKU-bad", 422).await?.remove(0);
     let of_order = json!({"order_id": order_id});
@@ -190,7 +186,7 @@ async fn a_dead_letter_can_be_edited_and_gets_another_key_only_if_that_is_asked(
     Ok(())
 }
 
-async fn a_dead_letter_whose_key_may_be_forgotten_is_refused_unless_forced(store: &Store) -> Result<()> {
+async fn a_dead_letter_with_an_expired_key_is_refused_unless_forced(store: &Store) -> Result<()> {
     let system = store.builder().env(Role::Producer, "INVENTORY_KEY_TTL", "1ms").start().await?;
     let order_ids = refused(&system, 3, "SKU-1", 422).await?;
     mend(&system, "SKU-1");
@@ -212,7 +208,7 @@ async fn a_dead_letter_whose_key_may_be_forgotten_is_refused_unless_forced(store
     crowd::delivered_once(&system, &order_ids).await
 }
 
-async fn while_it_is_sent_again_a_delivery_is_pending_with_its_earlier_attempts(store: &Store) -> Result<()> {
+async fn a_delivery_being_redriven_is_pending_with_its_earlier_attempts(store: &Store) -> Result<()> {
     let mut system = store.builder().start().await?;
     let order_id = refused(&system, 1, "SKU-1", 422).await?.remove(0);
     wait_for_matched(&system, &json!({}), 1).await?;
@@ -241,7 +237,7 @@ async fn while_it_is_sent_again_a_delivery_is_pending_with_its_earlier_attempts(
 }
 
 #[tokio::test]
-async fn a_redrive_whose_producer_is_killed_is_finished_by_the_other_under_the_same_keys() -> Result<()> {
+async fn a_redrive_whose_producer_is_killed_is_finished_by_another() -> Result<()> {
     const COUNT: usize = 300;
     let database = fresh_database().await?;
     let mut system = System::builder().postgres(&database).producers(TWO).start().await?;

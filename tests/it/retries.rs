@@ -15,7 +15,7 @@ use tests::{
 use crate::crowd;
 
 #[tokio::test]
-async fn an_api_that_recovers_is_told_under_the_same_key() -> Result<()> {
+async fn a_failing_api_that_recovers_is_called_under_the_same_key() -> Result<()> {
     let system = System::builder().with_quick_retries().start().await?;
     let placed = system.place(&Order::of("fail-2")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
@@ -28,7 +28,7 @@ async fn an_api_that_recovers_is_told_under_the_same_key() -> Result<()> {
 }
 
 #[tokio::test]
-async fn exhaustion_ends_in_the_dead_letter_queue_with_its_reason_and_every_attempt_in_the_ledger() -> Result<()> {
+async fn exhausted_attempts_end_in_the_dead_letter_queue_and_the_ledger() -> Result<()> {
     let system = System::builder()
         .without_collector()
         .with_quick_retries()
@@ -58,7 +58,7 @@ async fn exhaustion_ends_in_the_dead_letter_queue_with_its_reason_and_every_atte
 }
 
 #[tokio::test]
-async fn inventory_is_tried_three_times_and_fulfillment_five_times_unless_told_otherwise() -> Result<()> {
+async fn by_default_inventory_gets_three_attempts_and_fulfillment_five() -> Result<()> {
     let system = System::builder().with_quick_retries().start().await?;
     let placed = system.place(&Order::of("status-503")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
@@ -69,7 +69,7 @@ async fn inventory_is_tried_three_times_and_fulfillment_five_times_unless_told_o
 }
 
 #[tokio::test]
-async fn a_refused_order_is_dead_lettered_at_once_after_one_attempt() -> Result<()> {
+async fn a_rejected_order_is_dead_lettered_after_one_attempt() -> Result<()> {
     // If a refusal were retried, the first back-off alone would outlast the test's patience.
     let system = System::builder()
         .without_collector()
@@ -90,7 +90,7 @@ async fn a_refused_order_is_dead_lettered_at_once_after_one_attempt() -> Result<
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_counts_as_a_refusal() -> Result<()> {
+async fn a_redirect_is_not_followed_and_counts_as_a_rejection() -> Result<()> {
     let system = System::start().await?;
     let placed = system.place(&Order::of("redirect")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
@@ -103,7 +103,7 @@ async fn a_redirect_is_not_followed_and_counts_as_a_refusal() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wish_to_be_left_alone_is_honoured() -> Result<()> {
+async fn a_retry_after_is_honoured() -> Result<()> {
     let system = System::builder().env_of_workers("BACKOFF_INITIAL", "20ms").start().await?;
     let placed = system.place(&Order::of("retry-after-1")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
@@ -117,7 +117,7 @@ async fn a_wish_to_be_left_alone_is_honoured() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wish_beyond_our_longest_delay_is_cut_down_to_it() -> Result<()> {
+async fn a_retry_after_beyond_the_longest_delay_is_capped() -> Result<()> {
     let system = System::builder().with_quick_retries().start().await?;
     let placed = system.place(&Order::of("retry-after-86400")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
@@ -127,7 +127,7 @@ async fn a_wish_beyond_our_longest_delay_is_cut_down_to_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_api_that_cuts_the_connection_after_acting_is_told_again_under_the_same_key_and_acts_once() -> Result<()> {
+async fn a_connection_cut_after_the_effect_is_retried_under_the_same_key() -> Result<()> {
     let system = System::builder().with_quick_retries().start().await?;
     for product in ["cut-after-acting", "cut-1"] {
         let placed = system.place(&Order::of(product)).await?;
@@ -148,7 +148,7 @@ async fn an_api_that_cuts_the_connection_after_acting_is_told_again_under_the_sa
 }
 
 #[tokio::test]
-async fn an_api_that_does_not_answer_is_given_up_and_told_again() -> Result<()> {
+async fn a_call_without_a_response_times_out_and_is_repeated() -> Result<()> {
     let system = System::builder()
         .with_quick_retries()
         .env_of_workers("REQUEST_TIMEOUT", "1s")
@@ -165,7 +165,7 @@ async fn an_api_that_does_not_answer_is_given_up_and_told_again() -> Result<()> 
 }
 
 #[tokio::test]
-async fn an_api_that_is_not_there_is_told_when_it_is() -> Result<()> {
+async fn an_unreachable_api_is_called_when_it_comes_up() -> Result<()> {
     let api = FakeApi::start(Options::default())?;
     let way = FaultProxy::start(&api.address().to_string())?;
     way.refuse().await?;
@@ -190,7 +190,7 @@ async fn an_api_that_is_not_there_is_told_when_it_is() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_not_read_to_its_end() -> Result<()> {
+async fn an_endless_response_body_is_not_read_to_its_end() -> Result<()> {
     let system = System::start().await?;
     let placed = system.place(&Order::of("huge-body")).await?;
     let order = system.wait_settled(&placed.order_id).await?;

@@ -25,7 +25,7 @@ async fn ended(program: &Program) -> Result<(Option<i32>, String)> {
 }
 
 #[tokio::test]
-async fn every_fault_of_the_configuration_is_reported_at_once_by_name_and_no_secret_with_it() -> Result<()> {
+async fn every_configuration_fault_is_reported_by_name_without_secrets() -> Result<()> {
     let common = [
         ("AMQP_URL", "amqp:/guest:hush-hush@nowhere"),
         ("EXCHANGE", "amq.mine"),
@@ -73,7 +73,7 @@ async fn every_fault_of_the_configuration_is_reported_at_once_by_name_and_no_sec
 }
 
 #[tokio::test]
-async fn what_is_required_must_be_given_and_empty_is_not_given() -> Result<()> {
+async fn required_settings_must_be_given_and_empty_counts_as_absent() -> Result<()> {
     let required = [
         (Role::Inventory, vec!["INVENTORY_API_URL"]),
         (Role::Fulfillment, vec!["FULFILLMENT_API_URL", "FULFILLMENT_API_TOKEN"]),
@@ -132,7 +132,7 @@ async fn a_secret_is_taken_from_its_file() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_queue_with_other_properties_is_a_start_up_error_that_says_what_to_do() -> Result<()> {
+async fn a_queue_with_other_properties_is_an_error_at_start() -> Result<()> {
     let mut system = System::builder().without(Role::Producer).without_workers().start().await?;
     let queue = system.names.inventory();
     let mut classic = FieldTable::default();
@@ -150,7 +150,7 @@ async fn a_queue_with_other_properties_is_a_start_up_error_that_says_what_to_do(
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_is_a_start_up_error_that_names_it() -> Result<()> {
+async fn a_file_or_address_that_cannot_be_opened_is_an_error_at_start() -> Result<()> {
     let mut system = System::start().await?;
     let taken = system.producer()?.http_addr().await?.to_string();
     let database = system.directory().join("missing").join("tandem.db").to_string_lossy().into_owned();
@@ -171,7 +171,7 @@ async fn refused(process: &Process, words: &[&str]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_health_check_asks_the_process_with_the_same_settings() -> Result<()> {
+async fn the_health_check_asks_the_process_with_the_same_settings() -> Result<()> {
     let (proxy, url) = crate::link::link().await?;
     let system = System::builder().amqp_url(Role::Inventory, &url).start().await?;
     let check = async |role: Role| {

@@ -13,7 +13,7 @@ use tests::{
 use crate::{crowd, ending::Ending, load::Load};
 
 #[tokio::test]
-async fn a_worker_that_is_ended_under_load_calls_nobody_twice_and_loses_nothing() -> Result<()> {
+async fn a_worker_terminated_under_load_loses_nothing_and_repeats_no_call() -> Result<()> {
     const ORDERS: usize = 400;
     let mut system = System::start().await?;
     let order_ids = crowd::place(&system, ORDERS, &Order::of("slow-100ms")).await?;
@@ -28,7 +28,7 @@ async fn a_worker_that_is_ended_under_load_calls_nobody_twice_and_loses_nothing(
 }
 
 #[tokio::test]
-async fn a_producer_that_is_ended_under_load_loses_nothing_that_it_accepted() -> Result<()> {
+async fn a_producer_terminated_under_load_loses_no_accepted_order() -> Result<()> {
     let mut system = System::start().await?;
     let mut load = Load::start(&system, &Order::healthy()).await?;
     load.more(200).await?;
@@ -40,7 +40,7 @@ async fn a_producer_that_is_ended_under_load_loses_nothing_that_it_accepted() ->
 }
 
 #[tokio::test]
-async fn a_worker_that_drains_says_so_and_a_second_signal_ends_it_at_once() -> Result<()> {
+async fn a_draining_worker_says_so_and_a_second_signal_ends_it_at_once() -> Result<()> {
     let mut system = System::builder().env(Role::Inventory, "REQUEST_TIMEOUT", "2m").start().await?;
     let placed = system.place(&Order::of("inventory-hang-1")).await?;
     system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
@@ -57,7 +57,7 @@ async fn a_worker_that_drains_says_so_and_a_second_signal_ends_it_at_once() -> R
 }
 
 #[tokio::test]
-async fn what_backs_off_when_a_worker_is_ended_is_left_to_another_under_the_same_key() -> Result<()> {
+async fn a_delivery_backing_off_at_shutdown_is_left_to_another_worker() -> Result<()> {
     let mut system = System::builder()
         .env(Role::Inventory, "MAX_ATTEMPTS", 2)
         // Neither is to be waited for.
@@ -82,7 +82,7 @@ async fn what_backs_off_when_a_worker_is_ended_is_left_to_another_under_the_same
 }
 
 #[tokio::test]
-async fn what_runs_beyond_the_grace_period_is_named_and_left_to_another_under_the_same_key() -> Result<()> {
+async fn a_call_beyond_the_grace_period_is_left_to_another_worker() -> Result<()> {
     let mut system = System::builder()
         .env(Role::Inventory, "SHUTDOWN_GRACE", "500ms")
         .env(Role::Inventory, "REQUEST_TIMEOUT", "2m")
@@ -97,7 +97,7 @@ async fn what_runs_beyond_the_grace_period_is_named_and_left_to_another_under_th
 }
 
 #[tokio::test]
-async fn what_has_ended_and_cannot_be_reported_is_named_and_left_to_another_under_the_same_key() -> Result<()> {
+async fn a_delivery_not_reported_at_shutdown_is_left_to_another_worker() -> Result<()> {
     let (proxy, url) = crate::link::link().await?;
     let builder = System::builder().amqp_url(Role::Inventory, &url);
     let mut system = builder.env(Role::Inventory, "SHUTDOWN_GRACE", "8s").start().await?;
@@ -114,7 +114,7 @@ async fn what_has_ended_and_cannot_be_reported_is_named_and_left_to_another_unde
 }
 
 #[tokio::test]
-async fn every_process_ends_in_order_without_a_broker_too() -> Result<()> {
+async fn every_process_exits_normally_even_without_a_broker() -> Result<()> {
     let (proxy, url) = crate::link::link().await?;
     proxy.refuse().await?;
     let roles = [Role::Producer, Role::Inventory, Role::Fulfillment];

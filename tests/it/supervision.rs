@@ -10,7 +10,7 @@ use tests::{
 use crate::{crowd, link::link, scrape};
 
 #[tokio::test]
-async fn a_queue_deleted_under_a_worker_comes_back_and_readiness_told_the_truth_meanwhile() -> Result<()> {
+async fn a_worker_whose_queue_is_deleted_is_not_ready_until_it_is_back() -> Result<()> {
     let system = System::start().await?;
     let worker = system.process(Role::Inventory)?;
     let (queues, queue) = (system.queues().await?, system.names.inventory());
@@ -44,7 +44,7 @@ async fn a_queue_deleted_under_a_worker_comes_back_and_readiness_told_the_truth_
 }
 
 #[tokio::test]
-async fn the_queue_of_reports_deleted_under_everybody_comes_back_and_no_outcome_is_lost() -> Result<()> {
+async fn deleting_the_queue_of_reports_loses_no_outcome() -> Result<()> {
     let system = System::start().await?;
     let mut order_ids = Vec::new();
     for _ in 0..3 {
@@ -58,7 +58,7 @@ async fn the_queue_of_reports_deleted_under_everybody_comes_back_and_no_outcome_
 }
 
 #[tokio::test]
-async fn events_that_find_no_queue_are_not_marked_and_arrive_when_it_is_declared_again() -> Result<()> {
+async fn events_that_reach_no_queue_are_published_again() -> Result<()> {
     let system = System::start().await?;
     let queues = system.queues().await?;
     for queue in [system.names.inventory(), system.names.fulfillment()] {
@@ -71,7 +71,7 @@ async fn events_that_find_no_queue_are_not_marked_and_arrive_when_it_is_declared
 }
 
 #[tokio::test]
-async fn an_exchange_deleted_under_the_relay_comes_back_and_nothing_is_lost() -> Result<()> {
+async fn an_exchange_deleted_under_the_relay_is_declared_again() -> Result<()> {
     let system = System::start().await?;
     system.queues().await?.delete_exchange(system.names.exchange()).await?;
     let order_ids = crowd::place(&system, 50, &Order::healthy()).await?;
@@ -79,7 +79,7 @@ async fn an_exchange_deleted_under_the_relay_comes_back_and_nothing_is_lost() ->
 }
 
 #[tokio::test]
-async fn a_connection_cut_under_a_worker_costs_no_second_call_for_what_it_had_in_hand() -> Result<()> {
+async fn a_worker_that_loses_its_connection_repeats_no_call() -> Result<()> {
     const ORDERS: usize = 20;
     let (proxy, url) = link().await?;
     let system = System::builder().amqp_url(Role::Inventory, &url).start().await?;

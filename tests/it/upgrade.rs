@@ -25,7 +25,7 @@ use crate::{
     stores::{Store, over_both_stores},
 };
 
-over_both_stores!(a_database_of_the_version_before_opens_and_goes_on);
+over_both_stores!(a_database_of_the_previous_version_opens_and_its_work_goes_on);
 
 /// Lists and single things, as the version before showed them.
 const SHOWN: [&str; 7] = [
@@ -38,7 +38,7 @@ const SHOWN: [&str; 7] = [
     "/v1/redrives",
 ];
 
-async fn a_database_of_the_version_before_opens_and_goes_on(store: &Store) -> Result<()> {
+async fn a_database_of_the_previous_version_opens_and_its_work_goes_on(store: &Store) -> Result<()> {
     let expected: Value = serde_json::from_slice(&fs::read(fixture(store, "json"))?)?;
     // The fixtures grow old, and what is in them is to be known all the same.
     let builder = store.builder().env(Role::Producer, "IDEMPOTENCY_KEY_TTL", "87600h");

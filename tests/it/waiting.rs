@@ -52,12 +52,12 @@ async fn answered(mut stream: TcpStream) -> Result<(u16, Value)> {
 }
 
 over_both_stores!(
-    who_waits_for_an_order_is_answered_with_the_result_of_each_destination,
-    who_has_waited_long_enough_learns_what_is_known_and_may_go_on_waiting,
-    two_thousand_clients_wait_at_once_and_each_is_answered_with_its_result,
+    a_waiting_client_gets_the_result_of_each_destination,
+    a_wait_that_times_out_returns_what_is_known_and_can_be_repeated,
+    two_thousand_waiting_clients_each_get_their_result,
 );
 
-async fn who_waits_for_an_order_is_answered_with_the_result_of_each_destination(store: &Store) -> Result<()> {
+async fn a_waiting_client_gets_the_result_of_each_destination(store: &Store) -> Result<()> {
     let system = patient(store.builder()).with_quick_retries().start().await?;
     let wanted = [
         ("SKU-1", "delivered", ["delivered", "delivered"]),
@@ -85,7 +85,7 @@ async fn who_waits_for_an_order_is_answered_with_the_result_of_each_destination(
     Ok(())
 }
 
-async fn who_has_waited_long_enough_learns_what_is_known_and_may_go_on_waiting(store: &Store) -> Result<()> {
+async fn a_wait_that_times_out_returns_what_is_known_and_can_be_repeated(store: &Store) -> Result<()> {
     let system = store.builder().env(Role::Producer, "WAIT_MAX", "2s").start().await?;
     system.inventory_api.set_rule("waits", "hang".parse()?);
     let body = serde_json::to_vec(&Order::of("waits"))?;
@@ -116,7 +116,7 @@ async fn who_has_waited_long_enough_learns_what_is_known_and_may_go_on_waiting(s
     Ok(())
 }
 
-async fn two_thousand_clients_wait_at_once_and_each_is_answered_with_its_result(store: &Store) -> Result<()> {
+async fn two_thousand_waiting_clients_each_get_their_result(store: &Store) -> Result<()> {
     patient(store.builder())
         .without_workers()
         .run(async |system| {
@@ -145,7 +145,7 @@ async fn two_thousand_clients_wait_at_once_and_each_is_answered_with_its_result(
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_frees_its_place() -> Result<()> {
+async fn a_client_that_hangs_up_frees_its_permit() -> Result<()> {
     let system = patient(System::builder()).without_workers().env(Role::Producer, "WAITERS", 1).start().await?;
     let producer = system.producer()?;
     let waiting = waits(producer, &Order::healthy()).await?;
@@ -158,7 +158,7 @@ async fn a_client_that_hangs_up_frees_its_place() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_producer_that_is_ended_answers_those_who_wait_with_what_is_known() -> Result<()> {
+async fn a_terminated_producer_responds_to_waiting_clients() -> Result<()> {
     let mut system = patient(System::builder()).without_workers().start().await?;
     let waiting = waits(system.producer()?, &Order::healthy()).await?;
     scrape::wait_for(system.producer()?, WAITING, &[], |waiting| waiting == 1.0).await?;
@@ -177,7 +177,7 @@ async fn a_producer_that_is_ended_answers_those_who_wait_with_what_is_known() ->
 }
 
 #[tokio::test]
-async fn waiting_costs_no_polling_but_a_look_for_each_news() -> Result<()> {
+async fn waiting_reads_an_order_once_per_report_instead_of_polling() -> Result<()> {
     const WAIT: usize = 200;
     const LOOKS: &str = "tandem_http_looks_total";
     let mut system = patient(System::builder()).without_workers().start().await?;

@@ -35,7 +35,7 @@ fn open_ports(name: &str) -> Result<Option<bool>> {
 }
 
 #[tokio::test]
-async fn a_rabbitmq_container_keeps_what_it_confirmed_through_stop_and_kill_and_is_removed() -> Result<()> {
+async fn a_rabbitmq_container_keeps_its_data_until_it_is_removed() -> Result<()> {
     if !provided("rabbitmq:4").await? {
         return Ok(());
     }
@@ -64,7 +64,7 @@ async fn a_rabbitmq_container_keeps_what_it_confirmed_through_stop_and_kill_and_
 }
 
 #[tokio::test]
-async fn a_postgres_container_keeps_what_it_committed_through_stop_and_crash_and_is_removed() -> Result<()> {
+async fn a_postgres_container_keeps_its_data_until_it_is_removed() -> Result<()> {
     if !provided("postgres:17").await? {
         return Ok(());
     }

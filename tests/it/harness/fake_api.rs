@@ -52,7 +52,7 @@ fn statuses(calls: &[Call]) -> Vec<Option<u16>> {
 }
 
 #[tokio::test]
-async fn one_key_has_one_effect_however_often_it_comes() -> Result<()> {
+async fn one_key_has_one_effect_however_often_it_is_used() -> Result<()> {
     let (fake, caller) = start()?;
     for _ in 0..3 {
         assert_eq!(caller.status("a", "tea").await?, 200);
@@ -71,7 +71,7 @@ async fn one_key_has_one_effect_however_often_it_comes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_key_for_two_bodies_is_refused_and_counted() -> Result<()> {
+async fn one_key_with_two_bodies_is_refused_and_counted() -> Result<()> {
     let (fake, caller) = start()?;
     assert_eq!(caller.status("a", "tea").await?, 200);
     let other = caller.request(Api::Inventory, "b", "tea").header("idempotency-key", "key-of-a");
@@ -83,7 +83,7 @@ async fn one_key_for_two_bodies_is_refused_and_counted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_call_that_breaks_the_contract_is_refused_and_remembered() -> Result<()> {
+async fn a_call_that_breaks_the_contract_is_refused_and_recorded() -> Result<()> {
     let (fake, caller) = start()?;
     for (header, status) in
         [("x-partner-auth", 401), ("idempotency-key", 400), ("x-correlation-id", 400), ("content-type", 415)]
@@ -102,7 +102,7 @@ async fn a_call_that_breaks_the_contract_is_refused_and_remembered() -> Result<(
 }
 
 #[tokio::test]
-async fn an_order_chooses_its_fate_by_a_product() -> Result<()> {
+async fn the_product_id_of_an_order_chooses_the_response() -> Result<()> {
     let (fake, caller) = start()?;
     for (product, expected) in [
         ("fail-2", vec![503, 503, 200, 200]),
@@ -140,7 +140,7 @@ async fn a_connection_is_cut_before_or_after_acting() -> Result<()> {
 }
 
 #[tokio::test]
-async fn answers_come_late_or_never() -> Result<()> {
+async fn responses_come_late_or_never() -> Result<()> {
     let (fake, caller) = start()?;
     let start = Instant::now();
     assert_eq!(caller.status("slow", "slow-150ms").await?, 200);
@@ -155,7 +155,7 @@ async fn answers_come_late_or_never() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_huge_body_does_not_end_soon() -> Result<()> {
+async fn a_huge_body_is_huge() -> Result<()> {
     let (_fake, caller) = start()?;
     let mut response = caller.request(Api::Inventory, "a", "huge-body").send().await?;
     let mut read = 0;
@@ -166,7 +166,7 @@ async fn a_huge_body_does_not_end_soon() -> Result<()> {
 }
 
 #[tokio::test]
-async fn rules_and_modes_of_the_test_come_before_the_wishes_of_the_order() -> Result<()> {
+async fn rules_and_modes_take_precedence_over_the_product_id() -> Result<()> {
     let (fake, caller) = start()?;
     fake.set_rule("tea", Behaviour::Status(418));
     assert_eq!(caller.status("a", "tea").await?, 418);
@@ -183,7 +183,7 @@ async fn rules_and_modes_of_the_test_come_before_the_wishes_of_the_order() -> Re
 }
 
 #[tokio::test]
-async fn random_misfortune_is_repeatable_and_of_every_kind() -> Result<()> {
+async fn random_failures_are_repeatable_and_of_every_kind() -> Result<()> {
     let mut runs = Vec::new();
     for _ in 0..2 {
         let fake = FakeApi::start(Options { mode: Mode::Random(30), seed: 7, ..Options::default() })?;
@@ -202,7 +202,7 @@ async fn random_misfortune_is_repeatable_and_of_every_kind() -> Result<()> {
 }
 
 #[tokio::test]
-async fn waiting_for_calls_returns_with_the_call_and_says_what_there_is_if_it_does_not_come() -> Result<()> {
+async fn waiting_for_calls_reports_what_was_seen_instead() -> Result<()> {
     let (fake, caller) = start()?;
     let (calls, status) = tokio::join!(fake.wait_for_calls("a", 1), caller.status("a", "tea"));
     assert_eq!((calls?.len(), status?), (1, 200));
@@ -212,7 +212,7 @@ async fn waiting_for_calls_returns_with_the_call_and_says_what_there_is_if_it_do
 }
 
 #[tokio::test]
-async fn the_binary_is_watched_and_switched_from_outside_and_keeps_a_log() -> Result<()> {
+async fn the_binary_is_observed_and_controlled_over_http_and_keeps_a_log() -> Result<()> {
     let log = tests::binaries::target_directory()?.join(format!("fake-api-{}.jsonl", std::process::id()));
     let fake = Program::new(env!("CARGO_BIN_EXE_fake-api"))
         .env("HTTP_ADDR", "127.0.0.1:0")
@@ -242,7 +242,7 @@ async fn the_binary_is_watched_and_switched_from_outside_and_keeps_a_log() -> Re
 }
 
 #[tokio::test]
-async fn the_binary_checks_the_health_of_the_one_that_runs() -> Result<()> {
+async fn the_binary_checks_the_health_of_a_running_one() -> Result<()> {
     let server = Program::new(env!("CARGO_BIN_EXE_fake-api")).env("HTTP_ADDR", "127.0.0.1:0").start()?;
     let address = server.http_addr().await?.to_string();
     let check = Program::new(env!("CARGO_BIN_EXE_fake-api")).arg("healthcheck").env("HTTP_ADDR", &address);

@@ -106,7 +106,7 @@ async fn refusing_leaves_open_connections_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_black_hole_swallows_in_silence_and_gives_back_after_healing() -> Result<()> {
+async fn a_black_hole_holds_data_back_until_it_heals() -> Result<()> {
     let echo = Echo::start().await?;
     let proxy = FaultProxy::start(&echo.address)?;
     let mut old = TcpStream::connect(proxy.address()).await?;

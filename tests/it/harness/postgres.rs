@@ -36,7 +36,7 @@ fn segments() -> Result<HashSet<String>> {
 }
 
 #[tokio::test]
-async fn each_test_gets_a_database_of_its_own_that_goes_with_it() -> Result<()> {
+async fn each_test_gets_its_own_database_which_is_dropped_afterwards() -> Result<()> {
     let (one, other) = tokio::try_join!(postgres::fresh_database(), postgres::fresh_database())?;
     let (in_one, in_other) = (one.connect().await?, other.connect().await?);
     in_one.batch_execute("CREATE TABLE kept (id int); INSERT INTO kept VALUES (1)").await?;
@@ -52,7 +52,7 @@ async fn each_test_gets_a_database_of_its_own_that_goes_with_it() -> Result<()> 
 }
 
 #[tokio::test]
-async fn the_owner_of_a_fresh_database_owns_no_more_than_that() -> Result<()> {
+async fn the_owner_of_a_fresh_database_has_no_other_rights() -> Result<()> {
     let Some(installation) = installation() else { return Ok(()) };
     let cluster = Postgres::Private(PrivateCluster::start(installation, Syncs::Off).await?);
     let database = cluster.fresh_database().await?;
@@ -65,7 +65,7 @@ async fn the_owner_of_a_fresh_database_owns_no_more_than_that() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_private_cluster_keeps_what_it_committed_through_stop_and_crash() -> Result<()> {
+async fn a_private_cluster_keeps_its_data_through_stop_and_crash() -> Result<()> {
     let Some(installation) = installation() else { return Ok(()) };
     let postgres = Postgres::Private(PrivateCluster::start(installation, Syncs::On).await?);
     let Postgres::Private(cluster) = &postgres else { unreachable!() };

@@ -27,7 +27,7 @@ fn installation() -> Option<Installation> {
 }
 
 #[tokio::test]
-async fn a_private_node_keeps_what_it_confirmed_through_stop_and_kill() -> Result<()> {
+async fn a_private_node_keeps_its_data_through_stop_and_kill() -> Result<()> {
     let Some(installation) = installation() else { return Ok(()) };
     let _turn = ONE_AT_A_TIME.lock().await;
     let broker = Broker::Private(PrivateNode::start(installation, ()).await?);

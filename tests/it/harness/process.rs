@@ -19,7 +19,7 @@ async fn wait_until_gone(pid: u32) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_process_tells_its_address_and_ends_at_once_when_asked_to() -> Result<()> {
+async fn a_process_logs_its_address_and_exits_on_sigterm() -> Result<()> {
     let process = fake_api().start()?;
     assert_eq!(process.get("/healthz").await?.status(), 200);
     assert!(process.usage()?.rss > 0);
@@ -30,7 +30,7 @@ async fn a_process_tells_its_address_and_ends_at_once_when_asked_to() -> Result<
 }
 
 #[tokio::test]
-async fn a_process_that_fails_says_why_in_the_error_of_whoever_waits() -> Result<()> {
+async fn waiting_for_a_process_that_fails_reports_its_log() -> Result<()> {
     let process = fake_api().env("HTTP_ADDR", "nowhere").start()?;
     let fault = process.http_addr().await.unwrap_err();
     assert!(format!("{fault:#}").contains("HTTP_ADDR is not an address"), "{fault:#}");

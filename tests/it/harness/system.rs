@@ -5,7 +5,7 @@ use tests::{
 };
 
 #[tokio::test]
-async fn a_system_delivers_an_order_to_both_apis_and_can_be_removed_from_the_broker() -> Result<()> {
+async fn a_system_delivers_an_order_and_can_be_removed_from_the_broker() -> Result<()> {
     System::builder()
         .run(async |system| {
             let placed = system.place(&Order::healthy()).await?;
