@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use self::bucket::Bucket;
 pub use self::metrics::RedriveMetrics;
-use store::{Desk, Sending, StoreFault, Watch};
+use store::{Desk, RedriveItem, StoreFault, Watch};
 
 /// The pause of an idle runner before it looks for redrives that another producer made or has left.
 const IDLE: Duration = Duration::from_secs(2);
@@ -130,8 +130,8 @@ impl Runner {
     }
 
     /// Tells those who wait for the orders that their deliveries are pending again.
-    fn reopened(&self, taken: &[Sending]) {
-        let orders: Vec<_> = taken.iter().filter_map(|sending| sending.order_id).collect();
+    fn reopened(&self, taken: &[RedriveItem]) {
+        let orders: Vec<_> = taken.iter().filter_map(|item| item.order_id).collect();
         self.watch.changed(&orders);
     }
 
@@ -161,12 +161,12 @@ impl Session for Runner {
 }
 
 /// What is published of a dead letter.
-fn again(sending: &Sending) -> Again {
+fn again(item: &RedriveItem) -> Again {
     Again {
-        dead_letter: sending.dead_letter,
-        headers: sending.headers.clone(),
-        properties: sending.properties.clone(),
-        body: Bytes::clone(&sending.body),
+        dead_letter: item.dead_letter,
+        headers: item.headers.clone(),
+        properties: item.properties.clone(),
+        body: Bytes::clone(&item.body),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The form in which events, outcomes and numbers stand in a database, whichever it is.
+//! The form in which values are stored, in every database.
 
 use common::{
     destination::Name,
@@ -6,43 +6,98 @@ use common::{
     origin::Origin,
     outcome::Outcome,
 };
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::StoreFault;
+use crate::{StoreFault, fault::Fault, sql::Row};
 
-pub(super) fn parse_event(body: &[u8]) -> Result<OrderCreated, StoreFault> {
+fn unreadable(text: impl Into<String>) -> StoreFault {
+    StoreFault::Database(text.into())
+}
+
+pub(crate) fn parse_event(body: &[u8]) -> Result<OrderCreated, StoreFault> {
     match event::decode(body) {
         Ok(Decoded::OrderCreated(event)) => Ok(*event),
-        Ok(Decoded::Unknown { event_type }) => Err(StoreFault::Database(format!("a stored event is a {event_type}"))),
-        Err(fault) => Err(StoreFault::Database(format!("a stored event is {fault}"))),
+        Ok(Decoded::Unknown { event_type }) => Err(unreadable(format!("a stored event is a {event_type}"))),
+        Err(fault) => Err(unreadable(format!("a stored event is {fault}"))),
     }
 }
 
-pub(super) fn parse_outcome(json: &str) -> Result<Outcome, StoreFault> {
-    serde_json::from_str(json)
-        .map_err(|fault| StoreFault::Database(format!("a stored outcome cannot be read: {fault}")))
+pub(crate) fn parse_outcome(json: &str) -> Result<Outcome, StoreFault> {
+    serde_json::from_str(json).map_err(|fault| unreadable(format!("a stored outcome cannot be read: {fault}")))
 }
 
-pub(super) fn to_json(outcome: &Outcome) -> Result<String, StoreFault> {
-    serde_json::to_string(outcome).map_err(|fault| StoreFault::Database(format!("cannot encode an outcome: {fault}")))
+/// Any other part that is stored as JSON.
+fn parse<T: DeserializeOwned>(json: &str) -> Result<T, StoreFault> {
+    // The parser's own message quotes what is stored.
+    serde_json::from_str(json).map_err(|_| unreadable("a part of a stored dead letter or redrive cannot be read"))
 }
 
-pub(super) fn parse_name(text: &str) -> Result<Name, StoreFault> {
-    text.parse().map_err(|_| StoreFault::Database("a stored destination has a name that none can have".to_owned()))
+pub(crate) fn json(part: &(impl Serialize + ?Sized)) -> Result<String, StoreFault> {
+    serde_json::to_string(part).map_err(|fault| StoreFault::Database(format!("cannot encode what is stored: {fault}")))
 }
 
-pub(super) fn parse_names<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Vec<Name>, StoreFault> {
-    texts.into_iter().map(parse_name).collect()
+pub(crate) fn parse_name(text: &str) -> Result<Name, StoreFault> {
+    text.parse().map_err(|_| unreadable("a stored destination has a name that none can have"))
 }
 
-pub(super) fn parse_origin(text: &str) -> Result<Origin, StoreFault> {
-    text.parse().map_err(|_| StoreFault::Database("a stored dead letter is from a queue that cannot be".to_owned()))
+/// Names with commas between them: a name holds no comma.
+pub(crate) fn parse_names(list: &str) -> Result<Vec<Name>, StoreFault> {
+    list.split(',').map(parse_name).collect()
 }
 
-/// Databases count in signed integers, from 1.
-pub(super) fn unsigned(number: i64) -> u64 {
+fn parse_origin(text: &str) -> Result<Origin, StoreFault> {
+    text.parse().map_err(|_| unreadable("a stored dead letter is from a queue that cannot be"))
+}
+
+fn parse_time(micros: i64) -> Result<Timestamp, StoreFault> {
+    Timestamp::from_microsecond(micros).map_err(|_| unreadable(format!("a stored time, {micros}, is out of range")))
+}
+
+/// Numbers are signed in databases, and count from 1.
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-pub(super) fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Columns in their stored form.
+impl Row<'_> {
+    pub(crate) fn origin(&self, index: usize) -> Result<Origin, Fault> {
+        Ok(parse_origin(&self.get::<String>(index)?)?)
+    }
+
+    /// One of these words.
+    pub(crate) fn word<T: Copy + AsRef<str>>(&self, index: usize, words: &[T]) -> Result<T, Fault> {
+        let stored: String = self.get(index)?;
+        let known = words.iter().find(|word| word.as_ref() == stored);
+        Ok(*known.ok_or_else(|| unreadable(format!("a stored word, {stored}, is not known here")))?)
+    }
+
+    pub(crate) fn time(&self, index: usize) -> Result<Timestamp, Fault> {
+        Ok(parse_time(self.get(index)?)?)
+    }
+
+    pub(crate) fn time_if_any(&self, index: usize) -> Result<Option<Timestamp>, Fault> {
+        Ok(self.get::<Option<i64>>(index)?.map(parse_time).transpose()?)
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&self, index: usize) -> Result<T, Fault> {
+        Ok(parse(&self.get::<String>(index)?)?)
+    }
+
+    pub(crate) fn outcome(&self, index: usize) -> Result<Outcome, Fault> {
+        Ok(parse_outcome(&self.get::<String>(index)?)?)
+    }
+
+    pub(crate) fn count(&self, index: usize) -> Result<u64, Fault> {
+        Ok(unsigned(self.get(index)?))
+    }
+
+    /// The status of an HTTP response.
+    pub(crate) fn status_code(&self, index: usize) -> Result<Option<u16>, Fault> {
+        Ok(self.get::<Option<i32>>(index)?.and_then(|code| u16::try_from(code).ok()))
+    }
 }

@@ -3,21 +3,34 @@
 //! Each kind of question has its own lane to the database, so that a list that takes long keeps nobody
 //! waiting but other lists. A question is written once, as statements over [`Sql`].
 
-mod orders;
 mod outbox;
+mod orders;
+mod order_lists;
+mod ledger;
+mod collect;
+mod dead_letters;
+mod redrives;
+mod create_redrive;
+mod run_redrive;
+mod reconciliation;
 mod upkeep;
 
-pub use upkeep::SweptOrders;
+use std::{path::Path, thread::JoinHandle, time::Duration};
 
-use std::{path::Path, sync::Arc, thread::JoinHandle, time::Duration};
-
+use common::order::OrderId;
 use uuid::Uuid;
 
+#[cfg(test)]
+pub(crate) use self::order_lists::{CHANGES, LOOKED_AT, OUTCOMES};
+pub use self::upkeep::SweptOrders;
+pub(crate) use self::{
+    dead_letters::{FilterValues, group, letter},
+    order_lists::{Along, PAGE_BYTES},
+};
 use crate::{
-    Backlog, SqliteDesk, StoreFault,
-    areas::Areas,
+    Backlog, StoreFault,
     fault::Fault,
-    postgres::{Owner, Pool, Purpose, Shared},
+    postgres::{News, Owner, Pool, Purpose, Shared},
     sql::Sql,
     sqlite::{Connection, Thread},
 };
@@ -46,26 +59,16 @@ pub struct Desk {
     orders: Lane,
     /// Lists, dead letters, redrives and upkeep.
     operators: Lane,
-    database: Database,
-    old: Arc<dyn Areas>,
+    producer: Producer,
 }
 
-/// What the database adds to the lanes.
+/// What a producer is in the database.
 #[derive(Clone)]
-enum Database {
+enum Producer {
+    /// The only one.
     Sqlite,
-    Postgres {
-        /// Whose outbox it is.
-        owner: Owner,
-    },
-}
-
-impl std::ops::Deref for Desk {
-    type Target = dyn Areas;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.old
-    }
+    /// One of several.
+    Postgres { owner: Owner, others: News },
 }
 
 impl std::fmt::Debug for Desk {
@@ -88,9 +91,7 @@ impl Desk {
         let relay = lane("store-relay", READ_WITHIN)?;
         let orders = lane("store-orders", READ_WITHIN)?;
         let operators = lane("store-desk", ANSWER_WITHIN)?;
-        let (old, thread) = SqliteDesk::start(path)?;
-        threads.push(thread);
-        Ok((Self { relay, orders, operators, database: Database::Sqlite, old: Arc::new(old) }, threads, backlog))
+        Ok((Self { relay, orders, operators, producer: Producer::Sqlite }, threads, backlog))
     }
 
     /// A desk over a server; it connects when it is asked.
@@ -100,16 +101,27 @@ impl Desk {
             relay: lane(RELAY, 1, READ_WITHIN),
             orders: lane(ORDERS, ORDER_CONNECTIONS, READ_WITHIN),
             operators: lane(OPERATORS, OPERATOR_CONNECTIONS, ANSWER_WITHIN),
-            database: Database::Postgres { owner: shared.owner() },
-            old: Arc::new(shared.desk()),
+            producer: Producer::Postgres { owner: shared.owner(), others: shared.notifier() },
         }
     }
 
-    /// The producer whose outbox it reads; `None` before it has accepted an order.
+    /// The owner of the outbox that it reads; `None` before this producer has accepted an order.
     pub(crate) fn owner(&self) -> Option<Uuid> {
-        match &self.database {
-            Database::Sqlite => Some(Uuid::nil()),
-            Database::Postgres { owner } => owner.get(),
+        match &self.producer {
+            Producer::Sqlite => Some(Uuid::nil()),
+            Producer::Postgres { owner, .. } => owner.get(),
+        }
+    }
+
+    fn is_sqlite(&self) -> bool {
+        matches!(self.producer, Producer::Sqlite)
+    }
+
+    /// Notifies the other producers, soon, that something was recorded of these orders. Those who wait at
+    /// this one are notified by [`Watch`](crate::Watch).
+    fn notify(&self, orders: impl Iterator<Item = OrderId>) {
+        if let Producer::Postgres { others, .. } = &self.producer {
+            others.tell(orders);
         }
     }
 }

@@ -5,27 +5,25 @@
 //! orders alone; the line of one that has ended is taken over by the others. Producers tell each
 //! other's watchers what was recorded by [`news`].
 
-mod accept;
 mod address;
-mod commit;
-mod dead_letters;
-mod desk;
+mod tls;
+mod session;
 mod fault;
-mod line;
 mod link;
 mod migrate;
+mod line;
+mod accept;
+pub(crate) mod record;
+mod commit;
 mod news;
-mod order_lists;
 mod pool;
-mod reconciliation;
-mod record;
-mod redrives;
+pub(crate) mod order_lists;
+pub(crate) mod dead_letters;
+pub(crate) mod redrives;
 #[cfg(test)]
 mod scratch;
-mod session;
 #[cfg(test)]
 mod several;
-mod tls;
 
 use std::time::Duration;
 
@@ -34,19 +32,19 @@ use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use address::PostgresAddress;
-pub use desk::PostgresDesk;
 #[cfg(test)]
 pub(crate) use scratch::PostgresScratch;
 
-use self::{accept::Orders, line::Line, link::Link, news::News, record::Outcomes, session::Server};
+use self::{accept::Orders, line::Line, link::Link, record::Outcomes, session::Server};
 pub(crate) use self::{
     line::Owner,
+    news::News,
     pool::Pool,
     session::{Purpose, Session},
 };
-use super::{Acceptance, Adopted, Backend, Batch, StoreFault, columns::unsigned};
 use crate::{
-    Watch,
+    Acceptance, Adopted, Backend, Batch, StoreFault, Watch,
+    columns::unsigned,
     fault::{Fault, Remedy},
 };
 
@@ -121,9 +119,9 @@ impl Shared {
         self.owner.clone()
     }
 
-    /// The desk.
-    pub(super) fn desk(&self) -> PostgresDesk {
-        PostgresDesk::new(self.clone())
+    /// Notifies other producers.
+    pub(crate) fn notifier(&self) -> News {
+        self.news.clone()
     }
 
     /// Exchanges news with other producers until `ended`.

@@ -1,44 +1,36 @@
 //! SQLite, the embedded default: write-ahead log, `synchronous=FULL`, so that a commit survives a
-//! power cut as far as the disk honours flushes.
+//! power cut if the disk honours flushes.
 
+mod numbers;
 mod accept;
+pub(crate) mod record;
 mod connection;
-mod dead_letters;
-mod desk;
-mod line;
-mod order_lists;
-mod reconciliation;
-mod record;
 mod thread;
-mod redrives;
+pub(crate) mod order_lists;
+pub(crate) mod dead_letters;
+pub(crate) mod redrives;
 
 use std::{path::Path, time::Duration};
 
-use common::{destination::Name, event::OrderCreated, order::OrderId};
-use rusqlite::{Connection as Inner, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use common::destination::Name;
+use rusqlite::{Connection as Inner, TransactionBehavior};
 
-pub(crate) use connection::Connection;
-pub use desk::SqliteDesk;
-pub(crate) use thread::Thread;
+use self::{accept::accept, numbers::Numbers, record::record};
+pub(crate) use self::{connection::Connection, thread::Thread};
+use crate::{Acceptance, Backend, Batch, StoreFault};
 
-use self::{accept::accept, line::Numbers, record::record};
-use super::{
-    Acceptance, Backend, Batch, StoreFault,
-    columns::{parse_event, parse_names, parse_outcome, signed, unsigned},
-};
-
-/// The schema, as steps from one version to the next. A step that was released is never changed.
+/// The schema, as steps from one version to the next. A released step is never changed.
 const MIGRATIONS: [&str; 1] = [include_str!("sqlite/0001_orders.sql")];
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this size, in bytes, after a burst.
 const WAL_SIZE_LIMIT: i64 = 64 * 1_024 * 1_024;
 
-/// One connection to an SQLite file.
+/// The writer's connection to an SQLite file.
 #[derive(Debug)]
 pub struct Sqlite {
     connection: Inner,
-    /// Who is told of the orders that are accepted now: names, with commas between.
+    /// Where orders that are accepted now are delivered: names with commas between.
     destinations: String,
 }
 
@@ -55,8 +47,8 @@ impl From<rusqlite::Error> for StoreFault {
 }
 
 impl Sqlite {
-    /// Opens the file, creates it if absent, and brings its schema up to date. Orders accepted through
-    /// it are to be told to `destinations`.
+    /// Opens the file, creates it if absent, and brings its schema up to date. Orders that are accepted
+    /// through it are delivered to `destinations`.
     ///
     /// # Errors
     /// The file cannot be opened or written, or a newer version wrote it.
@@ -111,9 +103,7 @@ impl Backend for Sqlite {
         for placed in &batch.orders {
             acceptances.push(accept(&transaction, placed, &self.destinations, &mut numbers)?);
         }
-        for outcome in &batch.outcomes {
-            record(&transaction, outcome, &mut numbers)?;
-        }
+        record(&transaction, &batch.outcomes, &mut numbers)?;
         transaction.commit()?;
         Ok(acceptances)
     }
@@ -125,23 +115,6 @@ impl Backend for Sqlite {
         transaction.commit()?;
         Ok(())
     }
-}
-
-/// The names in a list of destinations.
-fn names(list: &str) -> Result<Vec<Name>, StoreFault> {
-    parse_names(list.split(','))
-}
-
-/// An order as its event, and who was to be told.
-fn stored_order(
-    transaction: &Transaction<'_>,
-    order_id: OrderId,
-) -> Result<Option<(OrderCreated, String)>, StoreFault> {
-    let stored: Option<(Vec<u8>, String)> = transaction
-        .prepare_cached("SELECT event, destinations FROM orders WHERE order_id = ?1")?
-        .query_row(params![order_id.0], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    stored.map(|(body, destinations)| Ok((parse_event(&body)?, destinations))).transpose()
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 //! next group gathers by itself. Marks and outcomes ride along with whatever is committed next, and
 //! are committed by themselves only when nothing came for [`LINGER`].
 
+mod room;
 mod marks;
 mod metrics;
+mod backend;
 
 use std::{
     thread::{self, JoinHandle},
@@ -19,10 +21,12 @@ use tokio::{
 };
 
 use self::marks::Marks;
-pub use self::metrics::WriterMetrics;
-use super::{
-    Acceptance, Adopted, Backend, Batch, NotAccepted, OutboxEntry, Placed, Position, Receipt, Room, StoreFault,
+pub use self::{
+    backend::{Acceptance, Backend, Batch},
+    metrics::WriterMetrics,
+    room::{Room, Space},
 };
+use crate::{Adopted, NotAccepted, OutboxEntry, Placed, Position, Receipt, StoreFault};
 
 /// How long marks and outcomes wait for an intake to ride along with.
 const LINGER: Duration = Duration::from_millis(20);

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn look(start: Instant, second: u64, ready: u32, consumers: u32) -> Sample {
-        let marks = vec![Mark { line: uuid::Uuid::nil(), up_to: second }];
+        let marks = vec![Mark { owner: uuid::Uuid::nil(), up_to: second }];
         let at = start + Duration::from_secs(second);
         Sample { at, wall: Timestamp::UNIX_EPOCH, marks, depths: vec![Depth { ready, consumers }] }
     }

@@ -8,6 +8,7 @@ use std::{
 use common::{
     broker::{BrokerFault, publisher::Publisher},
     health::{self, Component},
+    status::RedriveStatus,
     timer,
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Runner, again, bucket::Bucket, earlier};
-use store::{RedriveStatus, Sending, Standing, StoreFault};
+use store::{RedriveItem, RedriveState, StoreFault};
 
 /// Most dead letters in flight.
 const WINDOW: usize = 1_024;
@@ -33,7 +34,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Default)]
 struct Hand {
     /// To be published: taken, or left unconfirmed by an earlier session.
-    waiting: VecDeque<Sending>,
+    waiting: VecDeque<RedriveItem>,
     /// Published and not confirmed.
     in_flight: HashSet<Uuid>,
     bytes_in_flight: usize,
@@ -72,7 +73,7 @@ impl Runner {
     /// Works until there is nothing more to do, or `shutdown`.
     pub(super) async fn session(
         &mut self,
-        mut publisher: Publisher<Sending>,
+        mut publisher: Publisher<RedriveItem>,
         component: &Component,
         shutdown: &CancellationToken,
     ) -> Result<(), BrokerFault> {
@@ -155,7 +156,7 @@ impl Runner {
     }
 
     /// One redrive: ends it, or takes what may be sent now. Tells when it wants to send more.
-    async fn step(&mut self, job: &Standing, hand: &mut Hand) -> Result<Option<Instant>, StoreFault> {
+    async fn step(&mut self, job: &RedriveState, hand: &mut Hand) -> Result<Option<Instant>, StoreFault> {
         if !job.queued {
             if job.under_way == 0 {
                 self.desk.end_redrive(job.id, RedriveStatus::Completed, None).await?;
@@ -195,10 +196,10 @@ impl Runner {
         while let Some(Recover { after }) = hand.recover.filter(|_| hand.has_room()) {
             let page = self.desk.unconfirmed_redrives(after, PAGE).await?;
             hand.recover = page.last().map(|last| Recover { after: Some(last.dead_letter) });
-            let known: HashSet<_> = hand.waiting.iter().map(|sending| sending.dead_letter).collect();
-            let left = page.into_iter().filter(|sending| {
-                !hand.in_flight.contains(&sending.dead_letter) && !known.contains(&sending.dead_letter)
-            });
+            let known: HashSet<_> = hand.waiting.iter().map(|item| item.dead_letter).collect();
+            let left = page
+                .into_iter()
+                .filter(|item| !hand.in_flight.contains(&item.dead_letter) && !known.contains(&item.dead_letter));
             let left: Vec<_> = left.collect();
             if !left.is_empty() {
                 tracing::info!(dead_letters = left.len(), "left unconfirmed, publishing them again");
@@ -208,25 +209,25 @@ impl Runner {
         Ok(())
     }
 
-    fn publish(&self, publisher: &mut Publisher<Sending>, hand: &mut Hand) {
+    fn publish(&self, publisher: &mut Publisher<RedriveItem>, hand: &mut Hand) {
         if hand.retry_at.is_some() {
             return;
         }
-        while let Some(sending) = hand.waiting.pop_front() {
-            let queue = self.broker.names().queue_of(&sending.origin);
-            hand.in_flight.insert(sending.dead_letter);
-            hand.bytes_in_flight += sending.body.len();
-            publisher.publish_again(&queue, again(&sending), sending);
+        while let Some(item) = hand.waiting.pop_front() {
+            let queue = self.broker.names().queue_of(&item.origin);
+            hand.in_flight.insert(item.dead_letter);
+            hand.bytes_in_flight += item.body.len();
+            publisher.publish_again(&queue, again(&item), item);
         }
     }
 
-    fn resolve(&self, hand: &mut Hand, confirmed: Vec<Sending>, refused: Vec<Sending>) {
-        for sending in confirmed.iter().chain(&refused) {
-            hand.in_flight.remove(&sending.dead_letter);
-            hand.bytes_in_flight = hand.bytes_in_flight.saturating_sub(sending.body.len());
+    fn resolve(&self, hand: &mut Hand, confirmed: Vec<RedriveItem>, refused: Vec<RedriveItem>) {
+        for item in confirmed.iter().chain(&refused) {
+            hand.in_flight.remove(&item.dead_letter);
+            hand.bytes_in_flight = hand.bytes_in_flight.saturating_sub(item.body.len());
         }
         self.metrics.sent.inc_by(confirmed.len() as u64);
-        hand.confirmed.extend(confirmed.into_iter().map(|sending| sending.dead_letter));
+        hand.confirmed.extend(confirmed.into_iter().map(|item| item.dead_letter));
         if !refused.is_empty() {
             tracing::warn!(
                 dead_letters = refused.len(),
@@ -245,7 +246,7 @@ impl Runner {
         Ok(())
     }
 
-    fn tell(&self, component: &Component, publisher: &Publisher<Sending>, hand: &Hand) {
+    fn tell(&self, component: &Component, publisher: &Publisher<RedriveItem>, hand: &Hand) {
         if publisher.blocked() {
             component.down("the broker takes nothing from publishers at present (memory or disk alarm)");
         } else if hand.retry_at.is_some() {
@@ -258,7 +259,7 @@ impl Runner {
     }
 
     /// Waits for the confirms of what is in flight, takes nothing new.
-    async fn drain(&self, mut publisher: Publisher<Sending>, mut hand: Hand) -> Result<(), BrokerFault> {
+    async fn drain(&self, mut publisher: Publisher<RedriveItem>, mut hand: Hand) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
         while publisher.in_flight() > 0 {
             match timeout_at(deadline, publisher.resolved()).await {
@@ -282,15 +283,15 @@ impl Runner {
 }
 
 /// Why a redrive is to stop, if it is.
-fn fails_too_often(job: &Standing) -> Option<String> {
-    let Standing { failed_of_last, stop_after_failed_share, .. } = job;
-    let most = stop_after_failed_share * f64::from(Standing::LAST);
+fn fails_too_often(job: &RedriveState) -> Option<String> {
+    let RedriveState { failed_of_last, stop_after_failed_share, .. } = job;
+    let most = stop_after_failed_share * f64::from(RedriveState::LAST);
     let stop = f64::from(*failed_of_last) > most;
     stop.then(|| {
         format!(
             "{failed_of_last} of the last {} failed again, more than the share of {stop_after_failed_share}: look at \
              why, then resume or cancel",
-            Standing::LAST
+            RedriveState::LAST
         )
     })
 }
@@ -301,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_job_stops_when_more_than_its_share_of_the_last_ones_failed() {
-        let job = |failed_of_last, stop_after_failed_share| Standing {
+        let job = |failed_of_last, stop_after_failed_share| RedriveState {
             id: Uuid::nil(),
             rate: 1.0,
             concurrency: 1,

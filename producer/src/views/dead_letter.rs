@@ -2,7 +2,7 @@
 
 use api::{BodyEncoding, DeadLetterFilter, DeadLetterGroup, DeadLetterItem};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use store::{Content, DeadLetter, Filter, Group, Link, Opened};
+use store::{Content, DeadLetter, DeadLetterDetails, Filter, Group, Link};
 
 /// One of a list.
 pub(crate) fn item(letter: DeadLetter) -> DeadLetterItem {
@@ -21,7 +21,7 @@ pub(crate) fn item(letter: DeadLetter) -> DeadLetterItem {
 }
 
 /// One with everything. A body that is no text is shown as Base64.
-pub(crate) fn whole(Opened { letter, content, lineage }: Opened) -> api::DeadLetter {
+pub(crate) fn whole(DeadLetterDetails { letter, content, lineage }: DeadLetterDetails) -> api::DeadLetter {
     let Content { body, headers, properties, deaths } = content;
     let (body, body_encoding) = match String::from_utf8(body) {
         Ok(text) => (text, BodyEncoding::Utf8),

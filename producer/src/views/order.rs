@@ -7,12 +7,12 @@ use common::{
     order::Items,
     status::{DeliveryStatus, OrderStatus},
 };
-use store::{Known, Receipt, Recorded};
+use store::{DeliveryRecord, OrderRecord, Receipt};
 
 /// The order with its deliveries: those that nothing was recorded of are pending.
-pub(crate) fn order(known: Known) -> Order {
+pub(crate) fn order(known: OrderRecord) -> Order {
     let status = known.status().into();
-    let Known { event, destinations, outcomes } = known;
+    let OrderRecord { event, destinations, outcomes } = known;
     let mut deliveries: BTreeMap<_, _> =
         destinations.into_iter().map(|name| (name.to_string(), Delivery::pending())).collect();
     for recorded in outcomes {
@@ -36,7 +36,7 @@ pub(crate) fn items(items: &Items) -> Vec<Item> {
 }
 
 /// A delivery as the ledger has it.
-pub(crate) fn delivery(recorded: Recorded) -> Delivery {
+pub(crate) fn delivery(recorded: DeliveryRecord) -> Delivery {
     let status = recorded.status();
     let outcome = recorded.outcome;
     let ended = status != DeliveryStatus::Pending;

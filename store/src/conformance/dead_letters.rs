@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use common::event::Identity;
+use common::{event::Identity, status::DeadLetterState};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Archiving, Collected, Collection, Content, Filter, State};
+use crate::{Archiving, Collected, Collection, Content, Filter};
 
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -72,7 +72,7 @@ pub(super) async fn order(backend: &mut impl Backend) -> OrderCreated {
 /// The end of a delivery as the ledger has it.
 async fn known(desk: &Desk, order: &OrderCreated, destination: &str) -> Option<Outcome> {
     let known = desk.order(order.order_id).await.unwrap().unwrap();
-    known.outcomes.into_iter().map(|recorded| recorded.outcome).find(|outcome| outcome.destination == destination)
+    known.outcomes.into_iter().map(|delivery| delivery.outcome).find(|outcome| outcome.destination == destination)
 }
 
 /// A dead letter that nobody reported ends its delivery, once.
@@ -91,7 +91,7 @@ pub(crate) async fn a_dead_letter_is_stored_once_and_ends_its_delivery(backend: 
     let opened = desk.dead_letter(id).await.unwrap().unwrap();
     assert_eq!(opened.content, limit.content);
     let letter = opened.letter;
-    assert_eq!((letter.order_id, letter.state, letter.redrives), (Some(order.order_id), State::Dead, 0));
+    assert_eq!((letter.order_id, letter.state, letter.redrives), (Some(order.order_id), DeadLetterState::Dead, 0));
     assert_eq!((letter.failed_at, letter.key_used_at), (time(0), Some(order.occurred_at)));
     assert_eq!(desk.dead_letter(Uuid::now_v7()).await.unwrap(), None);
 
@@ -123,13 +123,13 @@ pub(crate) async fn a_report_is_waited_for_and_corrects_when_it_comes_late(backe
     backend.commit(&Batch { outcomes: vec![late.clone()], ..Batch::default() }).await.unwrap();
     assert_eq!(known(desk, &order, "north").await, Some(late.clone()));
     let letter = desk.dead_letter(id).await.unwrap().unwrap().letter;
-    assert_eq!((letter.state, letter.reason, letter.status_code), (State::Dead, Reason::Rejected, Some(422)));
+    assert_eq!((letter.state, letter.reason, letter.status_code), (DeadLetterState::Dead, Reason::Rejected, Some(422)));
     assert_eq!((letter.attempts, letter.error.as_deref()), (late.attempts, Some("no stock")));
     assert_eq!(letter.failed_at, time(-1));
 
     let delivered = outcome_of(&order, "north", OutcomeStatus::Delivered);
     backend.commit(&Batch { outcomes: vec![delivered], ..Batch::default() }).await.unwrap();
-    assert_eq!(desk.dead_letter(id).await.unwrap().unwrap().letter.state, State::Delivered);
+    assert_eq!(desk.dead_letter(id).await.unwrap().unwrap().letter.state, DeadLetterState::Delivered);
     assert!(!listed(desk, Filter::default()).await.contains(&id));
 }
 
@@ -151,7 +151,7 @@ pub(crate) async fn a_dead_letter_tells_what_the_ledger_knows(backend: &mut impl
     let found = desk.dead_letter(id).await.unwrap().unwrap().letter;
     assert_eq!((found.status_code, found.failed_at, &found.attempts), (Some(422), north.settled_at, &north.attempts));
     assert_eq!(found.key_used_at, Some(north.attempts[0].at));
-    assert_eq!(desk.dead_letter(copy).await.unwrap().unwrap().letter.state, State::Delivered);
+    assert_eq!(desk.dead_letter(copy).await.unwrap().unwrap().letter.state, DeadLetterState::Delivered);
     assert_eq!(listed(desk, Filter { order_id: Some(order.order_id), ..Filter::default() }).await, [id]);
 
     // A body that cannot be read is not what was delivered, whatever order it names.
@@ -281,7 +281,7 @@ pub(crate) async fn an_archived_one_leaves_the_list_until_it_is_put_back(backend
 
     let delivered = outcome_of(&order, "north", OutcomeStatus::Delivered);
     backend.commit(&Batch { outcomes: vec![delivered], ..Batch::default() }).await.unwrap();
-    assert_eq!(desk.archive(id, None).await.unwrap(), Archiving::Elsewhere(State::Delivered));
+    assert_eq!(desk.archive(id, None).await.unwrap(), Archiving::Elsewhere(DeadLetterState::Delivered));
 }
 
 /// One that came of another names its whole lineage, and counts how often it was sent again.

@@ -6,12 +6,12 @@ use common::{
 };
 
 use crate::{
-    Acceptance, Backend, Batch, Change, Desk, Idempotency, Known, OrderFilter, Placed,
+    Acceptance, Backend, Batch, Change, Desk, Idempotency, OrderFilter, OrderRecord, Placed,
     testing::{at, ended, names, order},
 };
 
 /// Every combination of how two deliveries can be, for two customers; newest first.
-async fn place_all(backend: &mut impl Backend, desk: &Desk) -> Vec<Known> {
+async fn place_all(backend: &mut impl Backend, desk: &Desk) -> Vec<OrderRecord> {
     let ends = [None, Some(true), Some(false)];
     let (mut orders, mut outcomes) = (Vec::new(), Vec::new());
     let mut second = 0;
@@ -40,13 +40,13 @@ async fn place_all(backend: &mut impl Backend, desk: &Desk) -> Vec<Known> {
 }
 
 /// No store promises an order among the deliveries.
-fn sorted(mut known: Known) -> Known {
+fn sorted(mut known: OrderRecord) -> OrderRecord {
     known.outcomes.sort_by(|one, other| one.outcome.destination.cmp(&other.outcome.destination));
     known
 }
 
 /// Whether an order fits, from what is known of it.
-fn fits(order: &Known, filter: &OrderFilter) -> bool {
+fn fits(order: &OrderRecord, filter: &OrderFilter) -> bool {
     let (deliveries, event) = (order.deliveries(), &order.event);
     let delivery = filter.destination.as_ref().map(|name| deliveries.get(name.as_str()));
     let status = filter.status.is_none_or(|status| match delivery.flatten() {
@@ -61,7 +61,7 @@ fn fits(order: &Known, filter: &OrderFilter) -> bool {
         && filter.to.is_none_or(|to| event.occurred_at < to)
 }
 
-async fn pages(desk: &Desk, filter: &OrderFilter, limit: u32) -> Vec<Known> {
+async fn pages(desk: &Desk, filter: &OrderFilter, limit: u32) -> Vec<OrderRecord> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page = desk.orders(filter.clone(), after, limit).await.unwrap();
@@ -148,7 +148,7 @@ pub(crate) async fn the_feed_is_in_the_order_of_commits(backend: &mut impl Backe
         let short = |name: OrderId| if name == first.order_id { 1 } else { 2 };
         let told: Vec<_> = changes
             .iter()
-            .map(|it| (short(it.recorded.outcome.order_id), it.recorded.outcome.destination.clone(), it.settled))
+            .map(|it| (short(it.delivery.outcome.order_id), it.delivery.outcome.destination.clone(), it.settled))
             .collect();
         (told, changes.last().map(|last| last.change))
     };
@@ -216,7 +216,7 @@ pub(crate) async fn only_old_orders_that_are_delivered_everywhere_are_removed(ba
             break;
         }
     }
-    let goes = |order: &Known| order.status() == OrderStatus::Delivered && order.event.occurred_at < limit;
+    let goes = |order: &OrderRecord| order.status() == OrderStatus::Delivered && order.event.occurred_at < limit;
     let gone = all.iter().filter(|order| goes(order)).count();
     assert_eq!((removed as usize, gone > 2), (gone, true));
     assert!((8..=10).contains(&batches), "{batches}");
@@ -225,5 +225,5 @@ pub(crate) async fn only_old_orders_that_are_delivered_everywhere_are_removed(ba
     assert_eq!(left.iter().map(|order| order.event.order_id).collect::<Vec<_>>(), wanted);
     // Their deliveries are gone with them: the feed tells of what is left.
     let told = desk.changes(Change::default(), 1_000).await.unwrap();
-    assert!(told.iter().all(|change| wanted.contains(&change.recorded.outcome.order_id)));
+    assert!(told.iter().all(|change| wanted.contains(&change.delivery.outcome.order_id)));
 }

@@ -1,7 +1,7 @@
 //! Orders, their keys, the outbox and the ledger.
 
 use super::*;
-use crate::{Known, Recorded, StoreFault};
+use crate::{DeliveryRecord, OrderRecord, StoreFault};
 
 /// An accepted order is in the outbox, with the bytes that were committed, until it is marked.
 pub(crate) async fn an_accepted_order_waits_in_the_outbox_until_it_is_marked(backend: &mut impl Backend, desk: &Desk) {
@@ -63,14 +63,14 @@ pub(crate) async fn the_ledger_tells_one_truth(backend: &mut impl Backend, desk:
         backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
         assert_eq!(super::status(desk, &order).await, status, "an order is settled with its last delivery");
     }
-    let Known { event, destinations, mut outcomes } = desk.order(order.order_id).await.unwrap().unwrap();
+    let OrderRecord { event, destinations, mut outcomes } = desk.order(order.order_id).await.unwrap().unwrap();
     assert_eq!(event, order);
     assert_eq!(destinations, ["north", "south"]);
     outcomes.sort_by(|a, b| a.outcome.destination.cmp(&b.outcome.destination));
     assert_eq!(outcomes.len(), 2);
     let north = &outcomes[0].outcome;
     assert_eq!((north.status, north.attempts.len()), (OutcomeStatus::Delivered, 2));
-    assert_eq!(outcomes[1], Recorded { outcome: south, redriving: false });
+    assert_eq!(outcomes[1], DeliveryRecord { outcome: south, redriving: false });
     assert_eq!(desk.order(OrderId::new()).await.unwrap(), None);
 }
 

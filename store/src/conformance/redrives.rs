@@ -2,31 +2,31 @@
 
 use std::time::Duration;
 
+use common::status::{RedriveStatus, Refusal};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{dead_letters as letters, *};
 use crate::{
-    Collected, Control, Controlled, Created, Filter, Plan, Redrive, RedriveStatus, Refusal, Refused, Selection, Terms,
-    Wish,
+    Collected, Control, Controlled, Created, Filter, Plan, Redrive, RedriveRequest, RedriveTerms, Refused, Selection,
 };
 
-fn wish(selection: Selection) -> Wish {
-    let destinations = ["north", "south"].map(|name| (name.parse().unwrap(), None)).into();
-    Wish { selection, destinations, force: false, new_key: false }
+fn request(selection: Selection) -> RedriveRequest {
+    let origins = ["north", "south"].map(|name| (name.parse().unwrap(), None)).into();
+    RedriveRequest { selection, origins, force: false, new_key: false }
 }
 
-fn everything() -> Wish {
-    wish(Selection::Filter(Filter::default()))
+fn everything() -> RedriveRequest {
+    request(Selection::Filter(Filter::default()))
 }
 
-fn terms() -> Terms {
+fn terms() -> RedriveTerms {
     let (rate, stop_after_failed_share) = (50.0, 0.5);
-    Terms { rate, concurrency: 100, stop_after_failed_share, body: None, new_key: false, idempotency: None }
+    RedriveTerms { rate, concurrency: 100, stop_after_failed_share, body: None, new_key: false, idempotency: None }
 }
 
-async fn create(desk: &Desk, wish: Wish) -> Redrive {
-    match desk.create_redrive(wish, terms()).await.unwrap() {
+async fn create(desk: &Desk, request: RedriveRequest) -> Redrive {
+    match desk.create_redrive(request, terms()).await.unwrap() {
         Created::New(redrive) => *redrive,
         other => panic!("not created: {other:?}"),
     }
@@ -66,7 +66,7 @@ async fn end(
 
 async fn redriving(desk: &Desk, order: &OrderCreated) -> bool {
     let known = desk.order(order.order_id).await.unwrap().unwrap();
-    known.outcomes.iter().any(|recorded| recorded.outcome.destination == "north" && recorded.redriving)
+    known.outcomes.iter().any(|delivery| delivery.outcome.destination == "north" && delivery.redriving)
 }
 
 /// A redrive has what was dead when it was created, each dead letter is in one redrive at a time, and what was
@@ -85,7 +85,7 @@ pub(crate) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_w
     let refused = vec![Refused { reason: Refusal::InAnotherRedrive, count: 3 }];
     assert_eq!((plan.matched, plan.sample[0].id, &plan.refused), (1, late[0].1, &refused));
     let ids = Selection::Ids(vec![dead_letters[0].1]);
-    assert!(matches!(desk.create_redrive(wish(ids), terms()).await, Ok(Created::Nothing(_))));
+    assert!(matches!(desk.create_redrive(request(ids), terms()).await, Ok(Created::Nothing(_))));
 
     // Taken before it is published, and found again until the broker has confirmed it.
     let taken = desk.take_redrive(redrive.id, 2).await.unwrap();
@@ -148,13 +148,13 @@ pub(crate) async fn a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced
 
     // The other one waits as before.
     let ids = vec![dead_letters[1].1, Uuid::now_v7()];
-    let mut wish = wish(Selection::Ids(ids));
-    wish.destinations.insert("north".parse().unwrap(), Some(Timestamp::MAX));
-    let plan = desk.plan_redrive(wish.clone()).await.unwrap();
+    let mut request = request(Selection::Ids(ids));
+    request.origins.insert("north".parse().unwrap(), Some(Timestamp::MAX));
+    let plan = desk.plan_redrive(request.clone()).await.unwrap();
     let of = |reason| plan.refused.iter().find(|refused| refused.reason == reason).map(|refused| refused.count);
     assert_eq!((plan.matched, of(Refusal::KeyExpired), of(Refusal::NotFound)), (0, Some(1), Some(1)));
-    wish.force = true;
-    assert_eq!(desk.plan_redrive(wish).await.unwrap().matched, 1);
+    request.force = true;
+    assert_eq!(desk.plan_redrive(request).await.unwrap().matched, 1);
 }
 
 /// What a job has queued is not removed with its order, though it was delivered meanwhile: the job would
@@ -215,7 +215,7 @@ pub(crate) async fn a_repeated_key_returns_its_redrive_even_if_an_earlier_versio
     let keyed = async |fingerprint, earlier_fingerprint| {
         let (scope, key, expired_up_to) = ("redrives".to_owned(), "k".to_owned(), Timestamp::UNIX_EPOCH);
         let idempotency = Some(Idempotency { scope, key, fingerprint, earlier_fingerprint, expired_up_to });
-        desk.create_redrive(everything(), Terms { idempotency, ..terms() }).await.unwrap()
+        desk.create_redrive(everything(), RedriveTerms { idempotency, ..terms() }).await.unwrap()
     };
     let Created::New(first) = keyed([1; 32], None).await else { panic!("the key is new") };
     for (fingerprint, earlier) in [([1; 32], None), ([2; 32], Some([1; 32]))] {

@@ -1,12 +1,12 @@
-//! One order with what became of it.
+//! One order with its deliveries.
 
 use common::order::OrderId;
 use tokio::try_join;
 
 use super::Desk;
 use crate::{
-    Known, Recorded, StoreFault,
-    columns::{parse_event, parse_names, parse_outcome},
+    DeliveryRecord, OrderRecord, StoreFault,
+    columns::{parse_event, parse_names},
     fault::Fault,
     sql::{Sql, Text, Value},
 };
@@ -20,25 +20,23 @@ const DELIVERIES: Text = Text::of("SELECT outcome, status = 'pending' FROM deliv
 pub(super) const PREPARED: [&str; 2] = [ORDER.postgres, DELIVERIES.postgres];
 
 impl Desk {
-    /// An order with the outcomes that are known of it.
+    /// An order with the outcomes of its deliveries.
     ///
     /// # Errors
     /// [`StoreFault`].
-    pub async fn order(&self, order_id: OrderId) -> Result<Option<Known>, StoreFault> {
-        self.orders.read(async move |sql: Sql<'_>| order(sql, order_id).await).await
+    pub async fn order(&self, order_id: OrderId) -> Result<Option<OrderRecord>, StoreFault> {
+        self.orders.read(async move |sql| order(sql, order_id).await).await
     }
 }
 
-async fn order(sql: Sql<'_>, order_id: OrderId) -> Result<Option<Known>, Fault> {
+async fn order(sql: Sql<'_>, order_id: OrderId) -> Result<Option<OrderRecord>, Fault> {
     let id: &[&dyn Value] = &[&order_id.0];
     // The order first: if it is found, so is everything that was recorded before the question.
     let (order, outcomes) = try_join!(
         biased;
         sql.first(ORDER, id, |row| Ok((row.get::<Vec<u8>>(0)?, row.get::<String>(1)?))),
-        sql.all(DELIVERIES, id, |row| {
-            Ok(Recorded { outcome: parse_outcome(&row.get::<String>(0)?)?, redriving: row.get(1)? })
-        }),
+        sql.all(DELIVERIES, id, |row| Ok(DeliveryRecord { outcome: row.outcome(0)?, redriving: row.get(1)? })),
     )?;
     let Some((event, destinations)) = order else { return Ok(None) };
-    Ok(Some(Known { event: parse_event(&event)?, destinations: parse_names(destinations.split(','))?, outcomes }))
+    Ok(Some(OrderRecord { event: parse_event(&event)?, destinations: parse_names(&destinations)?, outcomes }))
 }

@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 
-use common::order::{CorrelationId, OrderId};
+use common::order::OrderId;
 use uuid::Uuid;
 
-use super::{
-    fault::{Fault, Remedy},
-    session::Session,
-};
+use super::session::Session;
 use crate::{
-    Acceptance, Idempotency, Placed, Receipt,
-    columns::{parse_event, unsigned},
+    Acceptance, Idempotency, Placed,
+    columns::unsigned,
+    fault::{Fault, Remedy},
+    rules::{Used, repeated},
 };
 
 /// In the order of the keys, so that two producers with the same ones wait for each other in turn and
@@ -54,13 +53,6 @@ pub(super) struct Orders<'a> {
 /// What a key is known by.
 fn name(idempotency: &Idempotency) -> (&str, &str) {
     (&idempotency.scope, &idempotency.key)
-}
-
-/// What a key was used for.
-pub(super) struct Used {
-    fingerprint: Vec<u8>,
-    order_id: OrderId,
-    correlation_id: CorrelationId,
 }
 
 /// What the keys of a batch were used for before.
@@ -119,13 +111,7 @@ impl<'a> Orders<'a> {
                 continue;
             }
             let event: Option<&[u8]> = row.try_get(4)?;
-            // Removed as old by a producer whose clock is ahead: it was delivered, and who placed it first is
-            // not known any more.
-            let correlation_id = match event {
-                Some(event) => parse_event(event)?.correlation_id,
-                None => placed.correlation_id.clone(),
-            };
-            earlier.insert(name(idempotency), Used { fingerprint, order_id, correlation_id });
+            earlier.insert(name(idempotency), Used::new(fingerprint, order_id, event, placed)?);
         }
         Ok(earlier)
     }
@@ -134,30 +120,18 @@ impl<'a> Orders<'a> {
     pub(super) fn judge(&self, mut known: Earlier<'a>, before: i64) -> Vec<Acceptance> {
         let mut position = before;
         let mut acceptances = Vec::with_capacity(self.placed.len());
-        let mut twins: HashMap<(&str, &str), &Placed> = HashMap::new();
+        let mut twins: HashMap<(&str, &str), (&Idempotency, &Placed)> = HashMap::new();
         for placed in self.placed {
             if let Some(idempotency) = &placed.idempotency {
                 let key = name(idempotency);
-                if let Some(first) = twins.get(&key) {
-                    known.entry(key).or_insert_with(|| Used {
-                        fingerprint: first
-                            .idempotency
-                            .as_ref()
-                            .map_or_else(Vec::new, |first| first.fingerprint.to_vec()),
-                        order_id: first.order_id,
-                        correlation_id: first.correlation_id.clone(),
-                    });
+                if let Some((first, used_by)) = twins.get(&key) {
+                    known.entry(key).or_insert_with(|| Used::just_now(first, used_by));
                 }
-                if let Some(Used { fingerprint: used_for, order_id, correlation_id }) = known.get(&key) {
-                    acceptances.push(if idempotency.matches(used_for) {
-                        let (order_id, correlation_id) = (*order_id, correlation_id.clone());
-                        Acceptance::Replayed(Receipt { order_id, correlation_id, replayed: true })
-                    } else {
-                        Acceptance::KeyReused
-                    });
+                if let Some(used) = known.get(&key) {
+                    acceptances.push(repeated(idempotency, used));
                     continue;
                 }
-                twins.insert(key, placed);
+                twins.insert(key, (idempotency, placed));
             }
             position += 1;
             acceptances.push(Acceptance::New(unsigned(position)));

@@ -7,12 +7,15 @@ use tokio::time::Instant;
 use super::{
     BEGIN, Postgres, TRIES,
     accept::Orders,
-    fault::{Fault, Remedy},
     line,
     record::{self, Outcomes},
     session,
 };
-use crate::{Acceptance, Batch, StoreFault, columns::signed};
+use crate::{
+    Acceptance, Batch, StoreFault,
+    columns::signed,
+    fault::{Fault, Remedy},
+};
 
 /// A lease that was not renewed for so long may have been over: a little less than its length.
 pub(super) const LAPSED: Duration = Duration::from_secs(line::LEASE as u64 - 2);

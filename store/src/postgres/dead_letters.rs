@@ -1,151 +1,107 @@
-//! Dead letters in Postgres.
+//! Lists and groups of dead letters. A part of a filter that is not given is null.
 
-mod collect;
-mod list;
-
-use std::sync::Arc;
-
-use common::{event::now, order::OrderId};
-use jiff::Timestamp;
-use tokio_postgres::Row;
+use common::outcome::{Outcome, Reason};
 use uuid::Uuid;
 
-pub(super) use self::collect::{CORRECT, correct};
-use super::{PostgresDesk, fault::Fault, session::Session};
+use super::session::Session;
 use crate::{
-    Answer, Archiving, Collected, Collection, Content, DeadLetter, DeadLetters, Filter, Group, Opened, State,
-    dead_letters::stored::{Stored, link, parse},
+    DeadLetter, Filter, Group,
+    columns::json,
+    desk::{FilterValues, group, letter},
+    fault::Fault,
+    rules::{corrected_state, last_error, last_status},
+    sql::{Row, Sql, Text, Value},
 };
 
-/// Longest lineage that is followed, in each direction: a bound on one answer.
-const MAX_LINEAGE: i64 = 500;
-
-/// The columns are those of `stored::COLUMNS`: a statement is a text that stands still.
-const ONE: &str = "
+/// The inner part looks at an index alone: rows are wide.
+const LETTERS: Text = Text::of(
+    r"
     SELECT id, order_id, destination, state, reason, status_code, error, failed_at, key_used_at, attempts,
         parent, redrives, archived_at, note
-    FROM dead_letters WHERE id = $1";
-const CONTENT: &str = "SELECT body, headers, properties, deaths FROM dead_letters WHERE id = $1";
-const LINEAGE: &str = "
-    WITH RECURSIVE
-        earlier (id, parent, steps) AS (
-            SELECT id, parent, 0::bigint FROM dead_letters WHERE id = $1
-            UNION ALL
-            SELECT d.id, d.parent, steps + 1 FROM dead_letters d JOIN earlier e ON d.id = e.parent WHERE steps < $2),
-        later (id, steps) AS (
-            SELECT id, 0::bigint FROM dead_letters WHERE parent = $1
-            UNION ALL
-            SELECT d.id, steps + 1 FROM dead_letters d JOIN later l ON d.parent = l.id WHERE steps < $2)
-    SELECT id, state, reason, status_code, error, failed_at FROM dead_letters
-    WHERE id IN (SELECT id FROM earlier UNION SELECT id FROM later) ORDER BY id";
-const ARCHIVE: &str = "UPDATE dead_letters SET archived_at = $2, note = $3 WHERE id = $1 AND state = 'dead'";
+    FROM dead_letters WHERE id IN (
+        SELECT id FROM dead_letters
+        WHERE state = 'dead' AND (archived_at IS NOT NULL) = $1
+            AND ($2::text IS NULL OR destination = $2) AND ($3::text IS NULL OR reason = $3)
+            AND ($4::integer IS NULL OR status_code = $4) AND ($5::text IS NULL OR error ILIKE $5)
+            AND ($6::uuid IS NULL OR order_id = $6) AND ($7::bigint IS NULL OR failed_at >= $7)
+            AND ($8::bigint IS NULL OR failed_at < $8) AND ($9::uuid IS NULL OR id < $9)
+        ORDER BY id DESC LIMIT $10)
+    ORDER BY id DESC",
+);
 
-impl DeadLetters for PostgresDesk {
-    fn collect(&self, letters: Vec<Arc<Collected>>, now: Timestamp) -> Answer<'_, Vec<Collection>> {
-        let letters: Arc<[_]> = letters.into();
-        let collected = Arc::clone(&letters);
-        let storing = self.transaction(move |session| {
-            let letters = Arc::clone(&letters);
-            Box::pin(async move { collect::collect(session, &letters, now).await })
-        });
-        Box::pin(async move {
-            let collections = storing.await?;
-            let changed = collections.iter().zip(collected.iter()).filter_map(|(collection, letter)| {
-                let changed = matches!(collection, Collection::Stored { changed: true, .. });
-                letter.identity.as_ref().filter(|_| changed).map(|identity| identity.order_id)
-            });
-            self.tell(&changed.collect::<Vec<OrderId>>());
-            Ok(collections)
-        })
-    }
+const GROUPS: Text = Text::of(
+    r#"
+    SELECT destination, reason, status_code, error, count(*), min(failed_at), max(failed_at), max(id::text)::uuid
+    FROM dead_letters
+    WHERE state = 'dead' AND (archived_at IS NOT NULL) = $1
+        AND ($2::text IS NULL OR destination = $2) AND ($3::text IS NULL OR reason = $3)
+        AND ($4::integer IS NULL OR status_code = $4) AND ($5::text IS NULL OR error ILIKE $5)
+        AND ($6::uuid IS NULL OR order_id = $6) AND ($7::bigint IS NULL OR failed_at >= $7)
+        AND ($8::bigint IS NULL OR failed_at < $8)
+        AND ($9::text IS NULL OR (destination COLLATE "C", reason COLLATE "C", coalesce(status_code, -1), coalesce(error, '') COLLATE "C")
+            > ($9, $10::text, $11::integer, $12::text))
+    GROUP BY destination, reason, status_code, error
+    ORDER BY destination COLLATE "C", reason COLLATE "C", status_code NULLS FIRST, error COLLATE "C" NULLS FIRST
+    LIMIT $13"#,
+);
 
-    fn dead_letters(&self, filter: Filter, before: Option<Uuid>, limit: u32) -> Answer<'_, Vec<DeadLetter>> {
-        let filter = Arc::new(filter);
-        self.ask(move |session| {
-            let filter = Arc::clone(&filter);
-            Box::pin(async move { list::letters(session, &filter, before, limit).await })
-        })
-    }
+const CAUSE: Text = Text::of(
+    "SELECT destination, reason, coalesce(status_code, -1), coalesce(error, '') FROM dead_letters WHERE id = $1",
+);
 
-    fn dead_letter_groups(&self, filter: Filter, after: Option<Uuid>, limit: u32) -> Answer<'_, Vec<Group>> {
-        let filter = Arc::new(filter);
-        self.ask(move |session| {
-            let filter = Arc::clone(&filter);
-            Box::pin(async move { list::groups(session, &filter, after, limit).await })
-        })
-    }
+/// By the index of an order's dead letters; few orders have any.
+pub(super) const CORRECT: &str = "
+    UPDATE dead_letters
+    SET state = new.state, reason = coalesce(new.reason, dead_letters.reason), status_code = new.status_code,
+        error = coalesce(new.error, dead_letters.error), failed_at = new.failed_at, attempts = new.attempts
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[], $8::text[])
+        AS new (order_id, destination, state, reason, status_code, error, failed_at, attempts)
+    WHERE dead_letters.order_id = new.order_id AND dead_letters.destination = new.destination
+        AND dead_letters.state = 'dead' AND dead_letters.reason <> 'unreadable'";
 
-    fn dead_letter(&self, id: Uuid) -> Answer<'_, Option<Opened>> {
-        self.ask(move |session| Box::pin(opened(session, id)))
-    }
-
-    fn archive(&self, id: Uuid, note: Option<String>) -> Answer<'_, Archiving> {
-        let (now, note) = (now(), Arc::new(note));
-        self.transaction(move |session| {
-            let note = Arc::clone(&note);
-            Box::pin(async move { set_archived(session, id, Some(now), note.as_deref()).await })
-        })
-    }
-
-    fn unarchive(&self, id: Uuid) -> Answer<'_, Archiving> {
-        self.transaction(move |session| Box::pin(set_archived(session, id, None, None)))
-    }
-}
-
-async fn opened(session: &Session, id: Uuid) -> Result<Option<Opened>, Fault> {
-    let Some(letter) = one(session, id).await? else { return Ok(None) };
-    // What came from the queue never changes, and a lineage only grows.
-    let Some(row) = session.query_first(CONTENT, &[&id]).await? else { return Ok(None) };
-    let content = Content {
-        body: row.try_get(0)?,
-        headers: parse(row.try_get(1)?)?,
-        properties: parse(row.try_get(2)?)?,
-        deaths: parse(row.try_get(3)?)?,
-    };
-    let mut lineage = Vec::new();
-    for row in session.query(LINEAGE, &[&id, &MAX_LINEAGE]).await? {
-        let (status_code, error, failed_at) = (row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
-        lineage.push(link((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, status_code, error, failed_at))?);
-    }
-    Ok(Some(Opened { letter, content, lineage }))
-}
-
-async fn set_archived(
+pub(crate) async fn letters(
     session: &Session,
-    id: Uuid,
-    at: Option<Timestamp>,
-    note: Option<&str>,
-) -> Result<Archiving, Fault> {
-    let changed = session.execute(ARCHIVE, &[&id, &at.map(Timestamp::as_microsecond), &note]).await?;
-    let Some(letter) = one(session, id).await? else { return Ok(Archiving::Unknown) };
-    if changed == 0 && letter.state != State::Dead {
-        return Ok(Archiving::Elsewhere(letter.state));
-    }
-    Ok(Archiving::Done(Box::new(letter)))
+    filter: &Filter,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<DeadLetter>, Fault> {
+    let (filter, limit) = (FilterValues::of(filter), i64::from(limit));
+    let mut values = filter.all().to_vec();
+    values.extend([&before as &dyn Value, &limit]);
+    Sql::Postgres(session).all(LETTERS, &values, letter).await
 }
 
-/// One without its content.
-pub(super) async fn one(session: &Session, id: Uuid) -> Result<Option<DeadLetter>, Fault> {
-    let row = session.query_first(ONE, &[&id]).await?;
-    Ok(row.as_ref().map(stored).transpose()?.map(Stored::letter).transpose()?)
+pub(crate) async fn groups(
+    session: &Session,
+    filter: &Filter,
+    after: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<Group>, Fault> {
+    let (sql, filter, limit) = (Sql::Postgres(session), FilterValues::of(filter), i64::from(limit));
+    let cause: (Option<String>, Option<String>, Option<i32>, Option<String>) = match after {
+        Some(after) => {
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            sql.first(CAUSE, &[&after], read).await?.unwrap_or_default()
+        }
+        None => Default::default(),
+    };
+    let mut values = filter.all().to_vec();
+    values.extend([&cause.0 as &dyn Value, &cause.1, &cause.2, &cause.3, &limit]);
+    sql.all(GROUPS, &values, group).await
 }
 
-/// Reads a row of `stored::COLUMNS`.
-fn stored(row: &Row) -> Result<Stored, Fault> {
-    Ok(Stored {
-        id: row.try_get(0)?,
-        order_id: row.try_get(1)?,
-        destination: row.try_get(2)?,
-        state: row.try_get(3)?,
-        reason: row.try_get(4)?,
-        status_code: row.try_get(5)?,
-        error: row.try_get(6)?,
-        failed_at: row.try_get(7)?,
-        key_used_at: row.try_get(8)?,
-        attempts: row.try_get(9)?,
-        parent: row.try_get(10)?,
-        redrives: row.try_get(11)?,
-        archived_at: row.try_get(12)?,
-        note: row.try_get(13)?,
-    })
+/// A report that came after its dead letter says more than could be known then.
+pub(super) async fn correct(session: &Session, truths: &[Outcome]) -> Result<(), Fault> {
+    let order_ids: Vec<_> = truths.iter().map(|truth| truth.order_id.0).collect();
+    let destinations: Vec<_> = truths.iter().map(|truth| truth.destination.as_str()).collect();
+    let states: Vec<_> = truths.iter().map(|truth| corrected_state(truth).as_str()).collect();
+    let reasons: Vec<_> = truths.iter().map(|truth| truth.reason.map(Reason::as_str)).collect();
+    let codes: Vec<_> = truths.iter().map(|truth| last_status(&truth.attempts)).collect();
+    let errors: Vec<_> = truths.iter().map(|truth| last_error(&truth.attempts)).collect();
+    let times: Vec<_> = truths.iter().map(|truth| truth.settled_at.as_microsecond()).collect();
+    let attempts: Vec<_> = truths.iter().map(|truth| json(&truth.attempts)).collect::<Result<_, _>>()?;
+    session
+        .execute(CORRECT, &[&order_ids, &destinations, &states, &reasons, &codes, &errors, &times, &attempts])
+        .await?;
+    Ok(())
 }

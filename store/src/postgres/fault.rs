@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use tokio_postgres::{Error, error::SqlState};
 
-pub(super) use crate::fault::{Fault, Remedy};
+use crate::fault::{Fault, Remedy};
 
 impl From<Error> for Fault {
     fn from(fault: Error) -> Self {

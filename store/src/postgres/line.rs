@@ -8,7 +8,8 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{fault::Fault, session::Session};
+use super::session::Session;
+use crate::fault::Fault;
 
 /// How long a producer is taken to be alive after its last commit, in seconds of the server's clock.
 pub(super) const LEASE: f64 = 12.0;

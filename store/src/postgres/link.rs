@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
-    fault::Fault,
-    session::{Purpose, Server, Session},
-};
+use super::session::{Purpose, Server, Session};
+use crate::fault::Fault;
 
 /// The first pause after a failed connection; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(100);

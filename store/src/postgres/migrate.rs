@@ -1,7 +1,7 @@
 //! Bringing the schema up to date, safely from several processes.
 
-use super::{fault::Fault, session::Session};
-use crate::StoreFault;
+use super::session::Session;
+use crate::{StoreFault, fault::Fault};
 
 /// The schema, as steps from one version to the next. A step that was released is never changed.
 const MIGRATIONS: [&str; 1] = [include_str!("0001_orders.sql")];

@@ -20,11 +20,8 @@ use tokio_postgres::Notification;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{
-    fault::Fault,
-    session::{Purpose, Server, Session},
-};
-use crate::Watch;
+use super::session::{Purpose, Server, Session};
+use crate::{Watch, fault::Fault};
 
 /// Most orders that wait to be told of. Beyond it the others are told to look at all that they wait for.
 const MOST: usize = 16_384;
@@ -45,7 +42,7 @@ const PURPOSE: Purpose = Purpose { name: "news", by_key: false, statements: &[NO
 
 /// The way to the other producers. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct News(Arc<Untold>);
+pub(crate) struct News(Arc<Untold>);
 
 #[derive(Debug, Default)]
 struct Untold {
@@ -70,7 +67,7 @@ impl News {
     }
 
     /// Tells the other producers, soon, that something was recorded of these orders.
-    pub(super) fn tell(&self, orders: impl Iterator<Item = OrderId>) {
+    pub(crate) fn tell(&self, orders: impl Iterator<Item = OrderId>) {
         if !self.0.others.load(Ordering::Relaxed) {
             return;
         }

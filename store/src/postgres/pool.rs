@@ -143,3 +143,71 @@ where
     }
     Ok(done)
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{postgres::PostgresScratch, sql::Text};
+
+    const PURPOSE: Purpose = Purpose { name: "desk", by_key: false, statements: &[] };
+    const RESET: Text = Text::of("DELETE FROM redrive_items");
+    const COUNT: Text = Text::of("SELECT count(*) FROM redrive_items");
+    const INSERT: Text =
+        Text::of("INSERT INTO redrive_items (redrive_id, dead_letter, state) VALUES ($1, $1, 'queued')");
+
+    fn pool(scratch: &PostgresScratch) -> Pool {
+        scratch.shared().pool(PURPOSE, 1, Duration::from_secs(30))
+    }
+
+    async fn count(pool: &Pool) -> Result<i64, StoreFault> {
+        pool.ask(Access::Read, async |sql| Ok(sql.first(COUNT, &[], |row| row.get(0)).await?.unwrap())).await
+    }
+
+    #[tokio::test]
+    async fn a_transaction_is_committed_whole_or_leaves_nothing_behind() {
+        let scratch = PostgresScratch::new().await;
+        let (pool, id) = (pool(&scratch), Uuid::now_v7());
+        let insert = async |times: usize| {
+            let insert = async |sql: Sql<'_>| {
+                for _ in 0..times {
+                    sql.execute(INSERT, &[&id]).await?;
+                }
+                Ok(())
+            };
+            pool.ask(Access::Write, insert).await
+        };
+        assert!(matches!(insert(2).await, Err(StoreFault::Database(_))), "twice the same key");
+        assert_eq!(count(&pool).await, Ok(0));
+        assert_eq!((insert(1).await, count(&pool).await), (Ok(()), Ok(1)));
+        pool.ask(Access::Write, async |sql| sql.execute(RESET, &[]).await).await.unwrap();
+        assert_eq!(count(&pool).await, Ok(0));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_ends_is_replaced_by_another() {
+        let scratch = PostgresScratch::new().await;
+        let pool = pool(&scratch);
+        assert_eq!(count(&pool).await, Ok(0));
+        let client = scratch.database.connect().await.unwrap();
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'tandem producer: desk'";
+        assert_eq!(client.execute(end, &[]).await.unwrap(), 1);
+        assert_eq!(count(&pool).await, Ok(0));
+    }
+
+    #[tokio::test]
+    async fn a_question_beyond_the_queue_is_refused() {
+        let scratch = PostgresScratch::new().await;
+        let pool = pool(&scratch);
+        let stuck = || pool.ask(Access::Read, async |_| std::future::pending::<Result<(), Fault>>().await);
+        let mut waiting: Vec<_> = (0..=QUEUE).map(|_| Box::pin(stuck())).collect();
+        for question in &mut waiting {
+            assert!(futures_util::poll!(question).is_pending());
+        }
+        assert_eq!(stuck().await, Err(StoreFault::Busy));
+        waiting.pop();
+        assert!(futures_util::poll!(Box::pin(stuck())).is_pending(), "its place is free again");
+    }
+}

@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use common::outcome::{Outcome, OutcomeStatus};
+use common::outcome::Outcome;
 use uuid::Uuid;
 
-use super::{dead_letters, fault::Fault, redrives, session::Session};
+use super::{dead_letters, redrives, session::Session};
 use crate::{
     StoreFault,
-    columns::{parse_outcome, to_json},
-    merge,
+    columns::{json, parse_outcome},
+    fault::Fault,
+    rules::{ends, merge_stored, redrive_ends},
 };
 
 /// In the order of orders and destinations, so that two producers with the same ones wait for each
@@ -69,7 +70,7 @@ type ByDelivery<'a> = BTreeMap<(Uuid, &'a str), Vec<&'a Outcome>>;
 ///
 /// Whoever calls it over the desk tells [`Watch`](crate::Watch) and the other producers of the
 /// change after the commit.
-pub(super) async fn record(session: &Session, outcomes: &[Outcome]) -> Result<(), Fault> {
+pub(crate) async fn record(session: &Session, outcomes: &[Outcome]) -> Result<(), Fault> {
     let outcomes = Outcomes::new(outcomes);
     let inserted = outcomes.insert(session).await?;
     let ended = outcomes.merge(session, inserted).await?;
@@ -103,7 +104,7 @@ impl<'a> Outcomes<'a> {
 
     /// Merges what was heard before. Tells which deliveries have ended with this transaction.
     pub(super) async fn merge(&self, session: &Session, inserted: u64) -> Result<Vec<(Uuid, &'a str)>, Fault> {
-        redrives::ended(session, self.first.iter().chain(&self.further).copied()).await?;
+        redrives::end(session, redrive_ends(self.first.iter().chain(&self.further).copied())).await?;
         let all_new = usize::try_from(inserted).ok() == Some(self.first.len());
         if all_new && self.further.is_empty() {
             return Ok(self.first.iter().map(|outcome| delivery(outcome)).collect());
@@ -127,16 +128,14 @@ impl<'a> Outcomes<'a> {
             if further.is_empty() {
                 continue;
             }
-            // While its dead letter is being sent again it ends with the outcome of that, or with whatever
-            // delivers it.
             let (mut pending, redriven): (bool, Option<Uuid>) = (row.try_get(4)?, row.try_get(5)?);
             let mut truth = parse_outcome(row.try_get(2)?);
             for outcome in further {
-                if pending && (outcome.status == OutcomeStatus::Delivered || outcome.dead_letter == redriven) {
+                if pending && ends(redriven, outcome) {
                     pending = false;
                     ended.push(delivery(outcome));
                 }
-                truth = Ok(merged(truth, outcome));
+                truth = Ok(merge_stored(truth, outcome));
             }
             truths.push((truth?, pending));
         }
@@ -152,18 +151,6 @@ impl<'a> Outcomes<'a> {
             dead_letters::correct(session, &told).await?;
         }
         Ok(ended)
-    }
-}
-
-/// What is true of a delivery after a further report.
-fn merged(known: Result<Outcome, StoreFault>, outcome: &Outcome) -> Outcome {
-    match known {
-        Ok(known) => merge(known, outcome.clone()),
-        Err(fault) => {
-            // Failing here would fail every order that shares this transaction, for ever.
-            tracing::error!(order_id = %outcome.order_id, correlation_id = %outcome.correlation_id, %fault, "replaced");
-            outcome.clone()
-        }
     }
 }
 
@@ -228,7 +215,7 @@ impl<'a> Columns<'a> {
             columns.order_ids.push(outcome.order_id.0);
             columns.destinations.push(outcome.destination.as_str());
             columns.statuses.push(outcome.status.as_str());
-            columns.outcomes.push(to_json(outcome)?);
+            columns.outcomes.push(json(outcome)?);
         }
         Ok(columns)
     }

@@ -39,8 +39,8 @@ impl PostgresScratch {
         Desk::postgres(&self.shared)
     }
 
-    pub(crate) fn old_desk(&self) -> super::PostgresDesk {
-        self.shared.desk()
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     pub(super) fn open(&self) -> Producer {

@@ -12,7 +12,8 @@ use tokio_postgres::{AsyncMessage, Client, Notification, Row, Statement, types::
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 
-use super::{PostgresAddress, fault::Fault, tls};
+use super::{PostgresAddress, tls};
+use crate::fault::Fault;
 
 /// How long it may take until a session stands, over all addresses of the host.
 const OPEN_WITHIN: Duration = Duration::from_secs(15);

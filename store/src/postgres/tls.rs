@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::fault::{Fault, Remedy};
+use crate::fault::{Fault, Remedy};
 
 /// What connections are secured with. `needed` says whether any can be.
 pub(super) fn connector(needed: bool) -> Result<MakeRustlsConnect, Fault> {

@@ -1,25 +1,29 @@
 //! Accepting orders: keys, orders and outbox.
 
 use common::order::OrderId;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
-use super::{line::Numbers, stored_order};
-use crate::{Acceptance, Idempotency, Placed, Receipt, StoreFault, columns::unsigned};
+use super::numbers::Numbers;
+use crate::{
+    Acceptance, Idempotency, Placed, StoreFault,
+    columns::unsigned,
+    rules::{Used, repeated},
+};
 
-/// Order, outbox and idempotency key, in the caller's transaction.
+/// Order, outbox and idempotency key, in the caller's connection.
 pub(super) fn accept(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     placed: &Placed,
     destinations: &str,
     numbers: &mut Numbers,
 ) -> Result<Acceptance, StoreFault> {
     if let Some(idempotency) = &placed.idempotency
-        && let Some(earlier) = earlier(transaction, placed, idempotency)?
+        && let Some(earlier) = earlier(connection, placed, idempotency)?
     {
         return Ok(earlier);
     }
-    transaction
+    connection
         .prepare_cached(
             "INSERT INTO orders (order_id, customer_id, created_at, event, traceparent, destinations)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -33,14 +37,14 @@ pub(super) fn accept(
             destinations
         ])?;
     let position = numbers.next_position();
-    transaction.prepare_cached("INSERT INTO pending (order_id, open, place) VALUES (?1, ?2, ?3)")?.execute(params![
+    connection.prepare_cached("INSERT INTO pending (order_id, open, place) VALUES (?1, ?2, ?3)")?.execute(params![
         placed.order_id.0,
         destinations,
         position
     ])?;
     if let Some(Idempotency { scope, key, fingerprint, .. }) = &placed.idempotency {
         // The row of an expired key that was not swept yet is the new one's.
-        transaction
+        connection
             .prepare_cached(
                 "INSERT INTO idempotency_keys (scope, key, fingerprint, order_id, created_at)
                  VALUES (?1, ?2, ?3, ?4, ?5)
@@ -52,29 +56,22 @@ pub(super) fn accept(
     Ok(Acceptance::New(unsigned(position)))
 }
 
-/// What the same key was used for before, where it has not expired.
+/// The answer to a key that was used before, and has not expired.
 fn earlier(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     placed: &Placed,
     idempotency: &Idempotency,
 ) -> Result<Option<Acceptance>, StoreFault> {
-    let known: Option<([u8; 32], Uuid)> = transaction
+    let used: Option<(Vec<u8>, Uuid, Option<Vec<u8>>)> = connection
         .prepare_cached(
-            "SELECT fingerprint, order_id FROM idempotency_keys WHERE scope = ?1 AND key = ?2 AND created_at > ?3",
+            "SELECT fingerprint, order_id, event FROM idempotency_keys LEFT JOIN orders USING (order_id)
+             WHERE scope = ?1 AND key = ?2 AND idempotency_keys.created_at > ?3",
         )?
         .query_row(params![idempotency.scope, idempotency.key, idempotency.expired_up_to.as_microsecond()], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
-    let Some((fingerprint, order_id)) = known else { return Ok(None) };
-    if !idempotency.matches(&fingerprint) {
-        return Ok(Some(Acceptance::KeyReused));
-    }
-    let order_id = OrderId(order_id);
-    let correlation_id = match stored_order(transaction, order_id)? {
-        Some((event, _)) => event.correlation_id,
-        // Removed as old before the clock was set back: who placed it first is not known any more.
-        None => placed.correlation_id.clone(),
-    };
-    Ok(Some(Acceptance::Replayed(Receipt { order_id, correlation_id, replayed: true })))
+    let Some((fingerprint, order_id, event)) = used else { return Ok(None) };
+    let used = Used::new(fingerprint, OrderId(order_id), event.as_deref(), placed)?;
+    Ok(Some(repeated(idempotency, &used)))
 }

@@ -60,13 +60,15 @@ impl Connection {
     }
 }
 
-/// Parameters are known by the number in their name, as `$2` or `$2::text`.
+/// A parameter has its number in its name, as `$2` and `$2::text` have; one without a name is the next.
 fn bind(statement: &mut CachedStatement<'_>, values: &[&dyn Value]) -> rusqlite::Result<()> {
     for index in 1..=statement.parameter_count() {
-        let name = statement.parameter_name(index).unwrap_or_default();
-        let number = name.trim_start_matches('$').split(':').next().and_then(|number| number.parse::<usize>().ok());
-        let value = number.and_then(|number| values.get(number.checked_sub(1)?));
-        let value = value.ok_or_else(|| rusqlite::Error::InvalidParameterName(name.to_owned()))?;
+        let number = match statement.parameter_name(index) {
+            Some(name) => name.trim_start_matches('$').split(':').next().and_then(|number| number.parse().ok()),
+            None => Some(index),
+        };
+        let value = number.and_then(|number: usize| values.get(number.checked_sub(1)?));
+        let value = value.ok_or(rusqlite::Error::InvalidParameterCount(index, values.len()))?;
         statement.raw_bind_parameter(index, *value as &dyn rusqlite::ToSql)?;
     }
     Ok(())

@@ -1,139 +1,149 @@
-//! Dead letters in SQLite.
+//! Lists and groups of dead letters: both look at an index alone, whatever the filter.
 
-mod collect;
-mod list;
+use std::ops::ControlFlow;
 
-use std::sync::Arc;
-
-use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+use common::outcome::{Outcome, Reason};
+use rusqlite::params;
 use uuid::Uuid;
 
-pub(super) use self::{collect::correct, list::Condition};
-use super::SqliteDesk;
+use super::Connection;
 use crate::{
-    Answer, Archiving, Collected, Collection, Content, DeadLetter, DeadLetters, Filter, Group, Link, Opened, State,
-    StoreFault,
-    dead_letters::stored::{COLUMNS, Stored, link, parse},
+    DeadLetter, Filter, Group, StoreFault,
+    columns::json,
+    desk::{FilterValues, group, letter},
+    fault::Fault,
+    rules::{corrected_state, last_error, last_status},
+    sql::{Row, Value},
 };
 
-/// Longest lineage that is followed, in each direction: a bound on one answer.
-const MAX_LINEAGE: u32 = 500;
+/// A condition on dead letters, with its values in the order of their marks.
+struct Condition<'a> {
+    sql: String,
+    values: Vec<&'a dyn Value>,
+}
 
-impl DeadLetters for SqliteDesk {
-    fn collect(&self, letters: Vec<Arc<Collected>>, now: Timestamp) -> Answer<'_, Vec<Collection>> {
-        self.ask(move |connection| collect::collect(connection, &letters, now))
+impl<'a> Condition<'a> {
+    /// Those that are dead and match the filter. The first condition is the one of the indexes.
+    fn of(filter: &'a FilterValues<'_>) -> Self {
+        let mut this = Self { sql: "state = 'dead'".to_owned(), values: Vec::new() };
+        let FilterValues { archived, destination, reason, status_code, error, order_id, from, to } = filter;
+        this.sql.push_str(if *archived { " AND archived_at IS NOT NULL" } else { " AND archived_at IS NULL" });
+        this.and("destination = ?", destination);
+        // The sign keeps the planner from leaving the order of the index, where a column is the same in all rows.
+        this.and("+reason = ?", reason);
+        this.and("+status_code = ?", status_code);
+        this.and(r"error LIKE ? ESCAPE '\'", error);
+        this.and("order_id = ?", order_id);
+        this.and("failed_at >= ?", from);
+        this.and("failed_at < ?", to);
+        this
     }
 
-    fn dead_letters(&self, filter: Filter, before: Option<Uuid>, limit: u32) -> Answer<'_, Vec<DeadLetter>> {
-        self.ask(move |connection| list::letters(connection, &filter, before, limit))
-    }
-
-    fn dead_letter_groups(&self, filter: Filter, after: Option<Uuid>, limit: u32) -> Answer<'_, Vec<Group>> {
-        self.ask(move |connection| list::groups(connection, &filter, after, limit))
-    }
-
-    fn dead_letter(&self, id: Uuid) -> Answer<'_, Option<Opened>> {
-        self.ask(move |connection| opened(connection, id))
-    }
-
-    fn archive(&self, id: Uuid, note: Option<String>) -> Answer<'_, Archiving> {
-        let now = common::event::now();
-        self.ask(move |connection| set_archived(connection, id, Some(now), note.as_deref()))
-    }
-
-    fn unarchive(&self, id: Uuid) -> Answer<'_, Archiving> {
-        self.ask(move |connection| set_archived(connection, id, None, None))
+    /// Adds one, if there is a value for its mark.
+    fn and(&mut self, sql: &str, value: &'a Option<impl Value>) {
+        if let Some(value) = value {
+            self.sql.push_str(" AND ");
+            self.sql.push_str(sql);
+            self.values.push(value);
+        }
     }
 }
 
-fn opened(connection: &mut Connection, id: Uuid) -> Result<Option<Opened>, StoreFault> {
-    // One read transaction, so that the lineage is of the same moment.
-    let transaction = connection.transaction()?;
-    let row = transaction
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS}, body, headers, properties, deaths FROM dead_letters WHERE id = ?1"
-        ))?
-        .query_row(params![id], |row| {
-            let texts: [String; 3] = [row.get("headers")?, row.get("properties")?, row.get("deaths")?];
-            Ok((stored(row)?, row.get::<_, Vec<u8>>("body")?, texts))
-        })
-        .optional()?;
-    let Some((row, body, [headers, properties, deaths])) = row else { return Ok(None) };
-    let content = Content { body, headers: parse(&headers)?, properties: parse(&properties)?, deaths: parse(&deaths)? };
-    Ok(Some(Opened { letter: row.letter()?, content, lineage: lineage(&transaction, id)? }))
+/// The statement of a list. An order has few dead letters: they are found by it, all others in the
+/// order of the list.
+fn letters_sql(condition: &Condition<'_>, by_order: bool) -> String {
+    let index = if by_order { "dead_letters_by_order" } else { "dead_letters_listed" };
+    format!(
+        "SELECT id, order_id, destination, state, reason, status_code, error, failed_at, key_used_at, attempts,
+             parent, redrives, archived_at, note
+         FROM dead_letters WHERE id IN
+             (SELECT id FROM dead_letters INDEXED BY {index} WHERE {} ORDER BY id DESC LIMIT ?)
+         ORDER BY id DESC",
+        condition.sql
+    )
 }
 
-/// Ids of a lineage ascend: each is recorded after the one that was sent again.
-fn lineage(connection: &Connection, id: Uuid) -> Result<Vec<Link>, StoreFault> {
-    let mut statement = connection.prepare_cached(
-        "WITH RECURSIVE
-             earlier (id, parent, steps) AS (
-                 SELECT id, parent, 0 FROM dead_letters WHERE id = ?1
-                 UNION ALL
-                 SELECT d.id, d.parent, steps + 1 FROM dead_letters d JOIN earlier e ON d.id = e.parent WHERE steps < ?2),
-             later (id, steps) AS (
-                 SELECT id, 0 FROM dead_letters WHERE parent = ?1
-                 UNION ALL
-                 SELECT d.id, steps + 1 FROM dead_letters d JOIN later l ON d.parent = l.id WHERE steps < ?2)
-         SELECT id, state, reason, status_code, error, failed_at FROM dead_letters
-         WHERE id IN (SELECT id FROM earlier UNION SELECT id FROM later) ORDER BY id",
-    )?;
-    let rows = statement.query_map(params![id, MAX_LINEAGE], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+pub(crate) fn letters(
+    connection: &Connection,
+    filter: &Filter,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<DeadLetter>, Fault> {
+    let (filter, limit) = (FilterValues::of(filter), i64::from(limit));
+    let mut condition = Condition::of(&filter);
+    condition.and("id < ?", &before);
+    condition.values.push(&limit);
+    all(connection, &letters_sql(&condition, filter.order_id.is_some()), &condition.values, letter)
+}
+
+/// What makes a group, comparable also where a part of it is missing.
+const CAUSE: &str = "destination, reason, ifnull(status_code, -1), ifnull(error, '')";
+
+fn groups_sql(condition: &Condition<'_>) -> String {
+    format!(
+        "SELECT destination, reason, status_code, error, count(*), min(failed_at), max(failed_at), max(id)
+         FROM dead_letters INDEXED BY dead_letters_grouped WHERE {}
+         GROUP BY destination, reason, status_code, error
+         ORDER BY destination, reason, status_code, error LIMIT ?",
+        condition.sql
+    )
+}
+
+pub(crate) fn groups(
+    connection: &Connection,
+    filter: &Filter,
+    after: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<Group>, Fault> {
+    let (filter, limit) = (FilterValues::of(filter), i64::from(limit));
+    let mut condition = Condition::of(&filter);
+    let cause: (String, String, i64, String);
+    if let Some(after) = after {
+        let sql = format!("SELECT {CAUSE} FROM dead_letters WHERE id = ?");
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        if let Some(found) = all(connection, &sql, &[&after], read)?.pop() {
+            cause = found;
+            condition.sql.push_str(&format!(" AND ({CAUSE}) > (?, ?, ?, ?)"));
+            condition.values.extend([&cause.0 as &dyn Value, &cause.1, &cause.2, &cause.3]);
+        }
+    }
+    condition.values.push(&limit);
+    all(connection, &groups_sql(&condition), &condition.values, group)
+}
+
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    values: &[&dyn Value],
+    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
+    let mut all = Vec::new();
+    connection.each(sql, values, |row| {
+        all.push(read(row)?);
+        Ok(ControlFlow::Continue(()))
     })?;
-    rows.map(|row| link(row?)).collect()
+    Ok(all)
 }
 
-fn set_archived(
-    connection: &mut Connection,
-    id: Uuid,
-    at: Option<Timestamp>,
-    note: Option<&str>,
-) -> Result<Archiving, StoreFault> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = one(&transaction, id)?;
-    let Some(mut letter) = found else { return Ok(Archiving::Unknown) };
-    if letter.state != State::Dead {
-        return Ok(Archiving::Elsewhere(letter.state));
-    }
-    transaction
-        .prepare_cached("UPDATE dead_letters SET archived_at = ?2, note = ?3 WHERE id = ?1")?
-        .execute(params![id, at.map(Timestamp::as_microsecond), note])?;
-    transaction.commit()?;
-    letter.archived_at = at;
-    letter.note = note.map(str::to_owned);
-    Ok(Archiving::Done(Box::new(letter)))
-}
-
-/// One without its content.
-pub(super) fn one(connection: &Connection, id: Uuid) -> Result<Option<DeadLetter>, StoreFault> {
+/// A report that came after its dead letter says more than could be known then.
+pub(super) fn correct(connection: &rusqlite::Connection, truth: &Outcome) -> Result<(), StoreFault> {
     connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM dead_letters WHERE id = ?1"))?
-        .query_row(params![id], stored)
-        .optional()?
-        .map(Stored::letter)
-        .transpose()
-}
-
-/// Reads a row of [`COLUMNS`].
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    Ok(Stored {
-        id: row.get(0)?,
-        order_id: row.get(1)?,
-        destination: row.get(2)?,
-        state: row.get(3)?,
-        reason: row.get(4)?,
-        status_code: row.get(5)?,
-        error: row.get(6)?,
-        failed_at: row.get(7)?,
-        key_used_at: row.get(8)?,
-        attempts: row.get(9)?,
-        parent: row.get(10)?,
-        redrives: row.get(11)?,
-        archived_at: row.get(12)?,
-        note: row.get(13)?,
-    })
+        .prepare_cached(
+            "UPDATE dead_letters SET state = ?3, reason = ifnull(?4, reason), status_code = ?5, error = ifnull(?6, error),
+                 failed_at = ?7, attempts = ?8
+             WHERE order_id = ?1 AND destination = ?2 AND state = 'dead' AND reason <> 'unreadable'",
+        )?
+        .execute(params![
+            truth.order_id.0,
+            truth.destination.as_str(),
+            corrected_state(truth).as_str(),
+            truth.reason.map(Reason::as_str),
+            last_status(&truth.attempts),
+            last_error(&truth.attempts),
+            truth.settled_at.as_microsecond(),
+            json(&truth.attempts)?,
+        ])?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use api::{Attempt, DeadLetterGroup, DeadLetterItem, DeadLetterState, Reason};
 use common::origin::Origin;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use store::{Content, DeadLetter, Link, Opened};
+use store::{Content, DeadLetter, DeadLetterDetails, Link};
 use uuid::Uuid;
 
 use crate::{http::edge::sample, views};
@@ -84,5 +84,5 @@ pub(super) fn whole() -> Value {
         deaths: vec![death],
     };
     let lineage = vec![Link { id, state, reason, status_code, error: None, failed_at }];
-    sample::json(&views::dead_letter::whole(Opened { letter, content, lineage }))
+    sample::json(&views::dead_letter::whole(DeadLetterDetails { letter, content, lineage }))
 }

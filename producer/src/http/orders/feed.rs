@@ -183,15 +183,15 @@ impl Cursor {
     }
 
     /// Writes the events of a change that the client has not received; the cursor moves beyond them.
-    fn write_events(&mut self, Changed { change, recorded, settled }: Changed, text: &mut String) {
+    fn write_events(&mut self, Changed { change, delivery, settled }: Changed, text: &mut String) {
         let received = self.events.filter(|_| self.change == change).unwrap_or(0);
         let data = OrderEvent {
-            order_id: recorded.outcome.order_id.to_string(),
-            correlation_id: recorded.outcome.correlation_id.to_string(),
-            destination: Some(recorded.outcome.destination.to_string()),
+            order_id: delivery.outcome.order_id.to_string(),
+            correlation_id: delivery.outcome.correlation_id.to_string(),
+            destination: Some(delivery.outcome.destination.to_string()),
             ..OrderEvent::default()
         };
-        let delivery = views::order::delivery(recorded);
+        let delivery = views::order::delivery(delivery);
         let mut all: Vec<_> = Vec::with_capacity(delivery.attempts.len() + 2);
         // A delivery that is being sent again is pending: its attempts came with its end.
         if delivery.status != DeliveryStatus::Pending {
@@ -215,7 +215,7 @@ impl Cursor {
 mod tests {
     use super::*;
     use common::status::OrderStatus;
-    use store::Recorded;
+    use store::DeliveryRecord;
 
     fn at(number: u64) -> Change {
         Change { commit: 0, number }
@@ -235,8 +235,8 @@ mod tests {
             dead_letter: None,
             settled_at: order.created_at,
         };
-        let recorded = Recorded { outcome, redriving: false };
-        Changed { change, recorded, settled: Some(OrderStatus::PartiallyDelivered) }
+        let delivery = DeliveryRecord { outcome, redriving: false };
+        Changed { change, delivery, settled: Some(OrderStatus::PartiallyDelivered) }
     }
 
     fn values<'t>(text: &'t str, name: &str) -> Vec<&'t str> {

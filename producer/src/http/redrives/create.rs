@@ -8,9 +8,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use common::{destination::Name, event::now, origin::Origin};
+use common::{destination::Name, event::now, origin::Origin, status::Refusal};
 use jiff::{SignedDuration, Timestamp};
-use store::{Created, Idempotency, Refusal, Refused, Selection, Terms, Wish};
+use store::{Created, Idempotency, RedriveRequest, RedriveTerms, Refused, Selection};
 
 use super::{earlier_fingerprint::earlier_fingerprint, event::event_to_send, examples, new_redrive::NewRedrive};
 use crate::{
@@ -67,13 +67,13 @@ pub(super) async fn create(
     let idempotency = key.map(|key| idempotency(&api, key, &new));
     let body = body(&api, &new).await?;
     let NewRedrive { selection, dry_run, rate, concurrency, stop_after_failed_share, force, body: _, new_key } = new;
-    let wish = Wish { selection, destinations: remembered(&api), force, new_key };
+    let request = RedriveRequest { selection, origins: remembered(&api), force, new_key };
     if dry_run {
-        let plan = api.desk.plan_redrive(wish).await?;
+        let plan = api.desk.plan_redrive(request).await?;
         return json(StatusCode::OK, &views::redrive::plan(plan));
     }
-    let terms = Terms { rate, concurrency, stop_after_failed_share, body, new_key, idempotency };
-    let (redrive, replayed) = match api.desk.create_redrive(wish, terms).await? {
+    let terms = RedriveTerms { rate, concurrency, stop_after_failed_share, body, new_key, idempotency };
+    let (redrive, replayed) = match api.desk.create_redrive(request, terms).await? {
         Created::New(redrive) => (redrive, false),
         Created::Replayed(redrive) => (redrive, true),
         Created::KeyReused => {

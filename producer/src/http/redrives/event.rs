@@ -2,7 +2,7 @@
 
 use common::event::{self, Decoded, EventId};
 use serde_json::Value;
-use store::Opened;
+use store::DeadLetterDetails;
 
 use crate::http::edge::{
     faults::{Faults, Flaw, Pointer},
@@ -12,7 +12,7 @@ use crate::http::edge::{
 
 /// The bytes that go on the wire. The event keeps the id of the dead letter's own, and so its key, unless
 /// `new_key` asks for a fresh one.
-pub(super) fn event_to_send(event: &Value, original: &Opened, new_key: bool) -> Result<Vec<u8>, Problem> {
+pub(super) fn event_to_send(event: &Value, original: &DeadLetterDetails, new_key: bool) -> Result<Vec<u8>, Problem> {
     let body = Pointer::BODY;
     let at = body.field("body");
     let refused = |at: &Pointer<'_>, rule: &'static str| {

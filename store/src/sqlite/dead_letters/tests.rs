@@ -1,10 +1,7 @@
 //! How dead letters are found.
 
-use super::{
-    super::open,
-    list::{Condition, groups_sql, letters_sql},
-};
-use crate::{Filter, testing::Scratch};
+use super::*;
+use crate::{sqlite::open, testing::Scratch};
 
 /// Every filter there is, each alone and all together, the order left to the last.
 fn filters() -> Vec<Filter> {
@@ -31,9 +28,9 @@ fn filters() -> Vec<Filter> {
     ]
 }
 
-fn plan(connection: &rusqlite::Connection, sql: &str, condition: &Condition) -> String {
+fn plan(connection: &rusqlite::Connection, sql: &str, condition: &Condition<'_>) -> String {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-    let mut values: Vec<&dyn rusqlite::ToSql> = condition.values.iter().map(AsRef::as_ref).collect();
+    let mut values: Vec<&dyn rusqlite::ToSql> = condition.values.iter().map(|value| *value as _).collect();
     values.push(&51);
     let rows = statement.query_map(values.as_slice(), |row| row.get::<_, String>("detail")).unwrap();
     rows.map(Result::unwrap).collect::<Vec<_>>().join("\n")
@@ -44,17 +41,19 @@ fn no_list_reads_the_table_whole() {
     let scratch = Scratch::default();
     let connection = open(scratch.path()).unwrap();
     for filter in filters() {
-        let mut condition = Condition::of(&filter);
-        let plan_of = |condition: &Condition| plan(&connection, &letters_sql(condition, false), condition);
+        let (values, before) = (FilterValues::of(&filter), Some(Uuid::nil()));
+        let mut condition = Condition::of(&values);
+        let plan_of = |condition: &Condition<'_>| plan(&connection, &letters_sql(condition, false), condition);
         assert!(plan_of(&condition).contains("COVERING INDEX dead_letters_listed"), "{}", plan_of(&condition));
-        condition.and("id < ?", Some(uuid::Uuid::nil()));
+        condition.and("id < ?", &before);
         let further = plan_of(&condition);
         assert!(further.contains("COVERING INDEX dead_letters_listed (id<?)"), "{further}");
         let sorts = further.matches("TEMP B-TREE").count();
         assert!(sorts <= 1, "only the page is sorted: {further}");
     }
     let of_order = Filter { order_id: Some(common::order::OrderId::new()), ..Filter::default() };
-    let condition = Condition::of(&of_order);
+    let values = FilterValues::of(&of_order);
+    let condition = Condition::of(&values);
     let plan = plan(&connection, &letters_sql(&condition, true), &condition);
     assert!(plan.contains("INDEX dead_letters_by_order (order_id=?)"), "{plan}");
 }
@@ -64,7 +63,8 @@ fn groups_are_counted_from_an_index_in_its_order() {
     let scratch = Scratch::default();
     let connection = open(scratch.path()).unwrap();
     for filter in filters() {
-        let condition = Condition::of(&filter);
+        let values = FilterValues::of(&filter);
+        let condition = Condition::of(&values);
         let plan = plan(&connection, &groups_sql(&condition), &condition);
         assert!(plan.contains("COVERING INDEX dead_letters_grouped"), "{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");

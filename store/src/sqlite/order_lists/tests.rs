@@ -1,12 +1,15 @@
+use futures_util::FutureExt as _;
 use rusqlite::StatementStatus;
 
 use super::*;
 use crate::{
     Backend as _, Batch,
+    desk::{CHANGES, LOOKED_AT, OUTCOMES},
+    sql::Sql,
     testing::{self, Scratch},
 };
 
-fn plan(connection: &Connection, statement: &str) -> Vec<String> {
+fn plan(connection: &rusqlite::Connection, statement: &str) -> Vec<String> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
     // Whatever the values are, the plan is the same.
     let nothing = vec![rusqlite::types::Null; statement.parameter_count()];
@@ -19,9 +22,9 @@ fn plan(connection: &Connection, statement: &str) -> Vec<String> {
 fn no_list_is_read_from_end_to_end_or_sorted() {
     let scratch = Scratch::default();
     drop(scratch.writer());
-    let connection = super::super::open(scratch.path()).unwrap();
+    let connection = crate::sqlite::open(scratch.path()).unwrap();
     let mut plans = Vec::new();
-    for along in [Along::Orders, Along::Customer, Along::Pending, Along::Dead] {
+    for along in Along::ALL {
         for status in OrderStatus::ALL.into_iter().map(Some).chain([None]) {
             for destination in [None, Some("north".parse().unwrap())] {
                 let filter = OrderFilter { status, destination, ..OrderFilter::default() };
@@ -29,8 +32,8 @@ fn no_list_is_read_from_end_to_end_or_sorted() {
             }
         }
     }
-    plans.push(plan(&connection, CHANGES));
-    plans.push(plan(&connection, OUTCOMES));
+    plans.push(plan(&connection, CHANGES.sqlite));
+    plans.push(plan(&connection, OUTCOMES.sqlite));
     for step in plans.iter().flatten() {
         let whole = step.starts_with("SCAN") && !step.starts_with("SCAN wanted VIRTUAL TABLE");
         assert!(!whole && !step.contains("TEMP B-TREE"), "{plans:#?}");
@@ -43,11 +46,11 @@ async fn a_page_ends_where_much_was_looked_through_and_the_next_goes_on() {
     let orders: Vec<_> = (0..40).map(|second| testing::order("c-1", second)).collect();
     let oldest = orders[0].order_id;
     scratch.writer().commit(&Batch { orders, ..Batch::default() }).await.unwrap();
-    let mut connection = super::super::open(scratch.path()).unwrap();
+    let connection = Connection::open(scratch.path()).unwrap();
     let filter = OrderFilter { destination: Some("nowhere".parse().unwrap()), ..OrderFilter::default() };
     let (mut after, mut pages) = (None, 0);
     loop {
-        let found = page(&mut connection, &filter, after, 50, 16).unwrap();
+        let found = page(&connection, &filter, Along::Orders, filter.ids(after), 50, 16).unwrap();
         assert_eq!(found.orders, []);
         (after, pages) = (found.next, pages + 1);
         if after.is_none() {
@@ -55,7 +58,8 @@ async fn a_page_ends_where_much_was_looked_through_and_the_next_goes_on() {
         }
     }
     assert_eq!(pages, 3);
-    let last = page(&mut connection, &OrderFilter::default(), Some(oldest), 50, 16).unwrap();
+    let all = OrderFilter::default();
+    let last = page(&connection, &all, Along::Orders, all.ids(Some(oldest)), 50, 16).unwrap();
     assert_eq!(last, OrderPage::default());
 }
 
@@ -80,17 +84,19 @@ async fn a_page_costs_the_same_however_many_orders_there_are() {
         }
         store.commit(&Batch { orders, ..Batch::default() }).await.unwrap();
         store.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
-        let mut connection = super::super::open(scratch.path()).unwrap();
+        let connection = Connection::open(scratch.path()).unwrap();
         let mut costs = Vec::new();
         for status in OrderStatus::ALL.into_iter().map(Some).chain([None]) {
             for destination in [None, Some("north".parse().unwrap())] {
                 for customer_id in [None, Some("large".to_owned())] {
                     let (destination, from) = (destination.clone(), None);
                     let filter = OrderFilter { status, destination, customer_id, from, to: None };
-                    let first = page(&mut connection, &filter, None, 2, LOOKED_AT).unwrap();
-                    page(&mut connection, &filter, first.next, 2, LOOKED_AT).unwrap();
                     let (low, high) = filter.ids(None);
-                    let along = Along::choose(&connection, &filter, low, high).unwrap();
+                    let chosen = Along::choose(Sql::Sqlite(&connection), &filter, low, high).now_or_never();
+                    let along = chosen.unwrap().unwrap();
+                    let first = page(&connection, &filter, along, (low, high), 2, LOOKED_AT).unwrap();
+                    page(&connection, &filter, along, filter.ids(first.next), 2, LOOKED_AT).unwrap();
+                    let connection = connection.inner();
                     let statement = connection.prepare_cached(&statement(&filter, along)).unwrap();
                     costs.push((filter, statement.get_status(StatementStatus::VmStep)));
                 }

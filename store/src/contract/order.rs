@@ -1,5 +1,4 @@
-//! The order as the store knows it: placed with its idempotency key, accepted with a position in the
-//! outbox, answered by a receipt.
+//! The order as the store knows it: placed with its idempotency key, and answered by a receipt.
 
 use std::time::Duration;
 
@@ -10,8 +9,6 @@ use common::{
     trace_context::TraceParent,
 };
 use jiff::{SignedDuration, Timestamp};
-
-use crate::{Position, StoreFault, columns::parse_event};
 
 /// A valid order, ready to be stored: its event is encoded, once, and the columns are set apart.
 #[derive(Debug)]
@@ -40,7 +37,8 @@ impl Placed {
         Ok(Self::of(event, body, trace, idempotency))
     }
 
-    fn of(event: OrderCreated, body: Vec<u8>, trace: TraceParent, idempotency: Option<Idempotency>) -> Self {
+    /// An order with its encoded event.
+    pub(super) fn of(event: OrderCreated, body: Vec<u8>, trace: TraceParent, idempotency: Option<Idempotency>) -> Self {
         let OrderCreated { event_id, order_id, customer_id, correlation_id, occurred_at, .. } = event;
         let body = body.into();
         Self { event_id, order_id, customer_id, correlation_id, accepted_at: occurred_at, trace, idempotency, body }
@@ -58,54 +56,14 @@ impl Placed {
     }
 }
 
-/// An event in the outbox.
-#[derive(Clone, Debug)]
-pub struct OutboxEntry {
-    pub position: Position,
-    /// Becomes the id of the message.
-    pub event_id: EventId,
-    pub order_id: OrderId,
-    pub correlation_id: String,
-    /// The caller's trace context.
-    pub trace: TraceParent,
-    pub accepted_at: Timestamp,
-    /// The bytes that go on the wire, the same in every repetition.
-    pub body: Bytes,
-}
-
-impl OutboxEntry {
-    /// The entry of an order that was stored at this position.
-    pub(crate) fn new(position: Position, placed: &Placed) -> Self {
-        Self {
-            position,
-            event_id: placed.event_id,
-            order_id: placed.order_id,
-            correlation_id: placed.correlation_id.as_str().to_owned(),
-            trace: placed.trace,
-            accepted_at: placed.accepted_at,
-            body: placed.body.clone(),
-        }
-    }
-
-    /// The entry of an order that is read back from its columns.
-    ///
-    /// # Errors
-    /// [`StoreFault::Database`] if the stored event cannot be read.
-    pub(crate) fn stored(position: Position, body: Vec<u8>, traceparent: &str) -> Result<Self, StoreFault> {
-        let event = parse_event(&body)?;
-        let trace = TraceParent::parse(traceparent).unwrap_or_else(TraceParent::root);
-        Ok(Self::new(position, &Placed::of(event, body, trace, None)))
-    }
-}
-
 /// The client's `Idempotency-Key` and what it was first used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// The client that the key is known for; one for all while there is no authentication.
+    /// Whose key it is; the same for all clients while there is no authentication.
     pub scope: String,
     /// 1 to 255 visible ASCII characters, without quotes.
     pub key: String,
-    /// SHA-256 over the request: the same key with another one is a mistake of the client.
+    /// SHA-256 over the request. The same key with another request is a mistake of the client.
     pub fingerprint: [u8; 32],
     /// The fingerprint that an earlier version of this program stored for the same request, if it differs.
     pub earlier_fingerprint: Option<[u8; 32]>,
@@ -114,27 +72,20 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// A key that is used at `now`, and was known if it was first used less than `ttl` ago.
+    /// A key that is used at `now`, and is known if it was first used less than `ttl` ago.
     #[must_use]
     pub fn new(scope: &str, key: String, fingerprint: [u8; 32], now: Timestamp, ttl: Duration) -> Self {
         let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
         let expired_up_to = now.checked_sub(ttl).unwrap_or(Timestamp::MIN);
         Self { scope: scope.to_owned(), key, fingerprint, earlier_fingerprint: None, expired_up_to }
     }
-
-    /// Whether the key was stored for the same request, by this version or an earlier one.
-    #[must_use]
-    pub fn matches(&self, stored: &[u8]) -> bool {
-        self.fingerprint == stored || self.earlier_fingerprint.is_some_and(|earlier| earlier == stored)
-    }
 }
 
 /// An order that is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Its id.
     pub order_id: OrderId,
-    /// The request that placed it first.
+    /// Of the request that placed it first.
     pub correlation_id: CorrelationId,
     /// Whether this is the answer to an earlier request with the same key.
     pub replayed: bool,

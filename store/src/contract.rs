@@ -1,0 +1,22 @@
+//! What the store is given and what it returns.
+
+mod database;
+mod order;
+mod outbox;
+mod record;
+mod order_list;
+mod dead_letter;
+mod redrive;
+mod reconciliation;
+
+pub use database::Database;
+pub use dead_letter::{Archiving, Collected, Collection, Content, DeadLetter, DeadLetterDetails, Filter, Group, Link};
+pub use order::{Idempotency, NotAccepted, Placed, Receipt};
+pub use order_list::{Change, Changed, OrderFilter, OrderPage};
+pub use outbox::{Adopted, Backlog, OutboxEntry, Position};
+pub use reconciliation::{Found, Mark, Overdue};
+pub use record::{DeliveryRecord, OrderRecord};
+pub use redrive::{
+    Control, Controlled, Created, Plan, Progress, Redrive, RedriveItem, RedriveRequest, RedriveState, RedriveTerms,
+    Refused, Selection,
+};
