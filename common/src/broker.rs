@@ -1,11 +1,12 @@
-//! RabbitMQ: the one place that knows the AMQP client.
+//! RabbitMQ: the only module that knows the AMQP client.
 //!
-//! [`topology`] names and declares everything that exists on the broker, [`connection`] gets there,
-//! [`publisher`] sends with confirms, also what was in a queue before, [`again`]; [`consumer`] takes
-//! deliveries and settles them (each may be looked at whole, as a [`dead_letter`]), [`supervisor`]
-//! starts over for ever when any of it ends, and [`inspection`] says what is wrong there.
+//! [`topology`] names and declares everything that exists on the broker, and [`connection`] connects to
+//! it. A [`publisher`] sends with confirms: new messages, and dead letters again ([`redriven`]). A
+//! [`consumer`] takes deliveries and settles them; it can also read everything that came with a
+//! [`dead_letter`]. The [`supervisor`] starts a session again whenever one ends, and [`inspection`]
+//! finds out what is wrong on the broker.
 
-pub mod again;
+pub mod redriven;
 pub mod connection;
 pub mod consumer;
 pub mod dead_letter;

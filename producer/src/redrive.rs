@@ -13,7 +13,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use common::{
-    broker::{Broker, BrokerFault, again::Again, publisher::Publisher, supervisor::Session},
+    broker::{Broker, BrokerFault, publisher::Publisher, redriven::RedrivenMessage, supervisor::Session},
     health::Component,
 };
 use tokio::{
@@ -161,8 +161,8 @@ impl Session for Runner {
 }
 
 /// What is published of a dead letter.
-fn again(item: &RedriveItem) -> Again {
-    Again {
+fn message(item: &RedriveItem) -> RedrivenMessage {
+    RedrivenMessage {
         dead_letter: item.dead_letter,
         headers: item.headers.clone(),
         properties: item.properties.clone(),

@@ -478,10 +478,10 @@ async fn the_doctor_examines_every_process_and_exits_with_3_on_errors() -> Resul
     system.place(&Order::healthy()).await?;
     let queue = system.names.inventory();
     system.queues().await?.wait_for_depth(&queue, "an order", |depth| depth.ready == 1).await?;
-    let ill = ends_with(3, "nobody takes from it, and 1 message waits in it").await?;
+    let ill = ends_with(3, "nobody consumes it, and 1 message waits in it").await?;
     let at = |words: &str| ill.out.find(words).with_context(|| format!("{words} is not in {}", ill.out));
     assert!(at("consumers")? < at("does not answer")?);
-    at("→ start a worker of this destination")?;
+    at("→ start a worker for this destination")?;
 
     let json = tandem(&url, &[&doctor[..], &["--output", "json"]].concat()).await?.json()?;
     let processes = json["processes"].as_array().context("processes")?;

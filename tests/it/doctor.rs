@@ -147,7 +147,7 @@ async fn an_unreachable_api_is_explained_without_calling_it() -> Result<()> {
     let shut = format!("http://127.0.0.1:{}", port.number());
     let no_tls = system.inventory_api.url().replace("http://", "https://");
     for (url, words) in [
-        (&*shut, ["takes no connection", "start the server"]),
+        (&*shut, ["accepts no connection", "start the server"]),
         ("http://no-such-host.invalid", ["does not resolve", "DNS"]),
         (&no_tls, ["TLS fails", "certificate"]),
     ] {
@@ -166,7 +166,7 @@ async fn an_unreachable_broker_is_distinguished_from_another_server() -> Result<
     let port = Port::choose()?;
     let shut = format!("amqp://guest:hush-hush@127.0.0.1:{}", port.number());
     for (url, words) in [
-        (shut, ["takes no connection", "AMQP_URL"]),
+        (shut, ["accepts no connection", "AMQP_URL"]),
         ("amqp://guest:hush-hush@no-such-host.invalid".to_owned(), ["does not resolve", "AMQP_URL"]),
         (other, ["AMQP", "5672"]),
     ] {

@@ -1,4 +1,4 @@
-//! Where the broker is, and how to connect to it.
+//! Where the broker is, and connecting to it.
 
 use std::sync::{
     Arc,
@@ -16,17 +16,17 @@ use super::{
 };
 use crate::destination::Name;
 
-/// Seconds without a sign of life after which each side doubts the other. The server's default of
-/// a minute leaves a half-open connection unnoticed for two.
+/// The heartbeat interval. The server's default of a minute leaves a half-open connection unnoticed
+/// for two.
 const HEARTBEAT_SECONDS: u16 = 10;
-/// The client keeps two rings of 32 frames for each connection: 7.5 MB at the broker's default
-/// frame size, a tenth of that at this one, at the same speed for messages of an order's size.
+/// The client keeps two rings of 32 frames for each connection: 7.5 MB at the broker's default frame
+/// size, a tenth of that at this one, and just as fast for messages of an order's size.
 const FRAME_MAX: u32 = 8_192;
 
-/// On the next connection that consumes after one was ended by a message that did not fit: the headers
-/// of a message come in one frame, and strangers can write to a queue. It is what a broker takes from
-/// anybody, unless it is told otherwise. Its rings become 8 MB in the course of time, and a producer
-/// has a consumer for each dead-letter queue, so it is no limit for every day.
+/// For one consuming connection, after another one was ended by a message that did not fit: the headers
+/// of a message come in one frame, and anyone may write to a queue. It is the broker's default, so no
+/// message has larger headers unless the broker is configured for it. Its rings grow to 8 MB over time,
+/// and a producer has a consumer for each dead-letter queue, so it is not the usual limit.
 const FRAME_MAX_AFTER_A_FAULT: u32 = 131_072;
 
 /// What a connection is for. Publishing and consuming never share one: while the broker blocks
@@ -34,77 +34,77 @@ const FRAME_MAX_AFTER_A_FAULT: u32 = 131_072;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role {
     Publish,
-    /// Publishes what was consumed before, with the headers that it came with.
+    /// Publishes what was consumed before, with its original headers.
     Redrive,
     Consume,
-    /// Only looks, and is gone again.
+    /// Only looks.
     Inspect,
 }
 
-/// Where the broker is, what things are called there, and which destinations this process declares.
+/// Where the broker is, what things are called there, and the destinations that this process declares.
 #[derive(Clone, Debug)]
 pub struct Broker {
     pub(super) url: SecretString,
     service: &'static str,
     names: Names,
     destinations: Arc<[Name]>,
-    frames: Frames,
+    frames: FrameLimit,
 }
 
-/// Whether the next connection that consumes must take larger frames than usual. Cloning shares it.
+/// Whether the next consuming connection must accept larger frames than usual. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Frames(Arc<AtomicBool>);
+pub(super) struct FrameLimit(Arc<AtomicBool>);
 
-impl Frames {
-    /// A message did not fit: the next connection takes it, and the one after that is as usual again.
+impl FrameLimit {
+    /// A message did not fit: raises the limit for the next connection only.
     pub(super) fn too_small(&self) {
         self.0.store(true, Relaxed);
     }
 
-    /// The limit for a new connection, unless its URL has one. A message that did not fit that one
-    /// would come again and again.
+    /// The limit for a new connection: the usual one, or the one in its URL, raised after a fault. Without
+    /// that, a message that did not fit would be delivered again and again.
     fn limit(&self, of_url: Option<u32>) -> u32 {
         let usual = of_url.unwrap_or(FRAME_MAX);
         if self.0.swap(false, Relaxed) { usual.max(FRAME_MAX_AFTER_A_FAULT) } else { usual }
     }
 }
 
-/// Whether the text is a URL of a broker. The answer never repeats it: it holds a password.
+/// Checks that the text is the URL of a broker.
 ///
 /// # Errors
-/// What is wanted, in words for whoever set it.
+/// What the URL must look like. Never the text itself, which holds a password.
 pub fn check_url(url: &SecretString) -> Result<(), String> {
     parse(url).map(|_| ())
 }
 
 pub(super) fn parse(url: &SecretString) -> Result<AMQPUri, String> {
-    let wanted = "must be a URL such as amqp://user:password@host:5672/%2f (special characters percent-encoded)";
+    let expected = "must be a URL such as amqp://user:password@host:5672/%2f (special characters percent-encoded)";
     let url = url.expose_secret();
-    // The parser fills in a host that is missing, and then credentials go to the wrong one.
-    let rest = url.strip_prefix("amqp://").or_else(|| url.strip_prefix("amqps://")).ok_or(wanted)?;
+    // The parser fills in a missing host, which would send the credentials to the wrong one.
+    let rest = url.strip_prefix("amqp://").or_else(|| url.strip_prefix("amqps://")).ok_or(expected)?;
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     if host.is_empty() || host.starts_with(':') {
-        return Err(wanted.to_owned());
+        return Err(expected.to_owned());
     }
-    let mut uri: AMQPUri = url.parse().map_err(|_| wanted.to_owned())?;
+    let mut uri: AMQPUri = url.parse().map_err(|_| expected.to_owned())?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     Ok(uri)
 }
 
 impl Broker {
-    /// A broker for the process called `service`. Each of its connections declares the queues of these
+    /// The broker, for the process called `service`. Each of its connections declares the queues of these
     /// destinations.
     #[must_use]
     pub fn new(url: SecretString, service: &'static str, names: Names, destinations: impl Into<Arc<[Name]>>) -> Self {
-        Self { url, service, names, destinations: destinations.into(), frames: Frames::default() }
+        Self { url, service, names, destinations: destinations.into(), frames: FrameLimit::default() }
     }
 
-    pub(super) fn frames(&self) -> &Frames {
+    pub(super) fn frames(&self) -> &FrameLimit {
         &self.frames
     }
 
-    /// What things are called.
+    /// What things are called there.
     #[must_use]
     pub fn names(&self) -> &Names {
         &self.names
@@ -116,14 +116,14 @@ impl Broker {
         &self.destinations
     }
 
-    /// Opens a connection that shows in the broker's management as `service:` and its role.
+    /// Opens a connection, which the broker's management shows as `service:role`.
     pub(super) async fn connect(&self, role: Role) -> Result<Connection, BrokerFault> {
         const DOING: &str = "connecting to the broker";
         let mut uri = parse(&self.url).map_err(|cause| BrokerFault::Lost { doing: DOING, cause })?;
         let of_url = uri.query.frame_max;
         let (role, frame_max) = match role {
             Role::Publish => ("publish", of_url.unwrap_or(FRAME_MAX)),
-            // Whatever could be consumed can be sent again.
+            // Anything that could be consumed can be sent again.
             Role::Redrive => ("redrive", of_url.unwrap_or(FRAME_MAX_AFTER_A_FAULT)),
             Role::Consume => ("consume", self.frames.limit(of_url)),
             Role::Inspect => ("inspect", of_url.unwrap_or(FRAME_MAX)),
@@ -141,8 +141,7 @@ impl Broker {
     }
 }
 
-/// Closes a connection in good order, if the broker answers soon. One that does not will notice by
-/// itself.
+/// Closes a connection cleanly, if the broker answers soon. If not, it notices the end by itself.
 pub(super) async fn close(connection: &Connection) {
     let _ = timeout(CLOSE_TIMEOUT, connection.close(200, "done".into())).await;
 }
@@ -166,21 +165,21 @@ mod tests {
             "amqp://u:hush@",
             "amqp://u:hush@:5672",
         ] {
-            let Err(fault) = check_url(&bad.into()) else { panic!("{bad} was taken") };
+            let Err(fault) = check_url(&bad.into()) else { panic!("{bad} was accepted") };
             assert!(!fault.contains("hush"));
         }
     }
 
     #[test]
-    fn what_the_url_does_not_say_has_our_defaults() {
+    fn what_the_url_does_not_set_has_our_default() {
         let heartbeat = |url: &str| parse(&url.into()).map(|uri| uri.query.heartbeat);
         assert_eq!(heartbeat("amqp://h"), Ok(Some(HEARTBEAT_SECONDS)));
         assert_eq!(heartbeat("amqp://h?heartbeat=3"), Ok(Some(3)));
     }
 
     #[test]
-    fn one_connection_after_a_message_that_did_not_fit_takes_larger_frames() {
-        let frames = Frames::default();
+    fn after_a_message_that_did_not_fit_one_connection_takes_larger_frames() {
+        let frames = FrameLimit::default();
         assert_eq!(frames.limit(None), FRAME_MAX);
         assert_eq!(frames.limit(Some(4_096)), 4_096);
         for of_url in [None, Some(4_096)] {

@@ -1,4 +1,4 @@
-//! Consuming: deliveries in, settlements out, on a connection of its own.
+//! Consuming: deliveries in, settlements out, on a separate connection.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Broker, BrokerFault,
-    connection::{Frames, Role, close},
+    connection::{FrameLimit, Role, close},
     dead_letter::{self, DeadLetter, REDRIVEN},
     deadline::{CLOSE_TIMEOUT, opened, step},
     delivery::{Delivery, Settlement, Unsettled, Window},
@@ -22,14 +22,14 @@ use super::{
 };
 use crate::trace_context::TraceParent;
 
-/// How long a finished delivery waits for slower ones before it, so that one frame can acknowledge
-/// them all.
+/// How long a finished delivery waits for slower ones before it, so that one frame acknowledges all
+/// of them.
 const STRAGGLER_WAIT: Duration = Duration::from_millis(50);
 
 /// A consumer of one queue.
 ///
-/// It has a connection of its own: while the broker blocks publishers, nothing is written on a
-/// connection that has published, acknowledgements included.
+/// It has its own connection: while the broker blocks publishers, nothing is written on a connection
+/// that has published, not even acknowledgements.
 #[derive(Debug)]
 pub struct Consumer {
     connection: Connection,
@@ -37,14 +37,14 @@ pub struct Consumer {
     stream: lapin::Consumer,
     queue: String,
     prefetch: u16,
-    frames: Frames,
+    frames: FrameLimit,
     window: Window,
     stragglers_since: Option<Instant>,
 }
 
 impl Consumer {
     /// Connects, declares everything that the process needs, and consumes `queue` with at most `prefetch`
-    /// deliveries unsettled.
+    /// unsettled deliveries.
     ///
     /// # Errors
     /// Any [`BrokerFault`].
@@ -56,7 +56,7 @@ impl Consumer {
         let connection = broker.connect(Role::Consume).await?;
         topology::declare(&connection, broker.names(), broker.destinations()).await?;
         let channel = step("opening a channel", connection.create_channel()).await?;
-        // Zero would mean without limit, and the client's buffer has none of its own.
+        // Zero would mean no limit, and the client's buffer has none either.
         step("setting the prefetch", channel.basic_qos(prefetch.max(1), BasicQosOptions::default())).await?;
         let consume = channel.basic_consume(
             queue.as_str().into(),
@@ -74,8 +74,8 @@ impl Consumer {
     /// Cancellation safe.
     ///
     /// # Errors
-    /// The session is over: connection, channel or consumer ended, whatever ended it. A stream that
-    /// merely ends is a fault too; after [`Consumer::cancel`] nobody calls this any more.
+    /// The session is over: the connection, the channel or the consumer has ended. A stream that merely
+    /// ends is a fault too, because this is not called after [`Consumer::cancel`].
     pub async fn next(&mut self) -> Result<Delivery, BrokerFault> {
         Ok(delivery(self.next_raw().await?))
     }
@@ -85,7 +85,7 @@ impl Consumer {
     /// Cancellation safe.
     ///
     /// # Errors
-    /// As of [`Consumer::next`].
+    /// As for [`Consumer::next`].
     pub async fn next_dead_letter(&mut self) -> Result<(Unsettled, DeadLetter), BrokerFault> {
         let raw = self.next_raw().await?;
         let (headers, properties, deaths) = dead_letter::read(&raw.properties);
@@ -96,37 +96,37 @@ impl Consumer {
     async fn next_raw(&mut self) -> Result<Raw, BrokerFault> {
         let next = self.stream.next().await;
         match next {
-            Some(Ok(raw)) if self.stands() => {
+            Some(Ok(raw)) if self.is_open() => {
                 self.window.delivered(raw.delivery_tag);
                 Ok(raw)
             }
-            // What is still buffered from a connection that is gone will be delivered again.
+            // What is still buffered from a lost connection will be delivered again.
             Some(Ok(_)) => Err(self.end()),
             Some(Err(fault)) => Err(self.ended_by(&fault)),
             None => Err(BrokerFault::ConsumerEnded { queue: self.queue.clone() }),
         }
     }
 
-    /// Whether the session still stands. Who takes no deliveries at present would not notice its end.
+    /// Checks that the session is open. A caller that is taking no deliveries would not notice its end.
     ///
     /// # Errors
-    /// The connection or the channel is gone.
+    /// The connection or the channel is closed.
     pub fn check(&mut self) -> Result<(), BrokerFault> {
-        if self.stands() { Ok(()) } else { Err(self.end()) }
+        if self.is_open() { Ok(()) } else { Err(self.end()) }
     }
 
-    fn stands(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.connection.status().connected() && self.channel.status().connected()
     }
 
-    /// What ended the session, which stands behind the deliveries that came before.
+    /// What ended the session: it is queued behind the deliveries that came before it.
     fn end(&mut self) -> BrokerFault {
         while let Some(Some(next)) = self.stream.next().now_or_never() {
             if let Err(fault) = next {
                 return self.ended_by(&fault);
             }
         }
-        BrokerFault::Lost { doing: "consuming", cause: "the connection is gone".to_owned() }
+        BrokerFault::Lost { doing: "consuming", cause: "the connection is closed".to_owned() }
     }
 
     fn ended_by(&self, fault: &lapin::Error) -> BrokerFault {
@@ -137,7 +137,7 @@ impl Consumer {
         fault
     }
 
-    /// Settles a delivery. Acknowledgements are gathered; [`Consumer::flush`] sends them.
+    /// Settles a delivery. Acknowledgements are collected, and [`Consumer::flush`] sends them.
     pub fn settle(&mut self, unsettled: Unsettled, settlement: Settlement) {
         let Unsettled { tag } = unsettled;
         match settlement {
@@ -150,7 +150,8 @@ impl Consumer {
         }
     }
 
-    /// Sends what can be acknowledged in one frame, and singly what has waited for that too long.
+    /// Acknowledges what can be acknowledged in one frame, and individually what has waited too long for
+    /// that.
     pub fn flush(&mut self) {
         if let Some(tag) = self.window.take_prefix() {
             send(self.channel.basic_ack(tag, BasicAckOptions { multiple: true }));
@@ -165,7 +166,7 @@ impl Consumer {
         }
     }
 
-    /// Sends every acknowledgement, singly where need be.
+    /// Sends every acknowledgement, individually where necessary.
     pub fn flush_all(&mut self) {
         if let Some(tag) = self.window.take_prefix() {
             send(self.channel.basic_ack(tag, BasicAckOptions { multiple: true }));
@@ -176,14 +177,14 @@ impl Consumer {
         self.stragglers_since = None;
     }
 
-    /// When [`Consumer::flush`] should be called even if nothing else happens.
+    /// When to call [`Consumer::flush`] if nothing else happens.
     #[must_use]
     pub fn flush_at(&self) -> Option<Instant> {
         self.stragglers_since.map(|since| since + STRAGGLER_WAIT)
     }
 
-    /// Tells the broker to send nothing more. What was sent already and is not taken goes back when
-    /// the channel closes. A broker that does not answer soon is not waited for.
+    /// Asks the broker to send nothing more. What it has already sent and was not taken goes back when the
+    /// channel closes. Does not wait for a broker that is slow to answer.
     pub async fn cancel(&mut self) {
         let tag = self.stream.tag();
         let cancelled = timeout(CLOSE_TIMEOUT, self.channel.basic_cancel(tag, BasicCancelOptions::default())).await;
@@ -192,8 +193,8 @@ impl Consumer {
         }
     }
 
-    /// Sends the remaining acknowledgements and closes channel and connection in good order, which
-    /// tells that the broker has read them.
+    /// Sends the remaining acknowledgements, then closes the channel, which confirms that the broker has read
+    /// them, and the connection.
     pub async fn close(mut self) {
         self.flush_all();
         let closed = timeout(CLOSE_TIMEOUT, self.channel.close(200, "done".into())).await;
@@ -204,9 +205,9 @@ impl Consumer {
     }
 }
 
-/// Queues a frame without waiting until it is on the wire: the first poll queues it, and waiting
-/// would cost two switches between threads for each. A channel that has ended shows at the next
-/// delivery, and what it left unsettled is delivered again.
+/// Queues a frame without waiting until it is on the wire: the first poll queues it, and waiting would
+/// cost two thread switches for each. If the channel has ended, the next delivery shows it, and what was
+/// left unsettled is delivered again.
 fn send(frame: impl Future<Output = lapin::Result<()>>) {
     if let Some(Err(fault)) = frame.now_or_never() {
         tracing::debug!(%fault, "not settled, will be delivered again");

@@ -1,4 +1,4 @@
-//! A dead letter as it stands in its queue: everything that came with it, in terms of JSON.
+//! A dead letter as it is in its queue: everything that came with it, as JSON.
 
 use jiff::Timestamp;
 use lapin::{
@@ -10,46 +10,46 @@ use uuid::Uuid;
 
 use super::table::{self, time};
 
-/// The header that names the dead letter which was sent again as this message.
+/// The header with the id of the dead letter that this message redrives.
 pub const REDRIVEN: &str = "x-tandem-dead-letter";
-/// Where the broker writes down each death.
+/// The header in which the broker records each death.
 const DEATHS: &str = "x-death";
 
 /// A message with everything that came with it.
 #[derive(Debug)]
 pub struct DeadLetter {
-    /// The body, as it is.
+    /// The body, unchanged.
     pub body: Vec<u8>,
-    /// Whether the broker has handed this message out before.
+    /// Whether the broker has delivered this message before.
     pub redelivered: bool,
-    /// The message's id, where it is one of ours.
+    /// The message id, if it is a UUID.
     pub message_id: Option<Uuid>,
-    /// The headers, without `x-death`. What JSON has no word for is an object with one field: `$bytes`
-    /// (base64), `$timestamp` (RFC 3339), `$decimal`, `$float` (`NaN`, `inf`, `-inf`).
+    /// The headers, without `x-death`. A value that JSON cannot represent is an object with one field:
+    /// `$bytes` (base64), `$timestamp` (RFC 3339), `$decimal`, `$float` (`NaN`, `inf`, `-inf`).
     pub headers: Map<String, Value>,
-    /// The properties that were set, by their names in AMQP with `_` for `-`; the time as RFC 3339.
+    /// The properties that were set, by their AMQP names with `_` for `-`; the time as RFC 3339.
     pub properties: Map<String, Value>,
     /// The broker's `x-death`, newest first, its times as RFC 3339.
     pub deaths: Vec<Value>,
 }
 
-/// The broker's word for how a message left its queue for the dead-letter queue.
+/// Why the broker moved a message to the dead-letter queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Death {
-    /// A consumer gave it back, not to be delivered again.
+    /// A consumer rejected it.
     Rejected,
-    /// It came back more often than the queue's delivery limit.
+    /// It was returned more often than the queue's delivery limit allows.
     DeliveryLimit,
-    /// It waited for longer than it was to live.
+    /// It waited longer than its time to live.
     Expired,
     /// The queue was full.
     MaxLength,
-    /// A word of another version.
+    /// A reason that this version does not know.
     Other,
 }
 
 impl DeadLetter {
-    /// How it died last; none where it was put into the queue by hand.
+    /// Why it died last; `None` if somebody put it into the queue by hand.
     #[must_use]
     pub fn death(&self) -> Option<Death> {
         let word = self.deaths.first()?.get("reason").and_then(Value::as_str);
@@ -62,13 +62,13 @@ impl DeadLetter {
         })
     }
 
-    /// When it died last, to the second, by the clock of the broker.
+    /// When it died last, to the second, by the broker's clock.
     #[must_use]
     pub fn died_at(&self) -> Option<Timestamp> {
         self.deaths.first()?.get("time")?.as_str()?.parse().ok()
     }
 
-    /// The dead letter that was sent again as this message.
+    /// The dead letter that this message redrives.
     #[must_use]
     pub fn redriven(&self) -> Option<Uuid> {
         Uuid::parse_str(self.headers.get(REDRIVEN)?.as_str()?).ok()
@@ -78,7 +78,7 @@ impl DeadLetter {
 /// Headers, properties and deaths.
 pub(super) fn read(properties: &BasicProperties) -> (Map<String, Value>, Map<String, Value>, Vec<Value>) {
     let mut headers = properties.headers().as_ref().map(table::object).unwrap_or_default();
-    // A stranger may send anything under that name: then it stays a header.
+    // Anyone may send anything under that name: then it stays a header.
     let deaths = properties.headers().as_ref().and_then(|headers| match headers.inner().get(DEATHS)? {
         AMQPValue::FieldArray(deaths) => deaths.as_slice().iter().map(death).collect(),
         _ => None,
@@ -89,7 +89,7 @@ pub(super) fn read(properties: &BasicProperties) -> (Map<String, Value>, Map<Str
     (headers, named(properties), deaths.unwrap_or_default())
 }
 
-/// One entry of `x-death`. Its time is known to be one, and is shown plainly.
+/// One entry of `x-death`. Its time is always one, so it needs no `$timestamp`.
 fn death(entry: &AMQPValue) -> Option<Value> {
     let AMQPValue::FieldTable(entry) = entry else { return None };
     let mut shown = table::object(entry);
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_that_was_set_is_told_and_nothing_else() {
+    fn everything_that_was_set_is_read_and_nothing_else() {
         let mut died = FieldTable::default();
         died.insert("reason".into(), AMQPValue::LongString("delivery_limit".into()));
         died.insert("count".into(), AMQPValue::LongLongInt(1));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_word_for_a_death_is_a_header() {
+    fn an_x_death_that_is_not_the_brokers_stays_a_header() {
         let mut headers = FieldTable::default();
         headers.insert(DEATHS.into(), AMQPValue::LongString("soon".into()));
         let (headers, _, deaths) = read(&BasicProperties::default().with_headers(headers));

@@ -1,4 +1,4 @@
-//! Deadlines: no step of a conversation with the broker waits longer than this.
+//! Deadlines: how long each exchange with the broker may take.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use tokio::time::timeout;
 
 use super::BrokerFault;
 
-/// How long a step of a conversation with the broker may take: connect, open, declare.
+/// How long one step may take: connecting, opening a channel, declaring a queue.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may take until a session stands.
+/// How long opening a session may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long saying goodbye may take, at the very end of a drain.
+/// How long closing may take, at the very end of a drain.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// All that it takes until a session stands, with a deadline over its many steps.
+/// Opening a session, with one deadline over its many steps.
 pub(super) async fn opened<T>(
     doing: &'static str,
     future: impl Future<Output = Result<T, BrokerFault>>,
@@ -22,7 +22,7 @@ pub(super) async fn opened<T>(
     timeout(OPEN_TIMEOUT, future).await.unwrap_or(overdue)
 }
 
-/// One step of a conversation, with its deadline.
+/// One step, with its deadline.
 pub(super) async fn step<T>(
     doing: &'static str,
     future: impl Future<Output = lapin::Result<T>>,

@@ -1,4 +1,4 @@
-//! One delivery, and the window of those that are not settled yet.
+//! A delivery, and the window of those that are not settled yet.
 
 use std::collections::VecDeque;
 
@@ -9,22 +9,22 @@ use crate::trace_context::TraceParent;
 /// A message as it came from a queue.
 #[derive(Debug)]
 pub struct Delivery {
-    /// Owed to the broker; see [`Unsettled`].
+    /// The duty to settle it.
     pub unsettled: Unsettled,
-    /// The body, as it is.
+    /// The body, unchanged.
     pub body: Vec<u8>,
-    /// Whether the broker has handed this message out before.
+    /// Whether the broker has delivered this message before.
     pub redelivered: bool,
-    /// The message's id, where it is one of ours.
+    /// The message id, if it is a UUID.
     pub message_id: Option<Uuid>,
-    /// The caller, for the trace.
+    /// The trace context of the publisher.
     pub trace: Option<TraceParent>,
-    /// The dead letter of which this is the redrive, see [`super::dead_letter::REDRIVEN`].
+    /// The dead letter that this message redrives, from [`super::dead_letter::REDRIVEN`].
     pub dead_letter: Option<Uuid>,
 }
 
-/// The duty to settle one delivery. It is consumed by settling, so that no delivery can be settled
-/// twice; dropping it leaves the delivery to be handed out again when the channel ends.
+/// The duty to settle one delivery. Settling consumes it, so that no delivery is settled twice. If it is
+/// dropped, the broker delivers the message again when the channel ends.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a delivery that is not settled is delivered again"]
 pub struct Unsettled {
@@ -33,28 +33,27 @@ pub struct Unsettled {
 
 #[cfg(test)]
 impl Unsettled {
-    /// For tests of what is done with one.
     pub(crate) fn for_test(tag: u64) -> Self {
         Self { tag }
     }
 }
 
-/// How a delivery leaves the queue.
+/// How a delivery leaves its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// Done with.
+    /// It is done.
     Ack,
-    /// To the dead-letter queue, without another try.
+    /// It goes to the dead-letter queue and is not delivered again.
     DeadLetter,
 }
 
-/// Delivery tags of one channel from the oldest that is not settled, so that a run of finished ones
+/// The delivery tags of one channel, from the oldest unsettled one, so that a run of finished deliveries
 /// can be acknowledged in one frame.
 #[derive(Debug)]
 pub(super) struct Window {
     first: u64,
     states: VecDeque<State>,
-    /// How many wait for their ack behind one that still runs.
+    /// How many wait for their acknowledgement behind one that is still running.
     ready: usize,
 }
 
@@ -79,7 +78,7 @@ impl Window {
         self.states.push_back(State::Running);
     }
 
-    /// Remembers that this one may be acknowledged.
+    /// Notes that this delivery may be acknowledged.
     pub(super) fn ready(&mut self, tag: u64) {
         if let Some(state @ State::Running) = self.state(tag) {
             *state = State::Ready;
@@ -87,20 +86,20 @@ impl Window {
         }
     }
 
-    /// Remembers that this one was settled by a frame of its own.
+    /// Notes that this delivery was settled individually.
     pub(super) fn settled(&mut self, tag: u64) {
         if let Some(state @ State::Running) = self.state(tag) {
             *state = State::Settled;
         }
     }
 
-    /// How many wait for their ack.
+    /// How many deliveries wait for their acknowledgement.
     pub(super) fn waiting(&self) -> usize {
         self.ready
     }
 
-    /// The tag up to which everything is finished, to be acknowledged with `multiple`. It is one that
-    /// has not been acknowledged yet: naming another closes the channel.
+    /// The tag up to which everything is finished, to be acknowledged with `multiple`. It has not been
+    /// acknowledged yet: naming one that has been closes the channel.
     pub(super) fn take_prefix(&mut self) -> Option<u64> {
         let mut last = None;
         while let Some(state) = self.states.front().copied().filter(|state| *state != State::Running) {
@@ -114,7 +113,7 @@ impl Window {
         last
     }
 
-    /// The tags that are finished behind one that still runs, to be acknowledged one by one.
+    /// The finished tags behind one that is still running, to be acknowledged individually.
     pub(super) fn take_stragglers(&mut self) -> Vec<u64> {
         let mut tags = Vec::with_capacity(self.ready);
         if self.ready > 0 {
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_has_its_own_frame_is_never_named_by_a_run() {
+    fn a_run_never_ends_at_a_tag_that_was_settled_individually() {
         let mut window = window(3);
         window.ready(1);
         window.settled(2);
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn those_behind_a_slow_one_are_acknowledged_singly_and_once() {
+    fn those_behind_a_slow_one_are_acknowledged_individually_and_once() {
         let mut window = window(4);
         window.ready(2);
         window.ready(4);

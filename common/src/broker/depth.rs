@@ -1,4 +1,4 @@
-//! Looking at queues without taking anything: how many messages wait, and for how many consumers.
+//! The depth of queues: how many messages wait in them, and for how many consumers.
 
 use lapin::{Channel, Connection, ErrorKind, options::QueueDeclareOptions, types::FieldTable};
 
@@ -9,22 +9,22 @@ use super::{
     fault::NOT_FOUND,
 };
 
-/// What stands in a queue.
+/// How full a queue is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Messages that wait for a consumer. Those that one holds unsettled are not among them.
+    /// Messages that wait for a consumer, without those that a consumer holds unsettled.
     pub ready: u32,
     /// Consumers.
     pub consumers: u32,
 }
 
-/// Looks at these queues, in their order, over a connection of its own. A queue that does not exist
-/// holds nothing.
+/// The depth of each of these queues, over a separate connection. A queue that does not exist has depth
+/// zero.
 ///
 /// # Errors
 /// Any [`BrokerFault`].
 pub async fn depths(broker: &Broker, queues: &[String]) -> Result<Vec<Depth>, BrokerFault> {
-    opened("looking at queues", async {
+    opened("reading the depth of queues", async {
         let connection = broker.connect(Role::Inspect).await?;
         let mut depths = Vec::with_capacity(queues.len());
         for queue in queues {
@@ -37,23 +37,23 @@ pub async fn depths(broker: &Broker, queues: &[String]) -> Result<Vec<Depth>, Br
 }
 
 async fn depth(connection: &Connection, queue: &str) -> Result<Depth, BrokerFault> {
-    const DOING: &str = "looking at a queue";
-    // A channel each: the broker closes one over a queue that does not exist.
+    const DOING: &str = "reading the depth of a queue";
+    // One channel for each: the broker closes a channel that asks for a queue which does not exist.
     let channel = step("opening a channel", connection.create_channel()).await?;
-    let looked = step(DOING, async {
-        match look(&channel, queue).await {
+    let depth = step(DOING, async {
+        match passive_depth(&channel, queue).await {
             Ok(depth) => Ok(Some(depth)),
             Err(fault) if is_absent(&fault) => Ok(None),
             Err(fault) => Err(fault),
         }
     });
-    let Some(depth) = looked.await? else { return Ok(Depth::default()) };
-    step("closing a channel", channel.close(200, "looked".into())).await?;
+    let Some(depth) = depth.await? else { return Ok(Depth::default()) };
+    step("closing a channel", channel.close(200, "done".into())).await?;
     Ok(depth)
 }
 
-/// A passive declare: it changes nothing. The broker closes the channel over a queue that does not exist.
-pub(super) async fn look(channel: &Channel, queue: &str) -> lapin::Result<Depth> {
+/// A passive declaration, which changes nothing. If the queue does not exist, the broker closes the channel.
+pub(super) async fn passive_depth(channel: &Channel, queue: &str) -> lapin::Result<Depth> {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let found = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
     Ok(Depth { ready: found.message_count(), consumers: found.consumer_count() })

@@ -1,4 +1,4 @@
-//! The broker's greeting, which names its version: the AMQP client keeps it to itself.
+//! The broker's greeting, which contains its version: the AMQP client does not expose it.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use tokio::{
 
 use crate::reach::Stream;
 
-/// How long the broker may take to greet.
+/// How long the broker may take to send its greeting.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(3);
-/// The greeting of RabbitMQ has about 500 bytes.
+/// RabbitMQ's greeting has about 500 bytes.
 const MAX_GREETING: usize = 4_096;
 /// AMQP 0-9-1: type and channel of a frame, and its length.
 const FRAME_HEAD: usize = 7;
 
-/// Says the first word of AMQP 0-9-1 and reads the version from the answer, `connection.start`. The connection is
-/// of no further use. The broker logs one that ends here as a warning.
+/// Sends the AMQP 0-9-1 protocol header and reads the version from the reply, `connection.start`. The connection
+/// cannot be used afterwards, and the broker logs a warning about it.
 ///
 /// # Errors
-/// What is there instead of a broker, in words.
+/// What answered instead of a broker.
 pub(super) async fn version(mut stream: Box<dyn Stream>) -> Result<String, String> {
     let conversation = async {
         stream.write_all(b"AMQP\0\0\x09\x01").await?;
@@ -33,8 +33,8 @@ pub(super) async fn version(mut stream: Box<dyn Stream>) -> Result<String, Strin
     };
     match timeout(GREETING_TIMEOUT, conversation).await {
         Ok(Ok(payload)) => version_in(&payload).ok_or_else(|| "it does not speak AMQP 0-9-1".to_owned()),
-        Ok(Err(fault)) => Err(format!("it does not greet as a broker does: {fault}")),
-        Err(_) => Err(format!("it takes connections, but says nothing for {} s", GREETING_TIMEOUT.as_secs())),
+        Ok(Err(fault)) => Err(format!("it does not answer like a broker: {fault}")),
+        Err(_) => Err(format!("it accepts connections, but sends nothing for {} s", GREETING_TIMEOUT.as_secs())),
     }
 }
 
@@ -46,7 +46,7 @@ fn version_in(payload: &[u8]) -> Option<String> {
         rest = left;
         Some(taken)
     };
-    // The protocol's version, and the length of the table, whose end is told by its entries.
+    // The protocol version, and the length of the table, which its entries make redundant.
     take(2 + 4)?;
     loop {
         let name_length = usize::from(*take(1)?.first()?);
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_found_behind_other_properties_and_garbage_is_no_version() {
+    fn the_version_is_found_after_other_properties_and_garbage_has_none() {
         let mut table = Vec::new();
         table.extend(b"\x0ccapabilitiesF\0\0\0\x05\x02okt\x01");
         table.extend(b"\x07productS\0\0\0\x08RabbitMQ");

@@ -1,9 +1,9 @@
-//! Inspecting the broker: can this process do there what it must, and if not, what is to be done.
+//! The inspection of the broker: whether this process can do there what it must, and the remedy if not.
 //!
-//! On connections of its own, and a channel for every question: the broker answers a question it does not like by
-//! closing the channel. Nothing is consumed and nothing is published.
+//! It uses separate connections, and a channel for every probe: the broker refuses a request by closing the channel.
+//! Nothing is consumed and nothing is published.
 
-mod answer;
+mod probe;
 mod queue;
 mod rights;
 
@@ -12,7 +12,7 @@ use std::time::Instant;
 use futures_util::{StreamExt as _, stream};
 use lapin::{Connection, ExchangeKind, options::ExchangeDeclareOptions, types::FieldTable, uri::AMQPScheme};
 
-use self::answer::{Answer, ask, faulty};
+use self::probe::{ProbeError, failed, probe};
 use super::{
     Broker, BrokerFault,
     connection::{Role, close, parse},
@@ -24,41 +24,41 @@ use crate::{
     reach::reach,
 };
 
-/// Questions asked of the broker at a time, each on its channel.
+/// How many queues are examined at a time, each on its own channels.
 const AT_A_TIME: usize = 8;
-/// The oldest and the newest version that Tandem is tried on.
+/// The oldest and the newest version that Tandem is tested with.
 const OLDEST: (u32, u32) = (3, 10);
 const NEWEST: (u32, u32) = (4, 3);
-/// What the name of the default exchange is called in permissions.
+/// The name of the default exchange in permissions.
 const DEFAULT_EXCHANGE: &str = "amq.default";
 
-/// What a process needs of the broker.
+/// What a process needs from the broker.
 #[derive(Clone, Debug)]
 pub struct Needs {
     /// The queues it consumes.
     pub consumes: Vec<String>,
     /// Whether it publishes to the fan-out exchange.
     pub publishes_events: bool,
-    /// Whether it publishes to single queues, by way of the default exchange.
+    /// Whether it publishes to single queues, through the default exchange.
     pub publishes_to_queues: bool,
-    /// Who takes dead letters out of their queues.
+    /// Who takes dead letters from their queues.
     pub collector: Collector,
 }
 
-/// Who takes dead letters out of their queues.
+/// Who takes dead letters from their queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Collector {
     /// This process does.
     Here,
-    /// This process would, and is told not to.
+    /// Nobody: this process could, but is configured not to.
     Off,
-    /// Another process, which says itself how that goes.
+    /// Another process, whose own doctor reports on it.
     Elsewhere,
 }
 
-/// Looks at everything that the process needs. The findings stand in the order of the flow.
+/// Checks everything that the process needs. The findings are in the order of the flow.
 ///
-/// Cancellation safe: what was opened is closed with its connection.
+/// Cancellation safe: everything that was opened is closed with its connection.
 pub async fn inspect(broker: &Broker, needs: &Needs) -> Vec<Finding> {
     let (subject, greeting) = greet(broker).await;
     let mut findings = match greeting {
@@ -68,7 +68,7 @@ pub async fn inspect(broker: &Broker, needs: &Needs) -> Vec<Finding> {
     let connection = match broker.connect(Role::Inspect).await {
         Ok(connection) => connection,
         Err(fault) => {
-            findings.push(not_let_in(&subject, &fault));
+            findings.push(no_access(&subject, &fault));
             return findings;
         }
     };
@@ -84,7 +84,7 @@ pub async fn inspect(broker: &Broker, needs: &Needs) -> Vec<Finding> {
     findings
 }
 
-/// Where the broker is, and what answers there: a broker, or an error.
+/// The address of the broker, and what answers there: a broker or an error.
 async fn greet(broker: &Broker) -> (String, Result<Finding, Finding>) {
     let uri = match parse(&broker.url) {
         Ok(uri) => uri,
@@ -103,38 +103,38 @@ async fn greet(broker: &Broker) -> (String, Result<Finding, Finding>) {
         }
     };
     let greeting = match greeting::version(stream).await {
-        Ok(version) => Ok(of_version(&subject, &version, begun.elapsed().as_millis())),
+        Ok(version) => Ok(version_finding(&subject, &version, begun.elapsed().as_millis())),
         Err(fault) => {
-            let remedy = "correct host, port and scheme in AMQP_URL (RabbitMQ listens on 5672, with TLS on 5671); if \
-                          they are right, look at the broker's log";
+            let remedy = "correct host, port and scheme in AMQP_URL (RabbitMQ listens on 5672, or on 5671 with TLS); if \
+                          they are right, check the broker's log";
             Err(Finding::error(Check::Broker, &*subject, fault, remedy))
         }
     };
     (subject, greeting)
 }
 
-fn of_version(subject: &str, version: &str, millis: u128) -> Finding {
+fn version_finding(subject: &str, version: &str, millis: u128) -> Finding {
     let detail = format!("RabbitMQ {version} answers ({millis} ms)");
     let span = format!("{}.{} to {}.{}", OLDEST.0, OLDEST.1, NEWEST.0, NEWEST.1);
     match greeting::major_and_minor(version) {
         Some(number) if number < OLDEST => Finding::error(
             Check::Broker,
             subject,
-            format!("{detail}; this version lacks what keeps dead letters safe"),
-            format!("upgrade the broker: supported is {span}"),
+            format!("{detail}; this version cannot keep dead letters safe"),
+            format!("upgrade the broker: versions {span} are supported"),
         ),
         Some(number) if number <= NEWEST => Finding::ok(Check::Broker, subject, detail),
         _ => Finding::warning(
             Check::Broker,
             subject,
-            format!("{detail}; Tandem was not tried on this version"),
-            format!("supported is {span}; read the broker's release notes on quorum queues first"),
+            format!("{detail}; Tandem is not tested with this version"),
+            format!("versions {span} are supported; read the broker's release notes on quorum queues"),
         ),
     }
 }
 
-fn not_let_in(subject: &str, fault: &BrokerFault) -> Finding {
-    let words = fault.to_string();
+fn no_access(subject: &str, fault: &BrokerFault) -> Finding {
+    let message = fault.to_string();
     if matches!(fault, BrokerFault::Refused { .. }) {
         return Finding::error(
             Check::Rights,
@@ -144,21 +144,21 @@ fn not_let_in(subject: &str, fault: &BrokerFault) -> Finding {
              set_permissions",
         );
     }
-    // The broker's name for the code, in front of its words: there is no such virtual host, or it is not for this user.
-    if words.contains("NOT_ALLOWED") {
+    // The name of the reply code in the broker's message: no such virtual host, or the user may not use it.
+    if message.contains("NOT_ALLOWED") {
         return Finding::error(
             Check::Rights,
             subject,
-            format!("the broker does not let the user into the virtual host: {words}"),
-            "correct the virtual host at the end of AMQP_URL (%2f is /), create it with rabbitmqctl add_vhost, or let \
-             the user in with rabbitmqctl set_permissions",
+            format!("the broker does not give the user access to the virtual host: {message}"),
+            "correct the virtual host at the end of AMQP_URL (%2f is /), create it with rabbitmqctl add_vhost, or give \
+             the user access with rabbitmqctl set_permissions",
         );
     }
-    let remedy = "look at the broker's log for this connection, and at its alarms: rabbitmq-diagnostics alarms";
-    Finding::error(Check::Broker, subject, words, remedy)
+    let remedy = "check the broker's log for this connection, and its alarms: rabbitmq-diagnostics alarms";
+    Finding::error(Check::Broker, subject, message, remedy)
 }
 
-/// Declares both exchanges again, with the properties they must have.
+/// Declares both exchanges again, with the properties that they must have.
 async fn exchanges(connection: &Connection, names: &Names) -> Vec<Finding> {
     let dead_letters = names.dead_letter_exchange();
     let kinds = [
@@ -168,19 +168,19 @@ async fn exchanges(connection: &Connection, names: &Names) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, kind, check, purpose) in kinds {
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        let declared = ask(connection, async |channel| {
+        let declared = probe(connection, async |channel| {
             channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await
         });
         findings.push(match declared.await {
             Ok(()) => Finding::ok(check, name, purpose),
-            Err(Answer::Mismatch(difference)) => Finding::error(
+            Err(ProbeError::Mismatch(difference)) => Finding::error(
                 check,
                 name,
                 format!("exists with other properties: {difference}"),
                 "choose another name with EXCHANGE, or stop every process of Tandem, delete this exchange on the \
-                 broker and start them again: they declare it as it must be",
+                 broker and start them again: they declare it correctly",
             ),
-            Err(answer) => faulty(check, name, answer, "configure"),
+            Err(fault) => failed(check, name, fault, "configure"),
         });
     }
     findings
@@ -192,7 +192,7 @@ mod tests {
     use crate::doctor::Status;
 
     #[test]
-    fn a_version_that_is_too_old_is_an_error_and_one_that_is_new_a_warning() {
+    fn a_version_that_is_too_old_is_an_error_and_a_newer_one_a_warning() {
         for (version, status) in [
             ("3.9.29", Status::Error),
             ("3.10.0", Status::Ok),
@@ -202,7 +202,7 @@ mod tests {
             ("5.0.0", Status::Warning),
             ("tomorrow", Status::Warning),
         ] {
-            assert_eq!(of_version("host:5672", version, 1).status, status, "{version}");
+            assert_eq!(version_finding("host:5672", version, 1).status, status, "{version}");
         }
     }
 }

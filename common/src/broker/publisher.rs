@@ -1,8 +1,8 @@
 //! Publishing with confirms: one owner, a window of messages in flight, a deadline on each confirm.
 //!
-//! The client hands out sequence numbers under one lock and queues frames under another, so a
-//! confirm channel that several tasks share gives confirms to the wrong message. A [`Publisher`]
-//! therefore owns its channel, is not `Clone`, and polls all its publishes from one task.
+//! The client assigns sequence numbers under one lock and queues frames under another, so on a channel
+//! that several tasks share, confirms reach the wrong message. A [`Publisher`] therefore owns its
+//! channel, is not `Clone`, and polls all its publishes from one task.
 
 use std::{
     collections::VecDeque,
@@ -23,15 +23,15 @@ use uuid::Uuid;
 
 use super::{
     Broker, BrokerFault,
-    again::{self, Again},
     connection::{Role, close},
     deadline::{opened, step},
+    redriven::{self, RedrivenMessage},
     topology,
 };
 use crate::trace_context::TraceParent;
 
-/// How long a confirm may take. A quorum queue that has lost its majority confirms nothing and
-/// refuses nothing; only this ends the wait.
+/// How long a confirm may take. A quorum queue that has lost its majority neither confirms nor refuses;
+/// only this deadline ends the wait.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where a message goes.
@@ -39,35 +39,35 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 pub enum Target {
     /// To the fan-out exchange.
     FanOut,
-    /// To the one queue of this name, through the default exchange.
+    /// To the queue of this name, through the default exchange.
     Queue(String),
 }
 
 /// One durable message.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Its id, by which a return is matched.
+    /// The AMQP `message_id`.
     pub id: Uuid,
     /// The AMQP `type`.
     pub kind: &'static str,
-    /// The request it belongs to, if one.
+    /// The request that it belongs to, if any.
     pub correlation_id: Option<String>,
-    /// The caller, for the trace.
+    /// The trace context of the caller, if any.
     pub trace: Option<TraceParent>,
     /// JSON.
     pub body: Bytes,
 }
 
-/// What happened to messages since the last look.
+/// What happened to messages since the last call.
 #[derive(Debug)]
 pub struct Resolved<T> {
-    /// The broker has them, in every queue.
+    /// Every queue has them.
     pub confirmed: Vec<T>,
-    /// The broker refused them (a full queue); some queue may have them all the same.
+    /// The broker refused them because a queue is full; other queues may have them.
     pub refused: Vec<T>,
 }
 
-/// A channel in confirm mode with messages in flight, each with a token of type `T`.
+/// A channel in confirm mode, and the messages in flight, each with a token of type `T`.
 #[derive(Debug)]
 pub struct Publisher<T> {
     connection: Connection,
@@ -88,7 +88,7 @@ impl<T: Send + 'static> Publisher<T> {
         opened("opening a session to publish", Self::steps(broker, Role::Publish)).await
     }
 
-    /// The same, for messages with headers that may be a stranger's.
+    /// The same for redriven messages, whose headers may come from anyone.
     ///
     /// # Errors
     /// Any [`BrokerFault`].
@@ -116,25 +116,25 @@ impl<T: Send + 'static> Publisher<T> {
         self.in_flight.len()
     }
 
-    /// Whether the broker currently takes nothing from publishers (memory or disk alarm).
+    /// Whether the broker blocks publishers at the moment (memory or disk alarm).
     #[must_use]
     pub fn blocked(&self) -> bool {
         self.connection.status().blocked()
     }
 
-    /// Whether the session still stands. While nothing is in flight nobody else would notice its end.
+    /// Checks that the session is open. While nothing is in flight, nothing else would notice its end.
     ///
     /// # Errors
-    /// The connection or the channel is gone.
+    /// The connection or the channel is closed.
     pub fn check(&self) -> Result<(), BrokerFault> {
         if self.connection.status().connected() && self.channel.status().connected() {
             Ok(())
         } else {
-            Err(BrokerFault::Lost { doing: "publishing", cause: "the connection is gone".to_owned() })
+            Err(BrokerFault::Lost { doing: "publishing", cause: "the connection is closed".to_owned() })
         }
     }
 
-    /// Sends a message; `token` comes back with its confirm from [`Publisher::resolved`].
+    /// Sends a message. [`Publisher::resolved`] returns `token` with the confirm.
     pub fn publish(&mut self, target: &Target, message: Message, token: T) {
         let (exchange, routing_key) = match target {
             Target::FanOut => (self.exchange.as_str().into(), "".into()),
@@ -143,9 +143,9 @@ impl<T: Send + 'static> Publisher<T> {
         self.send(exchange, routing_key, properties(&message), message.body, token);
     }
 
-    /// Sends a message that was in a queue before to the queue of this name, as it was.
-    pub fn publish_again(&mut self, queue: &str, message: Again, token: T) {
-        self.send("".into(), queue.into(), again::properties(&message), message.body, token);
+    /// Sends a dead letter, unchanged, to the queue of this name.
+    pub fn publish_redriven(&mut self, queue: &str, message: RedrivenMessage, token: T) {
+        self.send("".into(), queue.into(), redriven::properties(&message), message.body, token);
     }
 
     fn send(
@@ -169,15 +169,15 @@ impl<T: Send + 'static> Publisher<T> {
         self.in_flight.push(Box::pin(publish));
     }
 
-    /// Waits until at least one message in flight is resolved and takes all that are by then.
-    /// Pends for ever while nothing is in flight.
+    /// Waits until at least one message in flight is resolved, and returns all that are resolved by then.
+    /// Never returns while nothing is in flight.
     ///
     /// Cancellation safe: a confirm is either in a returned [`Resolved`] or still in flight.
     ///
     /// # Errors
-    /// After an error none of the messages in flight counts as published, and the publisher is of no
-    /// further use. [`BrokerFault::Returned`]: no queue is bound. [`BrokerFault::Overdue`]: a confirm
-    /// did not come, although the broker does not block publishing.
+    /// After an error, none of the messages in flight counts as published, and the publisher must not be
+    /// used again. [`BrokerFault::Returned`]: no queue is bound. [`BrokerFault::Overdue`]: a confirm is
+    /// missing although the broker does not block publishers.
     pub async fn resolved(&mut self) -> Result<Resolved<T>, BrokerFault> {
         let first = loop {
             let Some(deadline) = self.sent.oldest() else {
@@ -186,7 +186,7 @@ impl<T: Send + 'static> Publisher<T> {
             match timeout_at(deadline, self.in_flight.next()).await {
                 Ok(Some(first)) => break first,
                 Ok(None) => return std::future::pending().await,
-                // Once it takes messages again, each of them has its whole time.
+                // Once the broker accepts messages again, each of them gets the full time.
                 Err(_) if self.blocked() => self.sent.postpone(Instant::now() + CONFIRM_TIMEOUT),
                 Err(_) => {
                     return Err(BrokerFault::Overdue {
@@ -198,9 +198,9 @@ impl<T: Send + 'static> Publisher<T> {
         };
         let mut resolved = Resolved { confirmed: Vec::new(), refused: Vec::new() };
         let mut returned = Vec::new();
-        // All that is resolved by now is looked at together: the client may hang a returned message
-        // on the confirm of another one that resolved earlier, so one return anywhere in here means
-        // that no plain ack in here can be believed.
+        // Everything that is resolved by now is judged together: the client may attach a returned message
+        // to the confirm of another one that resolved earlier, so with one return among these, no plain
+        // ack can be trusted.
         let mut next = Some(first);
         while let Some((number, token, confirmation)) = next {
             self.sent.done(number);
@@ -209,7 +209,7 @@ impl<T: Send + 'static> Publisher<T> {
                 Confirmation::Nack(None) => resolved.refused.push(token),
                 Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message)) => {
                     let id = message.delivery.properties.message_id().as_ref();
-                    returned.push(id.map_or_else(|| "without id".to_owned(), ToString::to_string));
+                    returned.push(id.map_or_else(|| "without an id".to_owned(), ToString::to_string));
                 }
                 Confirmation::NotRequested => {
                     return Err(BrokerFault::Lost {
@@ -223,7 +223,7 @@ impl<T: Send + 'static> Publisher<T> {
         if returned.is_empty() { Ok(resolved) } else { Err(BrokerFault::Returned { message_ids: returned }) }
     }
 
-    /// Closes the connection in good order. What is in flight stays unconfirmed.
+    /// Closes the connection cleanly. What is in flight stays unconfirmed.
     pub async fn close(self) {
         close(&self.connection).await;
     }
@@ -248,7 +248,7 @@ fn properties(message: &Message) -> BasicProperties {
     properties
 }
 
-/// When each message in flight is overdue, in the order of sending, so that the oldest is at the front.
+/// The deadline of each message in flight, oldest first.
 #[derive(Debug, Default)]
 struct Sent {
     first: u64,

@@ -1,4 +1,4 @@
-//! Starting over: a session with the broker is run again, for ever, whatever ended it.
+//! The supervisor: runs a session with the broker again whenever it ends.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use tokio_util::sync::CancellationToken;
 use super::BrokerFault;
 use crate::{health::Component, retry::Delays};
 
-/// The pause after a session that ended, before jitter; doubled with each further one.
+/// The pause after a session has ended, before jitter. It doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause: a broker that is back is found within seconds.
+/// The longest pause: the process reconnects within seconds of the broker's return.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A session that lasted this long was a good one: the next pause is the first again.
+/// After a session that lasted this long, the pauses start over.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 
 /// One conversation with the broker, from connecting to the end.
 pub trait Session: Send {
-    /// Runs until `shutdown`, and tells `component` when it is up; begun after `shutdown`, it only
-    /// cleans up. State that must outlive a session lives in `self`.
+    /// Runs until `shutdown`, and reports on `component`. If `shutdown` is already requested, it only cleans
+    /// up. State that must outlive a session lives in `self`.
     fn run(
         &mut self,
         component: &Component,
@@ -26,12 +26,12 @@ pub trait Session: Send {
     ) -> impl Future<Output = Result<(), BrokerFault>> + Send;
 }
 
-/// Runs sessions until one ends in good order, which only happens on `shutdown`.
+/// Runs sessions until one ends without a fault, which only happens on `shutdown`.
 ///
 /// # Errors
-/// A fault that needs a person, when it is the first thing that the process meets: then it is a
-/// mistake in the set-up and is best seen at once. Later the same fault is logged and tried again,
-/// because ending a running process would help nobody.
+/// A fault that needs a person, if the first session ends with it: then the set-up is wrong, and should
+/// be corrected at once. Later the same fault is logged and retried, because ending a running process
+/// would not help.
 pub async fn supervise(
     mut session: impl Session,
     component: Component,
@@ -39,7 +39,7 @@ pub async fn supervise(
 ) -> Result<(), BrokerFault> {
     let mut delays = Delays::endless(FIRST_PAUSE, LONGEST_PAUSE);
     let mut first = true;
-    let mut last_words = String::new();
+    let mut last_message = String::new();
     loop {
         let started = Instant::now();
         let Err(fault) = session.run(&component, &shutdown).await else { return Ok(()) };
@@ -49,30 +49,30 @@ pub async fn supervise(
         first = false;
         if started.elapsed() >= GOOD_SESSION {
             delays = Delays::endless(FIRST_PAUSE, LONGEST_PAUSE);
-            last_words.clear();
+            last_message.clear();
         }
-        let words = fault.to_string();
-        component.down(words.clone());
+        let message = fault.to_string();
+        component.down(message.clone());
         let pause = delays.next(None).unwrap_or(LONGEST_PAUSE);
-        // The same words again and again would bury everything else.
-        if words == last_words {
+        // The same message again and again would bury everything else.
+        if message == last_message {
             tracing::debug!(
                 component = component.name(),
-                fault = words,
+                fault = message,
                 ?pause,
                 "no session with the broker, trying again"
             );
         } else {
             tracing::warn!(
                 component = component.name(),
-                fault = words,
+                fault = message,
                 ?pause,
                 "no session with the broker, trying again"
             );
-            last_words = words;
+            last_message = message;
         }
         tokio::select! {
-            // The session ends itself, and says what it leaves behind.
+            // The next session cleans up, and logs what it leaves unfinished.
             () = shutdown.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
         }

@@ -1,4 +1,4 @@
-//! Tables of AMQP as objects of JSON, without loss of meaning.
+//! AMQP tables as JSON objects, without loss of meaning.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiff::Timestamp;
@@ -10,13 +10,13 @@ pub(super) fn object(table: &FieldTable) -> Map<String, Value> {
     table.inner().iter().map(|(name, entry)| (name.as_str().to_owned(), value(entry))).collect()
 }
 
-/// A time in seconds since 1970: a text, or the number where that is no time that a calendar has.
+/// A time in seconds since 1970, as RFC 3339, or as the number if no calendar date has it.
 pub(super) fn time(seconds: u64) -> Value {
     let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     time.map_or_else(|| seconds.into(), |time| time.to_string().into())
 }
 
-/// What JSON has no word for is an object with one field, which names what it is.
+/// A value that JSON cannot represent is an object with one field, whose name says what it is.
 fn value(value: &AMQPValue) -> Value {
     match value {
         AMQPValue::Boolean(value) => (*value).into(),
@@ -51,7 +51,7 @@ fn float(number: f64) -> Value {
     serde_json::Number::from_f64(number).map_or_else(|| json!({"$float": number.to_string()}), Value::Number)
 }
 
-/// A decimal number with so many digits behind the point.
+/// A decimal number with `scale` digits after the point.
 fn shown(digits: u32, scale: u8) -> String {
     let scale = usize::from(scale);
     let digits = format!("{digits:0>width$}", width = scale + 1);
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_of_value_keeps_its_meaning() {
+    fn every_kind_of_value_keeps_its_meaning() {
         let mut inner = FieldTable::default();
         inner.insert("deep".into(), AMQPValue::Void);
         let decimal = |value, scale| AMQPValue::DecimalValue(DecimalValue { scale, value });

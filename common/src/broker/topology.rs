@@ -1,7 +1,7 @@
-//! Everything that exists on the broker: its names, its properties, its declaration.
+//! The topology: the names, properties and declarations of everything that exists on the broker.
 //!
-//! Every service declares what it needs, at every connection, with the same properties: a fan-out
-//! to a queue that does not exist yet is silently lost, confirms and `mandatory` notwithstanding.
+//! Every service declares what it needs, at every connection, with the same properties: if a queue does
+//! not exist yet, the fan-out silently loses its copy, despite confirms and `mandatory`.
 
 use lapin::{
     Channel, Connection, ExchangeKind,
@@ -17,26 +17,26 @@ use super::{
 };
 use crate::{destination::Name, origin::Origin};
 
-/// How often a message may come back before the broker gives it up.
+/// How often a message may be returned before the broker dead-letters it.
 ///
-/// Up to RabbitMQ 4.2 every return counts, and when a worker dies each message it held returns, not
-/// only the one that killed it: at the default of 20 (RabbitMQ 4), twenty crashes of a worker would
-/// dead-letter its whole prefetch. At 100 a message that kills its worker each time still ends in
-/// the dead-letter queue, within an hour of restarts.
+/// Up to RabbitMQ 4.2 every return counts, and when a worker dies, each message that it held is
+/// returned, not only the one that killed it: at the default of 20 (RabbitMQ 4), twenty crashes of a
+/// worker would dead-letter its whole prefetch. At 100, a message that kills its worker every time still
+/// reaches the dead-letter queue within an hour of restarts.
 pub(super) const DELIVERY_LIMIT: i64 = 100;
 
-/// A dead letter has nowhere further to go: RabbitMQ 4 would delete it at its default limit, so
-/// looking at it and putting it back must be allowed practically for ever. (3.10 knows no "none".)
+/// From the dead-letter queue a message cannot go anywhere else: at its default limit RabbitMQ 4 would
+/// delete it, so it may be taken and returned practically without limit. (3.10 has no "unlimited".)
 const DEAD_LETTER_DELIVERY_LIMIT: i64 = 1_000_000;
 
-/// The names on the broker, all derived from the name of the fan-out exchange.
+/// What things are called on the broker. Every name derives from that of the fan-out exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     exchange: String,
 }
 
 impl Names {
-    /// The names below this exchange.
+    /// The names that derive from this exchange.
     #[must_use]
     pub fn new(exchange: String) -> Self {
         Self { exchange }
@@ -66,7 +66,7 @@ impl Names {
         format!("{}.outcomes", self.exchange)
     }
 
-    /// The queue that dead letters of this origin died in.
+    /// The queue in which dead letters of this origin died.
     #[must_use]
     pub fn queue_of(&self, origin: &Origin) -> String {
         match origin {
@@ -82,11 +82,11 @@ pub fn dead_letter_queue(queue: &str) -> String {
     format!("{queue}.dlq")
 }
 
-/// Declares the exchange, the queue of each destination given, and the queue of reports, each with
-/// its dead-letter queue.
+/// Declares the exchanges, the queue of each destination, and the queue of reports, each queue with its
+/// dead-letter queue.
 ///
 /// # Errors
-/// [`BrokerFault::Mismatch`] names what exists with other properties.
+/// [`BrokerFault::Mismatch`] if something exists with other properties.
 pub(super) async fn declare(connection: &Connection, names: &Names, destinations: &[Name]) -> Result<(), BrokerFault> {
     let channel = step("opening a channel", connection.create_channel()).await?;
     declare_exchange(&channel, names.exchange(), ExchangeKind::Fanout).await?;
@@ -100,8 +100,8 @@ pub(super) async fn declare(connection: &Connection, names: &Names, destinations
     step("closing a channel", channel.close(200, "declared".into())).await
 }
 
-/// A quorum queue whose dead letters arrive at least once. Each argument is needed for that:
-/// without `reject-publish` the broker silently falls back to at-most-once.
+/// A quorum queue whose dead letters are delivered at least once. That takes every argument: without
+/// `reject-publish` the broker silently falls back to at most once.
 async fn declare_with_dead_letters(channel: &Channel, names: &Names, queue: &str) -> Result<(), BrokerFault> {
     let dead_letters = dead_letter_queue(queue);
     declare_queue(channel, &dead_letters, dead_letter_arguments()).await?;
@@ -109,7 +109,7 @@ async fn declare_with_dead_letters(channel: &Channel, names: &Names, queue: &str
     declare_queue(channel, queue, arguments(names, queue)).await
 }
 
-/// The arguments of a queue whose dead letters arrive at least once.
+/// The arguments of a queue whose dead letters are delivered at least once.
 pub(super) fn arguments(names: &Names, queue: &str) -> FieldTable {
     let text = |text: &str| AMQPValue::LongString(text.into());
     quorum(&[
@@ -126,8 +126,8 @@ pub(super) fn dead_letter_arguments() -> FieldTable {
     quorum(&[("x-delivery-limit", AMQPValue::LongLongInt(DEAD_LETTER_DELIVERY_LIMIT))])
 }
 
-/// Quorum also on a single node: always durable, with delivery counting and at-least-once
-/// dead-lettering. And a durable classic queue on a node that is down misses a fan-out unseen.
+/// Quorum queues, even on a single node: always durable, they count deliveries and dead-letter at least
+/// once. And a durable classic queue on a node that is down would silently miss a fan-out.
 fn quorum(extra: &[(&str, AMQPValue)]) -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
@@ -158,7 +158,7 @@ async fn bind(channel: &Channel, queue: &str, exchange: &str, routing_key: &str)
     .await
 }
 
-/// Like [`step`], and tells a thing with other properties apart from every other fault.
+/// Like [`step`], but reports a thing with other properties as [`BrokerFault::Mismatch`].
 async fn named(
     doing: &'static str,
     kind: &'static str,
@@ -181,7 +181,7 @@ mod tests {
     use crate::destination::NotAName;
 
     #[test]
-    fn the_names_are_those_of_the_contract() -> Result<(), NotAName> {
+    fn the_names_match_the_contract() -> Result<(), NotAName> {
         let names = Names::new("orders".into());
         assert_eq!(names.exchange(), "orders");
         assert_eq!(names.dead_letter_exchange(), "orders.dlx");

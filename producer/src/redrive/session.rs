@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Runner, again, bucket::Bucket, earlier};
+use super::{Runner, bucket::Bucket, earlier, message};
 use store::{RedriveItem, RedriveState, StoreFault};
 
 /// Most dead letters in flight.
@@ -217,7 +217,7 @@ impl Runner {
             let queue = self.broker.names().queue_of(&item.origin);
             hand.in_flight.insert(item.dead_letter);
             hand.bytes_in_flight += item.body.len();
-            publisher.publish_again(&queue, again(&item), item);
+            publisher.publish_redriven(&queue, message(&item), item);
         }
     }
 

@@ -1,4 +1,4 @@
-//! One queue: is it there, is it what it must be, does somebody take from it.
+//! One queue: whether it exists, has the right properties, and is being consumed.
 
 use lapin::{
     Connection,
@@ -8,12 +8,12 @@ use lapin::{
 
 use super::{
     Collector,
-    answer::{Answer, NO_LEADER, ask, faulty},
+    probe::{NO_LEADER, ProbeError, failed, probe},
 };
 use crate::{
     broker::{
         Broker,
-        depth::{Depth, look},
+        depth::{Depth, passive_depth},
         topology::{self, DELIVERY_LIMIT, Names, dead_letter_queue},
     },
     doctor::{Check, Finding},
@@ -24,22 +24,22 @@ use crate::{
 pub(super) struct Queue {
     name: String,
     used: Use,
-    /// The exchange that leads to it, and by which key.
+    /// The exchange that it is bound to, and the routing key.
     bound: Option<(String, String)>,
 }
 
 /// What a queue is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Deliveries to a destination, which its workers take.
+    /// Deliveries to a destination, for its workers.
     Deliveries,
-    /// Reports, which the producer takes.
+    /// Reports, for the producer.
     Reports,
-    /// Dead letters, which the collector takes, if there is one.
+    /// Dead letters, for the collector, if any.
     DeadLetters(Collector),
 }
 
-/// The queues of a process, each with its dead letters behind it.
+/// The queues of a process, each followed by its dead-letter queue.
 pub(super) fn needed(broker: &Broker, collector: Collector) -> Vec<Queue> {
     let names = broker.names();
     let mut queues = Vec::new();
@@ -62,63 +62,59 @@ pub(super) fn needed(broker: &Broker, collector: Collector) -> Vec<Queue> {
 impl Queue {
     /// Every finding about it.
     pub(super) async fn examine(&self, connection: &Connection, names: &Names) -> Vec<Finding> {
+        // Before the declaration, which creates a queue that is missing.
         let depth = self.depth(connection).await;
-        let declared = self.declare(connection, names).await;
-        let bound = match declared {
-            Ok(()) => self.bind(connection).await,
-            Err(_) => Ok(()),
-        };
-        if let Err(answer) = declared {
-            return vec![self.not_declared(answer)];
+        if let Err(fault) = self.declare(connection, names).await {
+            return vec![self.not_declared(fault)];
         }
         let mut findings = Vec::new();
-        if let Err(answer) = bound {
+        if let Err(fault) = self.bind(connection).await {
             let right = "write, and to read from the exchange it is bound to,";
-            findings.push(faulty(Check::Queue, &self.name, answer, right));
+            findings.push(failed(Check::Queue, &self.name, fault, right));
         }
         match depth {
             Ok(depth) => {
                 let seen = format!("as declared; {}, {}", messages(depth.ready), consumers(depth.consumers));
                 findings.push(Finding::ok(Check::Queue, &self.name, seen));
                 findings.extend(self.safety(names));
-                findings.push(self.taken(depth));
+                findings.push(self.consumption(depth));
             }
-            Err(Answer::Missing) => findings.push(self.was_missing()),
-            Err(answer) => findings.push(faulty(Check::Queue, &self.name, answer, "configure")),
+            Err(ProbeError::Missing) => findings.push(self.was_missing()),
+            Err(fault) => findings.push(failed(Check::Queue, &self.name, fault, "configure")),
         }
         findings
     }
 
-    async fn depth(&self, connection: &Connection) -> Result<Depth, Answer> {
-        ask(connection, async |channel| look(channel, &self.name).await).await
+    async fn depth(&self, connection: &Connection) -> Result<Depth, ProbeError> {
+        probe(connection, async |channel| passive_depth(channel, &self.name).await).await
     }
 
-    /// With the properties it must have: the broker compares them with those it has.
-    async fn declare(&self, connection: &Connection, names: &Names) -> Result<(), Answer> {
+    /// Declares it with the properties that it must have; the broker compares them with the existing ones.
+    async fn declare(&self, connection: &Connection, names: &Names) -> Result<(), ProbeError> {
         let arguments = match self.used {
             Use::Deliveries | Use::Reports => topology::arguments(names, &self.name),
             Use::DeadLetters(_) => topology::dead_letter_arguments(),
         };
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        ask(connection, async |channel| channel.queue_declare(self.name.as_str().into(), options, arguments).await)
+        probe(connection, async |channel| channel.queue_declare(self.name.as_str().into(), options, arguments).await)
             .await
             .map(drop)
     }
 
-    /// Again, which changes nothing where it is bound.
-    async fn bind(&self, connection: &Connection) -> Result<(), Answer> {
+    /// Binds it, which changes nothing if it is bound already.
+    async fn bind(&self, connection: &Connection) -> Result<(), ProbeError> {
         let Some((exchange, key)) = &self.bound else { return Ok(()) };
         let (queue, exchange, key) = (self.name.as_str().into(), exchange.as_str().into(), key.as_str().into());
-        ask(connection, async |channel| {
+        probe(connection, async |channel| {
             channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await
         })
         .await
     }
 
-    fn not_declared(&self, answer: Answer) -> Finding {
-        let Answer::Mismatch(difference) = answer else {
+    fn not_declared(&self, fault: ProbeError) -> Finding {
+        let ProbeError::Mismatch(difference) = fault else {
             let right = "configure (and to read, and to write to its dead-letter exchange)";
-            return faulty(Check::Queue, &self.name, answer, right);
+            return failed(Check::Queue, &self.name, fault, right);
         };
         let check = if difference.contains("x-delivery-limit") {
             Check::DeliveryLimit
@@ -131,39 +127,39 @@ impl Queue {
             check,
             &self.name,
             format!("exists with other properties: {difference}"),
-            "stop the processes that use it, let it run empty or move its messages away, delete it on the broker and \
-             start them again: they declare it as it must be. Or choose other names with EXCHANGE",
+            "stop the processes that use it, let it drain or move its messages away, delete it on the broker and \
+             start them again: they declare it correctly. Or choose other names with EXCHANGE",
         )
     }
 
     fn was_missing(&self) -> Finding {
-        let detail = "did not exist; it is declared again now";
+        let detail = "did not exist; it has been declared again";
         match self.used {
             Use::Deliveries => Finding::warning(
                 Check::Queue,
                 &self.name,
                 detail,
-                "find out who deleted it. What was in it is gone, and what was published meanwhile did not reach it: \
-                 GET /v1/reconciliation names the orders, and RECONCILE=republish sends them again",
+                "find out who deleted it. Its messages are lost, and so is what was published while it was missing: \
+                 GET /v1/reconciliation lists the orders, and RECONCILE=republish publishes them again",
             ),
             Use::Reports => Finding::warning(
                 Check::Queue,
                 &self.name,
                 detail,
-                "find out who deleted it. Reports in it are gone: GET /v1/reconciliation names the orders whose end is \
-                 not known, and RECONCILE=republish sends them again under their own keys",
+                "find out who deleted it. Its reports are lost: GET /v1/reconciliation lists the orders whose outcome is \
+                 unknown, and RECONCILE=republish publishes them again under the same keys",
             ),
             Use::DeadLetters(_) => Finding::warning(
                 Check::Queue,
                 &self.name,
                 detail,
-                "find out who deleted it. Dead letters in it are gone from the broker; those that were reported or \
-                 collected are listed by GET /v1/dead-letters",
+                "find out who deleted it. Its dead letters are lost from the broker; GET /v1/dead-letters lists those that \
+                 were reported or collected",
             ),
         }
     }
 
-    /// What the declaration has just proved.
+    /// What the declaration has proved.
     fn safety(&self, names: &Names) -> Vec<Finding> {
         if matches!(self.used, Use::DeadLetters(_)) {
             return Vec::new();
@@ -179,13 +175,13 @@ impl Queue {
             Finding::ok(
                 Check::DeliveryLimit,
                 &self.name,
-                format!("a message may come back {DELIVERY_LIMIT} times (a policy of the broker can lower that)"),
+                format!("a message may be returned {DELIVERY_LIMIT} times (a policy on the broker can lower that)"),
             ),
         ]
     }
 
-    /// Whether somebody takes what is in it.
-    fn taken(&self, depth: Depth) -> Finding {
+    /// Whether it is being consumed.
+    fn consumption(&self, depth: Depth) -> Finding {
         let name = &*self.name;
         let waiting = messages(depth.ready);
         match self.used {
@@ -194,19 +190,19 @@ impl Queue {
                 Finding::ok(Check::Consumers, name, format!("{}, {waiting}", consumers(depth.consumers)))
             }
             Use::Deliveries => {
-                nobody(name, depth, "start a worker of this destination, or look why it is not connected")
+                unconsumed(name, depth, "start a worker for this destination, or find out why it is not connected")
             }
-            Use::Reports => nobody(name, depth, "start the producer, or look why its ledger is not connected"),
+            Use::Reports => unconsumed(name, depth, "start the producer, or find out why its ledger is not connected"),
         }
     }
 }
 
-fn nobody(name: &str, depth: Depth, remedy: &str) -> Finding {
-    let remedy = format!("{remedy}; where it says INTERNAL_ERROR, the queue has no leader: {NO_LEADER}");
+fn unconsumed(name: &str, depth: Depth, remedy: &str) -> Finding {
+    let remedy = format!("{remedy}; if its log says INTERNAL_ERROR, the queue has no leader: {NO_LEADER}");
     if depth.ready == 0 {
-        return Finding::warning(Check::Consumers, name, "nobody takes from it; nothing waits in it yet", remedy);
+        return Finding::warning(Check::Consumers, name, "nobody consumes it; nothing waits in it yet", remedy);
     }
-    let detail = format!("nobody takes from it, and {} in it", wait(depth.ready));
+    let detail = format!("nobody consumes it, and {} in it", wait(depth.ready));
     Finding::error(Check::Consumers, name, detail, remedy)
 }
 
@@ -218,25 +214,25 @@ fn dead_letters(name: &str, depth: Depth, collector: Collector) -> Finding {
     }
     let detail = format!("{} in the broker", wait(depth.ready));
     match collector {
-        Collector::Elsewhere => Finding::ok(check, name, format!("{detail}; the producer says how that is")),
+        Collector::Elsewhere => Finding::ok(check, name, format!("{detail}; the producer's doctor reports on them")),
         Collector::Here if depth.consumers > 0 => Finding::warning(
             check,
             name,
             format!("{detail}, although they are being collected"),
-            "ask again in a minute: if they do not get fewer, look in the producer's log why they cannot be stored",
+            "run the doctor again in a minute: if there are not fewer, check the producer's log for why they cannot be stored",
         ),
         Collector::Here => Finding::warning(
             check,
             name,
             format!("{detail}, and the collector is not connected"),
-            "look at /readyz of the producer, which says why",
+            "check /readyz of the producer, which gives the reason",
         ),
         Collector::Off => Finding::warning(
             check,
             name,
             detail,
-            "they are in no list while DEAD_LETTER_COLLECTOR is off: take them from the queue by hand, or let the producer \
-             collect them (on)",
+            "they are not listed while DEAD_LETTER_COLLECTOR is off: take them from the queue by hand, or set it to on, so \
+             that the producer collects them",
         ),
     }
 }
@@ -263,18 +259,18 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_nobody_takes_from_is_an_error_as_soon_as_something_waits_in_it() {
+    fn a_queue_without_consumers_is_an_error_once_something_waits_in_it() {
         for (ready, consumers, status) in
             [(0, 2, Status::Ok), (9, 1, Status::Ok), (0, 0, Status::Warning), (1, 0, Status::Error)]
         {
-            let finding = queue(Use::Deliveries).taken(Depth { ready, consumers });
+            let finding = queue(Use::Deliveries).consumption(Depth { ready, consumers });
             assert_eq!(finding.status, status, "{finding:?}");
             assert_eq!(finding.remedy.is_some(), status != Status::Ok);
         }
     }
 
     #[test]
-    fn dead_letters_in_the_broker_are_told_by_whoever_is_to_collect_them() {
+    fn dead_letters_in_the_broker_are_a_warning_of_their_collector() {
         for (collector, ready, consumers, status) in [
             (Collector::Here, 0, 1, Status::Ok),
             (Collector::Here, 0, 0, Status::Warning),
@@ -283,21 +279,21 @@ mod tests {
             (Collector::Off, 7, 0, Status::Warning),
             (Collector::Elsewhere, 7, 0, Status::Ok),
         ] {
-            let finding = queue(Use::DeadLetters(collector)).taken(Depth { ready, consumers });
+            let finding = queue(Use::DeadLetters(collector)).consumption(Depth { ready, consumers });
             assert_eq!(finding.status, status, "{finding:?}");
         }
     }
 
     #[test]
-    fn a_mismatch_is_put_down_to_what_it_endangers() {
+    fn a_mismatch_is_reported_under_what_it_endangers() {
         for (argument, check) in [
             ("x-queue-type", Check::Queue),
             ("x-delivery-limit", Check::DeliveryLimit),
             ("x-dead-letter-strategy", Check::DeadLetterExchange),
             ("x-overflow", Check::DeadLetterExchange),
         ] {
-            let words = format!("inequivalent arg '{argument}' for queue 'orders.north'");
-            let finding = queue(Use::Deliveries).not_declared(Answer::Mismatch(words));
+            let message = format!("inequivalent arg '{argument}' for queue 'orders.north'");
+            let finding = queue(Use::Deliveries).not_declared(ProbeError::Mismatch(message));
             assert_eq!(finding.check, check);
             assert_eq!(finding.status, Status::Error);
             assert!(finding.detail.contains(argument));

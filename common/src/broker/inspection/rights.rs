@@ -1,7 +1,7 @@
-//! Rights that a declaration does not need: to read from a queue, and to write to an exchange.
+//! Permissions that a declaration does not need: to read from a queue, and to write to an exchange.
 //!
-//! Both are asked with a question that is wrong in another respect. The broker looks at the rights first: whoever has
-//! them hears of the other fault, and nothing is consumed or published.
+//! Both probes are invalid in another respect. The broker checks permissions first: if the user has them, it reports
+//! the other fault, and nothing is consumed or published.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::{
     DEFAULT_EXCHANGE, Needs,
-    answer::{Answer, ask, faulty},
+    probe::{ProbeError, failed, probe},
 };
 use crate::{
     broker::{
@@ -24,7 +24,7 @@ use crate::{
     doctor::{Check, Finding},
 };
 
-/// How long a notice of an alarm may be on its way behind the silence that it explains.
+/// How much later than the silence that it explains the notice of an alarm may arrive.
 const NOTICE: Duration = Duration::from_millis(200);
 
 /// A finding for each queue that is consumed.
@@ -33,22 +33,22 @@ pub(super) async fn to_read(connection: &Connection, queues: &[String]) -> Vec<F
     for queue in queues {
         let mut arguments = FieldTable::default();
         arguments.insert("x-priority".into(), AMQPValue::LongString("no number".into()));
-        let asked = ask(connection, async |channel| {
-            // Should it be taken for right after all, one message at most comes and goes back.
+        let probed = probe(connection, async |channel| {
+            // Should the broker accept it after all, at most one message is delivered and returned.
             channel.basic_qos(1, BasicQosOptions::default()).await?;
             let options = BasicConsumeOptions::default();
             channel.basic_consume(queue.as_str().into(), "".into(), options, arguments).await
         });
-        findings.push(match asked.await.map(drop) {
-            Ok(()) | Err(Answer::Mismatch(_)) => Finding::ok(Check::Rights, queue, "this process may read from it"),
-            Err(answer) => faulty(Check::Queue, queue, answer, "read from"),
+        findings.push(match probed.await.map(drop) {
+            Ok(()) | Err(ProbeError::Mismatch(_)) => Finding::ok(Check::Rights, queue, "this process may read from it"),
+            Err(fault) => failed(Check::Queue, queue, fault, "read from"),
         });
     }
     findings
 }
 
-/// A finding for each exchange that is published to, and one about alarms. On a connection of its own: while there is
-/// an alarm, the broker listens no more to one that has published.
+/// A finding for each exchange that is published to, and one about alarms. On a separate connection: during an alarm,
+/// the broker reads nothing more from a connection that has published.
 pub(super) async fn to_write(broker: &Broker, subject: &str, needs: &Needs) -> Vec<Finding> {
     let names = broker.names();
     let fan_out = needs.publishes_events.then(|| (names.exchange(), names.exchange()));
@@ -59,44 +59,44 @@ pub(super) async fn to_write(broker: &Broker, subject: &str, needs: &Needs) -> V
     }
     let connection = match broker.connect(Role::Inspect).await {
         Ok(connection) => connection,
-        Err(fault) => return vec![super::not_let_in(subject, &fault)],
+        Err(fault) => return vec![super::no_access(subject, &fault)],
     };
     let mut findings = Vec::new();
     let mut silent = false;
-    for (called, exchange) in exchanges {
-        let asked = ask(&connection, async |channel| {
+    for (label, exchange) in exchanges {
+        let probed = probe(&connection, async |channel| {
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let never = BasicProperties::default().with_expiration("never".into());
             let options = BasicPublishOptions::default();
             channel.basic_publish(exchange.into(), "".into(), options, &[], never).await?.await
         });
-        match asked.await.map(drop) {
-            Ok(()) | Err(Answer::Mismatch(_)) => {
-                findings.push(Finding::ok(Check::Rights, called, "this process may publish to it"));
+        match probed.await.map(drop) {
+            Ok(()) | Err(ProbeError::Mismatch(_)) => {
+                findings.push(Finding::ok(Check::Rights, label, "this process may publish to it"));
             }
-            Err(Answer::Overdue) => {
+            Err(ProbeError::Overdue) => {
                 silent = true;
                 break;
             }
-            Err(answer) => findings.push(faulty(Check::Exchange, called, answer, "write to")),
+            Err(fault) => findings.push(failed(Check::Exchange, label, fault, "write to")),
         }
     }
     sleep(NOTICE).await;
     let blocked = connection.status().blocked();
     findings.push(match (blocked, silent) {
-        (false, false) => Finding::ok(Check::Alarm, subject, "the broker takes messages"),
+        (false, false) => Finding::ok(Check::Alarm, subject, "the broker accepts messages"),
         (true, _) => Finding::error(
             Check::Alarm,
             subject,
-            "the broker takes no messages at present: it has a memory or disk alarm",
-            "give the broker's machine memory or disk space, or raise vm_memory_high_watermark or disk_free_limit; \
-             rabbitmq-diagnostics alarms names the alarm and the node. Orders are accepted and wait meanwhile",
+            "the broker accepts no messages at the moment: it has a memory or disk alarm",
+            "give the broker's machine more memory or disk space, or change vm_memory_high_watermark or disk_free_limit; \
+             rabbitmq-diagnostics alarms shows the alarm and the node. Orders are still accepted, and wait",
         ),
         (false, true) => Finding::error(
             Check::Alarm,
             subject,
-            "the broker does not answer to a message",
-            "look at the broker's load and alarms: rabbitmq-diagnostics alarms",
+            "the broker does not respond to a message",
+            "check the broker's load and alarms: rabbitmq-diagnostics alarms",
         ),
     });
     close(&connection).await;

@@ -1,5 +1,5 @@
-//! A message that was in a queue before, to be sent again as it was: its headers and properties, in
-//! terms of JSON, become those of AMQP again.
+//! A dead letter to be sent again, unchanged: its headers and properties, stored as JSON, become AMQP
+//! again.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
@@ -13,39 +13,40 @@ use uuid::Uuid;
 
 use super::dead_letter::REDRIVEN;
 
-/// A message as it was, and the name of the dead letter that it is.
+/// A message as it was, with the id of its dead letter.
 #[derive(Clone, Debug)]
-pub struct Again {
-    /// Goes along as [`REDRIVEN`].
+pub struct RedrivenMessage {
+    /// Sent as [`REDRIVEN`].
     pub dead_letter: Uuid,
-    /// The headers it had.
+    /// The headers that it had.
     pub headers: Map<String, Value>,
-    /// The properties it had.
+    /// The properties that it had.
     pub properties: Map<String, Value>,
-    /// The body, as it is.
+    /// The body, unchanged.
     pub body: Bytes,
 }
 
-/// Headers that speak of the way a message has come, or that would send it further than to its one queue.
-fn stays_behind(header: &str) -> bool {
-    let of_its_way = ["x-death", "x-delivery-count", "x-stream-offset", "CC", "BCC"].contains(&header);
-    of_its_way || header.starts_with("x-first-death-") || header.starts_with("x-last-death-")
+/// Whether a header is dropped: it records the history of the message, or it would route the message to
+/// further queues.
+fn is_dropped(header: &str) -> bool {
+    let listed = ["x-death", "x-delivery-count", "x-stream-offset", "CC", "BCC"].contains(&header);
+    listed || header.starts_with("x-first-death-") || header.starts_with("x-last-death-")
 }
 
-/// What goes on the wire. A user id stays behind: the broker ends the channel of a publisher that is
-/// another user. So does an expiration: what waits for somebody must not vanish.
-pub(super) fn properties(again: &Again) -> BasicProperties {
+/// The AMQP properties to send. The user id is dropped, because the broker closes the channel of a
+/// publisher that is another user. So is the expiration: a dead letter must not vanish while it waits.
+pub(super) fn properties(message: &RedrivenMessage) -> BasicProperties {
     let mut headers = FieldTable::default();
-    for (name, value) in again.headers.iter().filter(|(name, _)| !stays_behind(name)) {
-        // Each came out of such a table, so it fits into one.
+    for (name, value) in message.headers.iter().filter(|(name, _)| !is_dropped(name)) {
+        // Each name was a short string before, so it fits.
         if let Ok(name) = ShortString::try_new(name.clone()) {
             headers.insert(name, field(value));
         }
     }
-    headers.insert(REDRIVEN.into(), AMQPValue::LongString(again.dead_letter.to_string().into()));
+    headers.insert(REDRIVEN.into(), AMQPValue::LongString(message.dead_letter.to_string().into()));
     let mut properties = BasicProperties::default().with_headers(headers).with_delivery_mode(2);
     let text = |name: &str| {
-        let text = again.properties.get(name)?.as_str()?;
+        let text = message.properties.get(name)?.as_str()?;
         ShortString::try_new(text.to_owned()).ok()
     };
     if let Some(text) = text("content_type") {
@@ -69,17 +70,17 @@ pub(super) fn properties(again: &Again) -> BasicProperties {
     if let Some(text) = text("app_id") {
         properties = properties.with_app_id(text);
     }
-    let priority = again.properties.get("priority").and_then(Value::as_u64);
+    let priority = message.properties.get("priority").and_then(Value::as_u64);
     if let Some(priority) = priority.and_then(|priority| u8::try_from(priority).ok()) {
         properties = properties.with_priority(priority);
     }
-    if let Some(seconds) = again.properties.get("timestamp").and_then(seconds) {
+    if let Some(seconds) = message.properties.get("timestamp").and_then(seconds) {
         properties = properties.with_timestamp(seconds);
     }
     properties
 }
 
-/// A time as it is shown: RFC 3339, or a number where there is no such year.
+/// A stored time: RFC 3339, or a number of seconds that no calendar date has.
 fn seconds(shown: &Value) -> Option<u64> {
     match shown {
         Value::Number(seconds) => seconds.as_u64(),
@@ -112,7 +113,7 @@ fn table(object: &Map<String, Value>) -> FieldTable {
     table
 }
 
-/// What JSON has no word for.
+/// A value that JSON cannot represent, stored as an object with one field.
 fn special(object: &Map<String, Value>) -> Option<AMQPValue> {
     let mut fields = object.iter();
     let ((name, value), None) = (fields.next()?, fields.next()) else { return None };
@@ -148,8 +149,8 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_as_it_was_to_one_queue_for_ever_and_names_its_dead_letter() {
-        let again = Again {
+    fn it_is_sent_unchanged_to_one_queue_without_expiring_and_names_its_dead_letter() {
+        let message = RedrivenMessage {
             dead_letter: Uuid::from_u128(7),
             headers: map(json!({
                 "traceparent": "t", "mine": 7, "deep": {"list": [true, null, 1.5]}, "raw": {"$bytes": "AQI="},
@@ -161,7 +162,7 @@ mod tests {
             })),
             body: Bytes::from_static(b"x"),
         };
-        let properties = properties(&again);
+        let properties = properties(&message);
         let headers = properties.headers().clone().unwrap_or_default();
         let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names, ["deep", "mine", "raw", "traceparent", REDRIVEN]);
