@@ -1,12 +1,12 @@
-//! The worker: one destination told of every order, as often as it takes.
+//! The worker: calls one destination for every order, and retries until the outcome is known.
 //!
-//! A delivery goes through named steps: **decode** the body, **admit** it (an event that is in hand
-//! already is not called twice), **attempt** and back off until the end is known, **report** the
-//! outcome, and only then **settle**.
+//! A delivery goes through these steps: **decode** the body, **admit** it (an event that is already being
+//! attempted is not attempted twice), **attempt** and back off until the outcome is known, **report** the
+//! outcome, then **settle**.
 
 mod attempt;
 mod config;
-mod in_hand;
+mod deliveries;
 mod metrics;
 mod pipeline;
 mod report;
@@ -35,7 +35,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// How long answers about health and metrics may take once the drain is over.
+/// How long requests for health and metrics may take once the drain is over.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// The whole `main` of a worker.
@@ -54,7 +54,7 @@ struct Worker<D: Destination> {
 
 impl<D: Destination> Process for Worker<D> {
     const BINARY: &'static str = D::BINARY;
-    const ABOUT: &'static str = "Takes orders from its queue and tells one API of each, until it accepts.";
+    const ABOUT: &'static str = "Takes orders from its queue and calls one API for each, until it accepts.";
 
     fn settings() -> Vec<Setting> {
         worker_settings::<D>()
@@ -91,7 +91,7 @@ impl<D: Destination> Process for Worker<D> {
         let consumer = health.component("consumer", Kind::Required);
         let routes = http::operations(health, doctor, metrics, || std::future::ready(()));
 
-        // Health is served until the drain is over: an orchestrator watches it.
+        // Health is served until the drain is over, because an orchestrator watches it.
         let drained = CancellationToken::new();
         let served = tokio::spawn(server.run(routes, drained.clone(), LAST_ANSWERS));
         let ended = supervisor::supervise(pipeline, consumer, shutdown).await;
@@ -101,7 +101,7 @@ impl<D: Destination> Process for Worker<D> {
     }
 }
 
-/// Examines the broker and the way to the API.
+/// Examines the broker and the connection to the API.
 fn doctor<D: Destination>(broker: &Broker, url: reqwest::Url) -> Doctor {
     let needs = Needs {
         consumes: broker.destinations().iter().map(|name| broker.names().queue(name)).collect(),

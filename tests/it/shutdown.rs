@@ -136,9 +136,9 @@ async fn ended_and_named(worker: &Process, placed: &Placed, state: &str) -> Resu
         let of = |line: &&Line| line.field("message").is_some_and(|text| text.contains(message));
         ending.lines.iter().find(of).with_context(|| format!("no word of what is left:\n{}", ending.text()))
     };
-    let all = found("left unfinished")?;
+    let all = found("left unfinished; they are delivered again")?;
     assert_eq!(all.json.as_ref().map(|line| line["deliveries"].clone()), Some(json!(1)), "{}", all.text);
-    let one = found("left, it is delivered again")?;
+    let one = found("left unfinished; it is delivered again")?;
     let named = ["order_id", "correlation_id", "state"].map(|field| one.field(field));
     assert_eq!(named, [Some(&*placed.order_id), Some(&*placed.correlation_id), Some(state)], "{}", one.text);
     assert_eq!((all.field("level"), one.field("level")), (Some("WARN"), Some("WARN")));

@@ -1,4 +1,4 @@
-//! Attempt and back off: from a decoded order to the end of its delivery.
+//! Attempt and back off: from a decoded order to the outcome of its delivery.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -7,7 +7,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{in_hand::Way, metrics::WorkerMetrics};
+use super::{
+    deliveries::{DeliveryId, Ended},
+    metrics::WorkerMetrics,
+};
 use crate::{
     destination::{AttemptError, Call, Destination, Name},
     event::{OrderCreated, now},
@@ -18,36 +21,26 @@ use crate::{
     trace_context::TraceParent,
 };
 
-/// What an attempt may take beyond its deadline and the reading of a body, before it is cut.
+/// How much longer than its deadline and the reading of a body an attempt may take before it is cut off.
 const SLACK: Duration = Duration::from_millis(250);
-/// Longest error that is kept of an attempt, in characters.
+/// The longest error that is kept, in characters.
 const MAX_ERROR_CHARS: usize = 200;
 
-/// How the work on one delivery ended.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// The end is known.
-    Finished(Arc<Outcome>),
-    /// The process must end first. That is no failure: it is neither reported nor counted, and the
-    /// delivery is handed out again.
-    Interrupted(Way),
-}
-
-/// What attempts are made with.
+/// Everything that attempts need.
 #[derive(Debug)]
 pub(super) struct Attempts<D> {
     pub(super) destination: D,
     pub(super) name: Name,
     pub(super) retry: RetryPolicy,
     pub(super) metrics: WorkerMetrics,
-    /// Cancelled when nothing new is to be begun.
+    /// Cancelled when no further attempt may begin.
     pub(super) stop: CancellationToken,
 }
 
 impl<D: Destination> Attempts<D> {
-    /// Attempts until the destination accepts, refuses for good, or has been tried often enough.
+    /// Attempts a delivery until the destination accepts it, rejects it, or no attempt is left.
     ///
-    /// A panic of the destination's code ends this delivery and no other.
+    /// A panic in the destination's code ends this delivery and no other.
     pub(super) async fn run(
         self: Arc<Self>,
         order: Box<OrderCreated>,
@@ -57,9 +50,9 @@ impl<D: Destination> Attempts<D> {
         let mut attempts = Vec::with_capacity(1);
         let last = match AssertUnwindSafe(self.until_final(&order, trace, &mut attempts)).catch_unwind().await {
             Ok(Some(last)) => last,
-            Ok(None) => return Ended::Interrupted(Way { event: order.event_id, dead_letter }),
+            Ok(None) => return Ended::Interrupted(DeliveryId { event: order.event_id, dead_letter }),
             Err(_) => {
-                // Its call may have gone out: it counts.
+                // The call may have been made, so it counts.
                 let error = Some("the worker's code for this destination panicked".to_owned());
                 attempts.push(Attempt { at: now(), duration_ms: 0, status_code: None, error });
                 Some(Reason::WorkerPanic)
@@ -81,7 +74,7 @@ impl<D: Destination> Attempts<D> {
         Ended::Finished(Arc::new(outcome))
     }
 
-    /// The reason of the failure, or none after success; nothing when interrupted.
+    /// The reason of the failure, or `Some(None)` after a success; `None` if interrupted.
     async fn until_final(
         &self,
         order: &OrderCreated,
@@ -117,7 +110,7 @@ impl<D: Destination> Attempts<D> {
     async fn once(&self, order: &OrderCreated, call: &Call) -> (Attempt, Result<(), AttemptError>) {
         let at = now();
         let started = Instant::now();
-        // The client has the deadline; this is for code that does more than one call to it.
+        // The client has a deadline too; this one is for code that does more than one call to it.
         let outer = self.retry.attempt_timeout + BODY_TIMEOUT + SLACK;
         let result = timeout(outer, self.destination.attempt(order, call)).await;
         let took = started.elapsed();
@@ -135,12 +128,12 @@ impl<D: Destination> Attempts<D> {
     }
 }
 
-/// An error as it may be logged and kept: one line of a bounded length.
+/// An error as it may be logged and kept: one line of bounded length.
 fn plain(error: &str) -> String {
     error.chars().filter(|c| !c.is_control()).take(MAX_ERROR_CHARS).collect()
 }
 
-/// A dead letter is worth a line; a success is not, at a thousand a second.
+/// A dead letter is worth a warning; a success is not, at a thousand per second.
 fn log(outcome: &Outcome) {
     let (order_id, correlation_id) = (outcome.order_id, &outcome.correlation_id);
     let attempts = outcome.attempts.len();

@@ -1,4 +1,4 @@
-//! What every worker is told.
+//! The configuration of a worker.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -8,33 +8,34 @@ use crate::{
     retry::RetryPolicy,
 };
 
-const CONCURRENCY: Setting = Setting::new("CONCURRENCY", "64", "Most deliveries being attempted at a time, 1 to 1000.");
-const MAX_ATTEMPTS: Setting = Setting::required("MAX_ATTEMPTS", "Most attempts for one delivery, 1 to 100.");
+const CONCURRENCY: Setting =
+    Setting::new("CONCURRENCY", "64", "The most deliveries that are attempted at a time, 1 to 1000.");
+const MAX_ATTEMPTS: Setting = Setting::required("MAX_ATTEMPTS", "The most attempts for one delivery, 1 to 100.");
 const REQUEST_TIMEOUT: Setting = Setting::required("REQUEST_TIMEOUT", "How long one attempt may take.");
 const BACKOFF_INITIAL: Setting = Setting::new(
     "BACKOFF_INITIAL",
     "500ms",
-    "The delay after the first failed attempt; it doubles from there, give or take half.",
+    "The delay after the first failed attempt. It doubles with each further one, and varies by half.",
 );
 const BACKOFF_MAX: Setting =
-    Setting::new("BACKOFF_MAX", "30s", "No delay is longer, not even if the API asks for more by Retry-After.");
+    Setting::new("BACKOFF_MAX", "30s", "The longest delay, even if the API asks for a longer one with Retry-After.");
 
-/// Deliveries held for each call that may run: some are being reported while others run.
+/// How many deliveries are held for each concurrent call: some are being reported while others run.
 const PREFETCH_FACTOR: u16 = 2;
-/// RabbitMQ takes a delivery back that is held for half an hour. Half of that is the limit here,
-/// because a delivery also waits for its turn and the broker looks only once a minute.
+/// RabbitMQ takes back a delivery that is held for half an hour. Half of that is the limit here, because
+/// a delivery also waits for its turn, and the broker checks only once a minute.
 const LONGEST_HOLD: Duration = Duration::from_secs(15 * 60);
 
-/// What every worker is told.
+/// The configuration of every worker.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerConfig {
-    /// Most deliveries being attempted at a time.
+    /// The most deliveries that are attempted at a time.
     pub concurrency: usize,
-    /// How a destination is tried.
+    /// How deliveries are attempted.
     pub retry: RetryPolicy,
 }
 
-/// Every setting of a worker: those of each process, those of each worker, and its own.
+/// Every setting of a worker: those of every process, those of every worker, and its own.
 #[must_use]
 pub fn worker_settings<D: Destination>() -> Vec<Setting> {
     let defaults = D::DEFAULTS;
@@ -54,7 +55,7 @@ impl WorkerConfig {
     /// Reads the settings of every worker.
     ///
     /// # Errors
-    /// Its faults, which `settings` remembers too.
+    /// The faults, which `settings` also collects.
     pub fn read(settings: &mut Settings) -> Result<Self, Faults> {
         let concurrency = settings.number(&CONCURRENCY, 1..=1_000_usize);
         let max_attempts = settings.number(&MAX_ATTEMPTS, 1..=100_u32);
@@ -67,8 +68,8 @@ impl WorkerConfig {
         if let (Ok(initial), Ok(max)) = (&initial, &max)
             && (initial.is_zero() || initial > max)
         {
-            let wanted = format!("must be greater than zero and at most BACKOFF_MAX ({max:?}), is {initial:?}");
-            settings.fault(&BACKOFF_INITIAL, wanted);
+            let expected = format!("must be greater than zero and at most BACKOFF_MAX ({max:?}), is {initial:?}");
+            settings.fault(&BACKOFF_INITIAL, expected);
         }
         let (concurrency, max_attempts, attempt_timeout, initial, max) =
             (concurrency?, max_attempts?, attempt_timeout?, initial?, max?);
@@ -79,8 +80,8 @@ impl WorkerConfig {
             return Err(settings.fault(
                 &MAX_ATTEMPTS,
                 format!(
-                    "with REQUEST_TIMEOUT and BACKOFF_MAX a delivery could be held for {} s; more than {} s comes too \
-                     near to the 30 minutes after which RabbitMQ hands it to another worker: lower one of the three",
+                    "with REQUEST_TIMEOUT and BACKOFF_MAX a delivery could be held for {} s; more than {} s is too \
+                     close to the 30 minutes after which RabbitMQ gives it to another worker: reduce one of the three",
                     hold.as_secs(),
                     LONGEST_HOLD.as_secs()
                 ),
@@ -89,14 +90,13 @@ impl WorkerConfig {
         Ok(config)
     }
 
-    /// Deliveries that the broker may have handed out without their settlement.
+    /// How many unsettled deliveries the broker may hand out.
     #[must_use]
     pub fn prefetch(&self) -> u16 {
         u16::try_from(self.concurrency).unwrap_or(u16::MAX).saturating_mul(PREFETCH_FACTOR)
     }
 
-    /// The longest that a delivery can be held: it waits for its turn behind others that take as
-    /// long as they can.
+    /// The longest that a delivery can be held: it may wait for others that take as long as possible.
     fn longest_hold(&self) -> Duration {
         self.retry.worst_case().saturating_mul(u32::from(PREFETCH_FACTOR))
     }

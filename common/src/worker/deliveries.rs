@@ -1,9 +1,8 @@
-//! What a worker has in hand, whatever becomes of its connections: attempts that run, and outcomes
-//! that are known.
+//! The deliveries that a worker is working on, and the outcomes that it knows. They outlive a connection.
 //!
-//! When a connection is lost the broker hands the same deliveries out again. An event that is still
-//! being attempted is not begun a second time, and one whose outcome is known is only reported, so
-//! that a broker that restarts costs the destination no second call.
+//! When a connection is lost, the broker delivers the same messages again. A delivery that is still being
+//! attempted is not begun a second time, and one whose outcome is known is only reported again, so that a
+//! restart of the broker causes no second call.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,110 +12,120 @@ use std::{
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::attempt::Ended;
 use crate::{
     broker::delivery::Unsettled,
     event::{EventId, Identity},
     outcome::{Outcome, OutcomeStatus},
 };
 
-/// Most outcomes that are remembered for their own sake, in about half a megabyte: when a connection of
-/// the relay is lost, it publishes up to 512 events again, and each is known here rather than called.
+/// How many outcomes of settled deliveries are remembered, in about half a megabyte: when the relay loses
+/// its connection, it publishes up to 512 events again, which must not cause further calls.
 const REMEMBERED: usize = 1_024;
 
-/// One way of an event to its destination: the first, or as a dead letter that is sent again. What is
-/// known of one way says nothing of another: a redrive is to be tried, whatever came before.
+/// Identifies a delivery of an event: the first one, or the redrive of a dead letter. Each has its own
+/// outcome: a redrive is attempted, whatever the outcome of the first delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Way {
+pub(super) struct DeliveryId {
     pub(super) event: EventId,
     pub(super) dead_letter: Option<Uuid>,
 }
 
-impl From<&Outcome> for Way {
+impl From<&Outcome> for DeliveryId {
     fn from(outcome: &Outcome) -> Self {
         Self { event: outcome.event_id, dead_letter: outcome.dead_letter }
     }
 }
 
-/// Attempts that run and outcomes that are known.
+/// How the work on a delivery ended.
 #[derive(Debug)]
-pub(super) struct InHand {
+pub(super) enum Ended {
+    /// The outcome is known.
+    Finished(Arc<Outcome>),
+    /// The process is shutting down. That is not a failure: it is neither reported nor counted, and the message
+    /// is delivered again.
+    Interrupted(DeliveryId),
+}
+
+/// Running attempts and known outcomes.
+#[derive(Debug)]
+pub(super) struct Deliveries {
     tasks: JoinSet<Ended>,
-    running: HashMap<Way, Running>,
-    known: HashMap<Way, Known>,
-    /// The known ones, oldest first: the bound on how many are remembered.
-    known_since: VecDeque<Way>,
-    remember: usize,
-    /// Ended in a back-off, because the process must end.
+    running: HashMap<DeliveryId, Running>,
+    known: HashMap<DeliveryId, Known>,
+    /// The known ones, oldest first.
+    known_since: VecDeque<DeliveryId>,
+    /// The most outcomes that are remembered.
+    max_known: usize,
+    /// Interrupted in a back-off by the shutdown.
     interrupted: Vec<Identity>,
 }
 
 #[derive(Debug)]
 struct Running {
     identity: Identity,
-    /// What is owed to the broker. Usually one delivery; more when the relay published twice; none
-    /// while there is no connection.
-    owed: Vec<Unsettled>,
+    /// What has to be settled: usually one message, more if the relay published twice, none after the
+    /// connection was lost.
+    unsettled: Vec<Unsettled>,
 }
 
 #[derive(Debug)]
 struct Known {
     outcome: Arc<Outcome>,
-    /// Whether a delivery of it was settled.
+    /// Whether a message of it was settled.
     settled: bool,
 }
 
-/// What is to be done with a delivery.
+/// What to do with a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It runs already; it will be settled with the rest.
+    /// Nothing: its delivery is being attempted, and it will be settled with it.
     Running,
-    /// Its outcome is known; report that.
+    /// Report this outcome, which is known.
     Known(Unsettled, Arc<Outcome>),
-    /// Begin.
+    /// Begin the delivery.
     Begin(Unsettled),
 }
 
-/// A delivery that the process ends without having settled it.
+/// A delivery that the process leaves unsettled when it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct Unfinished {
     pub(super) identity: Identity,
-    /// How far it had come, in words for the person on call.
+    /// How far it was, worded for the person on call.
     pub(super) state: &'static str,
 }
 
-impl InHand {
-    /// For at most `prefetch` deliveries at a time. Of a delivery that is not settled the outcome must be
-    /// remembered, whatever else ends meanwhile.
+impl Deliveries {
+    /// For at most `prefetch` unsettled messages at a time. The outcome of an unsettled delivery must be
+    /// remembered, however many others end in the meantime.
     pub(super) fn new(prefetch: usize) -> Self {
         Self {
             tasks: JoinSet::new(),
             running: HashMap::new(),
             known: HashMap::new(),
             known_since: VecDeque::new(),
-            remember: 2 * prefetch + REMEMBERED,
+            max_known: 2 * prefetch + REMEMBERED,
             interrupted: Vec::new(),
         }
     }
 
-    /// How many are being attempted.
+    /// How many deliveries are being attempted.
     pub(super) fn running(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Forgets what was owed on a connection that is gone.
+    /// Forgets the messages of a lost connection, which can no longer be settled.
     pub(super) fn connection_lost(&mut self) {
-        self.running.values_mut().for_each(|running| running.owed.clear());
+        self.running.values_mut().for_each(|running| running.unsettled.clear());
     }
 
-    /// Looks whether this event needs to be begun.
-    pub(super) fn admit(&mut self, way: Way, redelivered: bool, unsettled: Unsettled) -> Admission {
-        if let Some(running) = self.running.get_mut(&way) {
-            running.owed.push(unsettled);
+    /// Decides what to do with a message of this delivery.
+    pub(super) fn admit(&mut self, id: DeliveryId, redelivered: bool, unsettled: Unsettled) -> Admission {
+        if let Some(running) = self.running.get_mut(&id) {
+            running.unsettled.push(unsettled);
             return Admission::Running;
         }
-        match self.known.get(&way) {
-            // A dead letter that comes as new was sent again on purpose and is to be tried again.
+        match self.known.get(&id) {
+            // A dead letter that is not a redelivery was sent again on purpose, and has to be attempted again.
             Some(Known { outcome, .. }) if redelivered || outcome.status == OutcomeStatus::Delivered => {
                 Admission::Known(unsettled, Arc::clone(outcome))
             }
@@ -124,7 +133,7 @@ impl InHand {
         }
     }
 
-    /// Runs the attempts of one event.
+    /// Runs the attempts of a delivery.
     pub(super) fn begin(
         &mut self,
         identity: Identity,
@@ -132,48 +141,51 @@ impl InHand {
         unsettled: Unsettled,
         attempts: impl Future<Output = Ended> + Send + 'static,
     ) {
-        let way = Way { event: identity.event_id, dead_letter };
-        self.running.insert(way, Running { identity, owed: vec![unsettled] });
+        let id = DeliveryId { event: identity.event_id, dead_letter };
+        self.running.insert(id, Running { identity, unsettled: vec![unsettled] });
         self.tasks.spawn(attempts);
     }
 
-    /// The next one that ends, with its outcome and what is owed for it. Nothing is owed for one
-    /// that ended while there was no connection: its redelivery finds the outcome known. An
-    /// interrupted one ends without a word. Pends while nothing runs.
+    /// Waits for the next delivery to end, and returns its outcome and what has to be settled: nothing if the
+    /// connection was lost, because the redelivery finds the outcome known. Returns `None` for an interrupted
+    /// one. Never returns while nothing is running.
     ///
     /// Cancellation safe.
     pub(super) async fn finished(&mut self) -> Option<(Arc<Outcome>, Vec<Unsettled>)> {
         match self.tasks.join_next().await {
             Some(Ok(Ended::Finished(outcome))) => {
-                let owed = self.running.remove(&Way::from(&*outcome)).map_or_else(Vec::new, |running| running.owed);
+                let unsettled = self
+                    .running
+                    .remove(&DeliveryId::from(&*outcome))
+                    .map_or_else(Vec::new, |running| running.unsettled);
                 self.remember(&outcome);
-                Some((outcome, owed))
+                Some((outcome, unsettled))
             }
-            Some(Ok(Ended::Interrupted(way))) => {
-                self.interrupted.extend(self.running.remove(&way).map(|running| running.identity));
+            Some(Ok(Ended::Interrupted(id))) => {
+                self.interrupted.extend(self.running.remove(&id).map(|running| running.identity));
                 None
             }
-            // Panics are caught within; an aborted task ends when the process does.
+            // The task catches panics itself, and is aborted only when the process ends.
             Some(Err(_)) => None,
             None => std::future::pending().await,
         }
     }
 
-    /// Notes that a delivery of it was settled, and forgets a dead letter: when that comes again,
-    /// somebody has sent it again.
+    /// Notes that a message of this delivery was settled. Forgets a dead letter: if it arrives again, somebody
+    /// has sent it again.
     pub(super) fn settled(&mut self, outcome: &Outcome) {
-        let way = Way::from(outcome);
+        let id = DeliveryId::from(outcome);
         if outcome.status == OutcomeStatus::DeadLettered {
-            self.known.remove(&way);
-            self.known_since.retain(|known| *known != way);
-        } else if let Some(known) = self.known.get_mut(&way) {
+            self.known.remove(&id);
+            self.known_since.retain(|known| *known != id);
+        } else if let Some(known) = self.known.get_mut(&id) {
             known.settled = true;
         }
     }
 
-    /// Ends whatever still runs, at once, and tells what was left: these, those that were interrupted
-    /// before, and those that have ended and were not settled.
-    pub(super) async fn abandon(&mut self) -> Vec<Left> {
+    /// Aborts what is still running, and returns every unfinished delivery: these, those that were interrupted
+    /// before, and those that have ended but were not settled.
+    pub(super) async fn abandon(&mut self) -> Vec<Unfinished> {
         self.tasks.shutdown().await;
         let cut = self.running.drain().map(|(_, running)| (running.identity, "an attempt was running"));
         let interrupted = self.interrupted.drain(..).map(|identity| (identity, "backing off"));
@@ -182,16 +194,16 @@ impl InHand {
             (Identity { event_id, order_id, correlation_id: outcome.correlation_id.clone() }, "ended, not settled")
         });
         self.known_since.clear();
-        cut.chain(interrupted).chain(unsettled).map(|(identity, state)| Left { identity, state }).collect()
+        cut.chain(interrupted).chain(unsettled).map(|(identity, state)| Unfinished { identity, state }).collect()
     }
 
     fn remember(&mut self, outcome: &Arc<Outcome>) {
         let known = Known { outcome: Arc::clone(outcome), settled: false };
-        let way = Way::from(&**outcome);
-        if self.known.insert(way, known).is_none() {
-            self.known_since.push_back(way);
+        let id = DeliveryId::from(&**outcome);
+        if self.known.insert(id, known).is_none() {
+            self.known_since.push_back(id);
         }
-        while self.known_since.len() > self.remember {
+        while self.known_since.len() > self.max_known {
             if let Some(oldest) = self.known_since.pop_front() {
                 self.known.remove(&oldest);
             }
@@ -226,8 +238,8 @@ mod tests {
         }))
     }
 
-    fn first(event: EventId) -> Way {
-        Way { event, dead_letter: None }
+    fn first(event: EventId) -> DeliveryId {
+        DeliveryId { event, dead_letter: None }
     }
 
     fn unsettled(tag: u64) -> Unsettled {
@@ -235,98 +247,99 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_is_begun_once_however_often_it_comes() {
-        let mut in_hand = InHand::new(4);
+    async fn a_delivery_begins_once_however_often_its_message_arrives() {
+        let mut deliveries = Deliveries::new(4);
         let order = identity();
-        assert_eq!(in_hand.admit(first(order.event_id), false, unsettled(1)), Admission::Begin(unsettled(1)));
+        assert_eq!(deliveries.admit(first(order.event_id), false, unsettled(1)), Admission::Begin(unsettled(1)));
         let (finish, finished) = tokio::sync::oneshot::channel();
         let end = ended(&order, None);
-        in_hand.begin(order.clone(), None, unsettled(1), async move {
+        deliveries.begin(order.clone(), None, unsettled(1), async move {
             let _ = finished.await;
             end
         });
-        assert_eq!(in_hand.admit(first(order.event_id), false, unsettled(2)), Admission::Running);
-        in_hand.connection_lost();
-        assert_eq!(in_hand.admit(first(order.event_id), true, unsettled(1)), Admission::Running);
+        assert_eq!(deliveries.admit(first(order.event_id), false, unsettled(2)), Admission::Running);
+        deliveries.connection_lost();
+        assert_eq!(deliveries.admit(first(order.event_id), true, unsettled(1)), Admission::Running);
         let _ = finish.send(());
-        let Some((outcome, owed)) = in_hand.finished().await else { panic!("interrupted") };
-        assert_eq!(owed, [unsettled(1)], "what was owed on the lost connection is owed no more");
-        let again = in_hand.admit(first(order.event_id), false, unsettled(3));
+        let Some((outcome, settleable)) = deliveries.finished().await else { panic!("interrupted") };
+        assert_eq!(settleable, [unsettled(1)], "what came over the lost connection cannot be settled");
+        let again = deliveries.admit(first(order.event_id), false, unsettled(3));
         assert_eq!(again, Admission::Known(unsettled(3), outcome));
     }
 
     #[tokio::test]
-    async fn a_dead_letter_that_was_settled_is_begun_again_when_it_is_sent_again() {
-        let mut in_hand = InHand::new(4);
+    async fn a_settled_dead_letter_begins_again_when_it_is_sent_again() {
+        let mut deliveries = Deliveries::new(4);
         let order = identity();
         let end = ended(&order, Some(Reason::Rejected));
-        in_hand.begin(order.clone(), None, unsettled(1), async move { end });
-        let Some((outcome, _)) = in_hand.finished().await else { panic!("interrupted") };
-        let redelivered = in_hand.admit(first(order.event_id), true, unsettled(2));
+        deliveries.begin(order.clone(), None, unsettled(1), async move { end });
+        let Some((outcome, _)) = deliveries.finished().await else { panic!("interrupted") };
+        let redelivered = deliveries.admit(first(order.event_id), true, unsettled(2));
         assert_eq!(redelivered, Admission::Known(unsettled(2), Arc::clone(&outcome)));
-        in_hand.settled(&outcome);
-        assert_eq!(in_hand.admit(first(order.event_id), false, unsettled(3)), Admission::Begin(unsettled(3)));
+        deliveries.settled(&outcome);
+        assert_eq!(deliveries.admit(first(order.event_id), false, unsettled(3)), Admission::Begin(unsettled(3)));
     }
 
     #[tokio::test]
-    async fn what_is_left_is_told_with_how_far_it_had_come() {
-        let mut in_hand = InHand::new(4);
+    async fn an_abandoned_delivery_is_named_with_how_far_it_was() {
+        let mut deliveries = Deliveries::new(4);
         let orders: [Identity; 4] = std::array::from_fn(|_| identity());
         let [settled, unreported, interrupted, running] = orders.clone();
         for order in [&settled, &unreported] {
             let end = ended(order, None);
-            in_hand.begin(order.clone(), None, unsettled(1), async move { end });
-            let Some((outcome, _)) = in_hand.finished().await else { panic!("interrupted") };
+            deliveries.begin(order.clone(), None, unsettled(1), async move { end });
+            let Some((outcome, _)) = deliveries.finished().await else { panic!("interrupted") };
             if outcome.event_id == settled.event_id {
-                in_hand.settled(&outcome);
+                deliveries.settled(&outcome);
             }
         }
         let event = interrupted.event_id;
-        in_hand.begin(interrupted.clone(), None, unsettled(3), async move { Ended::Interrupted(first(event)) });
-        assert!(in_hand.finished().await.is_none());
-        in_hand.begin(running.clone(), None, unsettled(4), std::future::pending());
-        let left: Vec<_> = in_hand.abandon().await.into_iter().map(|left| (left.identity, left.state)).collect();
-        let wanted =
+        deliveries.begin(interrupted.clone(), None, unsettled(3), async move { Ended::Interrupted(first(event)) });
+        assert!(deliveries.finished().await.is_none());
+        deliveries.begin(running.clone(), None, unsettled(4), std::future::pending());
+        let left: Vec<_> = deliveries.abandon().await.into_iter().map(|left| (left.identity, left.state)).collect();
+        let expected =
             [(running, "an attempt was running"), (interrupted, "backing off"), (unreported, "ended, not settled")];
-        assert_eq!(left, wanted);
-        assert_eq!(in_hand.running(), 0);
+        assert_eq!(left, expected);
+        assert_eq!(deliveries.running(), 0);
     }
 
     #[tokio::test]
-    async fn what_is_remembered_has_a_bound() {
-        let mut in_hand = InHand::new(4);
+    async fn the_number_of_remembered_outcomes_is_bounded() {
+        let mut deliveries = Deliveries::new(4);
         let orders: Vec<_> = (0..REMEMBERED + 9).map(|_| identity()).collect();
         for order in &orders {
             let end = ended(order, None);
-            in_hand.begin(order.clone(), None, unsettled(1), async move { end });
-            let _ = in_hand.finished().await;
+            deliveries.begin(order.clone(), None, unsettled(1), async move { end });
+            let _ = deliveries.finished().await;
         }
-        let admitted = |order: &Identity| in_hand.known.contains_key(&Way { event: order.event_id, dead_letter: None });
+        let admitted =
+            |order: &Identity| deliveries.known.contains_key(&DeliveryId { event: order.event_id, dead_letter: None });
         assert_eq!(orders.iter().map(admitted).collect::<Vec<_>>().iter().filter(|known| !**known).count(), 1);
         assert!(!admitted(&orders[0]));
     }
 
     #[tokio::test]
-    async fn a_redrive_is_begun_whatever_is_known_of_its_event_and_is_then_known_by_itself() {
+    async fn a_redrive_begins_whatever_the_first_outcome_and_has_its_own() {
         for reason in [None, Some(Reason::Rejected)] {
-            let mut in_hand = InHand::new(4);
+            let mut deliveries = Deliveries::new(4);
             let (order, dead_letter) = (identity(), Some(Uuid::now_v7()));
-            let redrive = Way { event: order.event_id, dead_letter };
+            let redrive = DeliveryId { event: order.event_id, dead_letter };
             let end = ended(&order, reason);
-            in_hand.begin(order.clone(), None, unsettled(1), async move { end });
-            assert_eq!(in_hand.admit(redrive, false, unsettled(2)), Admission::Begin(unsettled(2)));
-            in_hand.finished().await;
+            deliveries.begin(order.clone(), None, unsettled(1), async move { end });
+            assert_eq!(deliveries.admit(redrive, false, unsettled(2)), Admission::Begin(unsettled(2)));
+            deliveries.finished().await;
             for (tag, redelivered) in [(3, false), (4, true)] {
-                let admission = in_hand.admit(redrive, redelivered, unsettled(tag));
+                let admission = deliveries.admit(redrive, redelivered, unsettled(tag));
                 assert_eq!(admission, Admission::Begin(unsettled(tag)), "{reason:?}");
             }
             let Ended::Finished(end) = ended(&order, None) else { panic!("interrupted") };
             let end = Arc::new(Outcome { dead_letter, ..(*end).clone() });
             let finished = Ended::Finished(Arc::clone(&end));
-            in_hand.begin(order.clone(), dead_letter, unsettled(5), async move { finished });
-            assert_eq!(in_hand.admit(redrive, true, unsettled(6)), Admission::Running);
-            in_hand.finished().await;
-            assert_eq!(in_hand.admit(redrive, false, unsettled(7)), Admission::Known(unsettled(7), end));
+            deliveries.begin(order.clone(), dead_letter, unsettled(5), async move { finished });
+            assert_eq!(deliveries.admit(redrive, true, unsettled(6)), Admission::Running);
+            deliveries.finished().await;
+            assert_eq!(deliveries.admit(redrive, false, unsettled(7)), Admission::Known(unsettled(7), end));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a worker counts.
+//! The metrics of a worker.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ struct ByDestination {
     destination: &'static str,
 }
 
-/// The counters of one worker, each resolved once, because looking one up by its labels takes a lock.
+/// The metrics of one worker. Each is looked up once, because finding one by its labels takes a lock.
 #[derive(Clone, Debug)]
 pub(super) struct WorkerMetrics {
     succeeded: Counter,
@@ -58,27 +58,31 @@ impl WorkerMetrics {
     pub(super) fn register(metrics: &Metrics, destination: &'static str) -> Self {
         metrics.register(|registry| {
             let attempts = Family::<ByOutcome, Counter>::default();
-            registry.register("attempts", "HTTP calls, by what came of them", attempts.clone());
+            registry.register("attempts", "HTTP calls, by result", attempts.clone());
             let deliveries = Family::<ByStatus, Counter>::default();
-            registry.register("deliveries", "Deliveries that ended, by status", deliveries.clone());
+            registry.register("deliveries", "Ended deliveries, by status", deliveries.clone());
             let dead_letters = Family::<ByReason, Counter>::default();
-            registry.register("dead_letters", "Deliveries that were dead-lettered, by reason", dead_letters.clone());
+            registry.register("dead_letters", "Dead-lettered deliveries, by reason", dead_letters.clone());
             let attempt = Family::<ByDestination, Histogram>::new_with_constructor(seconds);
             registry.register("attempt_duration_seconds", "Duration of an HTTP call", attempt.clone());
             let end_to_end = Family::<ByDestination, Histogram>::new_with_constructor(seconds);
             registry.register(
                 "end_to_end_seconds",
-                "From the acceptance of an order to the end of its delivery",
+                "Time from the acceptance of an order to the end of its delivery",
                 end_to_end.clone(),
             );
             let unknown_events = Family::<ByDestination, Counter>::default();
-            registry.register("unknown_events", "Events of an unknown type, acknowledged", unknown_events.clone());
+            registry.register(
+                "unknown_events",
+                "Events of an unknown type, which were acknowledged",
+                unknown_events.clone(),
+            );
             let redelivered = Family::<ByDestination, Counter>::default();
-            registry.register("redelivered", "Deliveries that the broker handed out again", redelivered.clone());
+            registry.register("redelivered", "Deliveries that the broker delivered again", redelivered.clone());
             let in_flight = Family::<ByDestination, Gauge>::default();
             registry.register("deliveries_in_flight", "Deliveries being attempted", in_flight.clone());
             let consumer_up = Family::<ByDestination, Gauge>::default();
-            registry.register("consumer_up", "1 while the consumer consumes", consumer_up.clone());
+            registry.register("consumer_up", "1 while the worker is consuming", consumer_up.clone());
 
             let outcome = |outcome| attempts.get_or_create_owned(&ByOutcome { destination, outcome });
             let status = |status| deliveries.get_or_create_owned(&ByStatus { destination, status });
@@ -105,7 +109,7 @@ impl WorkerMetrics {
         })
     }
 
-    /// One call was made.
+    /// Counts a call.
     pub(super) fn attempted(&self, result: &Result<(), AttemptError>, took: Duration) {
         self.attempt_seconds.observe(took.as_secs_f64());
         match result {
@@ -115,10 +119,10 @@ impl WorkerMetrics {
         };
     }
 
-    /// A delivery ended.
+    /// Counts a delivery that ended.
     pub(super) fn finished(&self, outcome: &Outcome, accepted_at: Timestamp) {
         let micros = outcome.settled_at.as_microsecond() - accepted_at.as_microsecond();
-        // Clocks of two machines may disagree; a negative duration would spoil the sum.
+        // The clocks of two machines may differ; a negative duration would distort the sum.
         let micros = u64::try_from(micros).unwrap_or(0);
         self.end_to_end_seconds.observe(Duration::from_micros(micros).as_secs_f64());
         match outcome.reason {
@@ -129,7 +133,7 @@ impl WorkerMetrics {
         }
     }
 
-    /// A delivery went to the dead-letter queue.
+    /// Counts a delivery that was dead-lettered.
     pub(super) fn dead_lettered(&self, reason: Reason) {
         self.dead_lettered.inc();
         if let Some((_, counter)) = self.dead_letters.iter().find(|(known, _)| *known == reason) {

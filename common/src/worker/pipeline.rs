@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     attempt::Attempts,
     config::WorkerConfig,
-    in_hand::{Admission, InHand, Left, Way},
+    deliveries::{Admission, Deliveries, DeliveryId, Unfinished},
     metrics::WorkerMetrics,
     report::{Reported, Reporter},
     settle::{End, settlement},
@@ -23,13 +23,13 @@ use crate::{
     trace_context::TraceParent,
 };
 
-/// One destination's deliveries, over as many connections as it takes.
+/// The deliveries of one destination, over any number of sessions with the broker.
 pub(super) struct Pipeline<D> {
     attempts: Arc<Attempts<D>>,
     config: WorkerConfig,
     grace: Duration,
     broker: Broker,
-    in_hand: InHand,
+    deliveries: Deliveries,
 }
 
 impl<D: Destination> Pipeline<D> {
@@ -45,14 +45,14 @@ impl<D: Destination> Pipeline<D> {
             attempts: Arc::new(Attempts { destination, name, retry: config.retry, metrics, stop }),
             grace,
             broker,
-            in_hand: InHand::new(usize::from(config.prefetch())),
+            deliveries: Deliveries::new(usize::from(config.prefetch())),
             config,
         }
     }
 
     async fn open(&self) -> Result<(Consumer, Reporter), BrokerFault> {
         let names = self.broker.names();
-        // The way out first: what cannot be reported must not be taken.
+        // The publisher first: what cannot be reported must not be taken.
         let publisher = Publisher::open(&self.broker).await?;
         let reporter = Reporter::new(publisher, names.outcomes());
         let queue = names.queue(&self.attempts.name);
@@ -78,24 +78,24 @@ impl<D: Destination> Pipeline<D> {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                // Before the rest: a busy worker must not look dead.
+                // First, because a busy worker must not look dead.
                 _ = health_tick.tick() => {
                     consumer.check()?;
                     reporter.check()?;
                     if reporter.blocked() {
-                        component.down("the broker takes no reports at present (memory or disk alarm)");
+                        component.down("the broker accepts no reports at the moment (memory or disk alarm)");
                     } else {
                         component.up();
                     }
                 }
-                finished = self.in_hand.finished() => {
-                    if let Some((outcome, owed)) = finished {
-                        reporter.push(outcome, owed);
+                finished = self.deliveries.finished() => {
+                    if let Some((outcome, unsettled)) = finished {
+                        reporter.push(outcome, unsettled);
                     }
                     self.gauge();
                 }
                 confirmed = reporter.confirmed() => self.settle(consumer, confirmed?),
-                delivery = consumer.next(), if self.in_hand.running() < self.config.concurrency => {
+                delivery = consumer.next(), if self.deliveries.running() < self.config.concurrency => {
                     self.admit(consumer, reporter, delivery?);
                     self.gauge();
                 }
@@ -115,7 +115,7 @@ impl<D: Destination> Pipeline<D> {
             Ok(Decoded::OrderCreated(order)) => order,
             Ok(Decoded::Unknown { event_type }) => {
                 metrics.unknown_events.inc();
-                tracing::debug!(message_id, event_type, "acknowledged, an event of an unknown type");
+                tracing::debug!(message_id, event_type, "acknowledged an event of an unknown type");
                 consumer.settle(delivery.unsettled, settlement(End::UnknownEvent));
                 return;
             }
@@ -127,7 +127,7 @@ impl<D: Destination> Pipeline<D> {
                 let bytes = delivery.body.len();
                 tracing::warn!(message_id, order_id, correlation_id, bytes, %fault, "dead-lettered, unreadable");
                 match identity {
-                    // Its order is told of it, like of any other dead letter.
+                    // Its order shows it, like any other dead letter.
                     Some(identity) => {
                         let outcome = Outcome::unreadable(identity, self.attempts.name.clone(), delivery.dead_letter);
                         reporter.push(Arc::new(outcome), vec![delivery.unsettled]);
@@ -137,21 +137,21 @@ impl<D: Destination> Pipeline<D> {
                 return;
             }
         };
-        let way = Way { event: order.event_id, dead_letter: delivery.dead_letter };
-        match self.in_hand.admit(way, delivery.redelivered, delivery.unsettled) {
+        let id = DeliveryId { event: order.event_id, dead_letter: delivery.dead_letter };
+        match self.deliveries.admit(id, delivery.redelivered, delivery.unsettled) {
             Admission::Running => {}
             Admission::Known(unsettled, outcome) => reporter.push(outcome, vec![unsettled]),
             Admission::Begin(unsettled) => {
                 let trace = delivery.trace.unwrap_or_else(TraceParent::root);
                 let correlation_id = order.correlation_id.clone();
-                let identity = Identity { event_id: way.event, order_id: order.order_id, correlation_id };
-                let attempts = Arc::clone(&self.attempts).run(order, way.dead_letter, trace);
-                self.in_hand.begin(identity, way.dead_letter, unsettled, attempts);
+                let identity = Identity { event_id: id.event, order_id: order.order_id, correlation_id };
+                let attempts = Arc::clone(&self.attempts).run(order, id.dead_letter, trace);
+                self.deliveries.begin(identity, id.dead_letter, unsettled, attempts);
             }
         }
     }
 
-    /// Finishes what runs, within `grace`; takes nothing new.
+    /// Finishes the running deliveries within `grace`, and takes no new ones.
     async fn drain(
         &mut self,
         mut consumer: Consumer,
@@ -162,15 +162,15 @@ impl<D: Destination> Pipeline<D> {
         let mut health_tick = health::ticks();
         consumer.cancel().await;
         let finished = timeout_at(deadline, async {
-            while self.in_hand.running() > 0 || !reporter.idle() {
-                // In a drain nothing waits for company.
+            while self.deliveries.running() > 0 || !reporter.idle() {
+                // In a drain, outcomes do not wait for others.
                 reporter.send();
                 consumer.flush();
                 let wake_at = [reporter.due(), consumer.flush_at()].into_iter().flatten().min();
                 tokio::select! {
-                    finished = self.in_hand.finished() => {
-                        if let Some((outcome, owed)) = finished {
-                            reporter.push(outcome, owed);
+                    finished = self.deliveries.finished() => {
+                        if let Some((outcome, unsettled)) = finished {
+                            reporter.push(outcome, unsettled);
                         }
                     }
                     confirmed = reporter.confirmed() => self.settle(&mut consumer, confirmed?),
@@ -182,44 +182,44 @@ impl<D: Destination> Pipeline<D> {
         });
         let finished = finished.await.unwrap_or(Ok(()));
         self.abandon().await;
-        // Closing sends the last acknowledgements; what is unsettled goes back to the queue.
+        // Closing sends the last acknowledgements. What is unsettled goes back to the queue.
         consumer.close().await;
         reporter.close().await;
         finished
     }
 
-    /// Ends what still runs, and says what was left: one line for each, since an order is looked for by
-    /// its ids, and one for all.
+    /// Aborts what is still running and logs what is left unfinished: a line for each, because people search for
+    /// an order by its ids, and a line for all.
     async fn abandon(&mut self) {
-        let left = self.in_hand.abandon().await;
-        for Left { identity: Identity { event_id, order_id, correlation_id }, state } in &left {
-            tracing::warn!(%order_id, %correlation_id, event_id = %event_id.0, state, "left, it is delivered again");
+        let unfinished = self.deliveries.abandon().await;
+        for Unfinished { identity: Identity { event_id, order_id, correlation_id }, state } in &unfinished {
+            tracing::warn!(%order_id, %correlation_id, event_id = %event_id.0, state, "left unfinished; it is delivered again");
         }
-        if !left.is_empty() {
-            tracing::warn!(deliveries = left.len(), "left unfinished; they are delivered again");
+        if !unfinished.is_empty() {
+            tracing::warn!(deliveries = unfinished.len(), "left unfinished; they are delivered again");
         }
     }
 
-    /// The one place where a delivery that was reported leaves the queue.
+    /// The only place where a reported delivery leaves its queue.
     fn settle(&mut self, consumer: &mut Consumer, confirmed: Vec<Reported>) {
-        for Reported { outcome, owed } in confirmed {
-            if !owed.is_empty() {
-                self.in_hand.settled(&outcome);
+        for Reported { outcome, unsettled } in confirmed {
+            if !unsettled.is_empty() {
+                self.deliveries.settled(&outcome);
             }
-            for unsettled in owed {
-                consumer.settle(unsettled, settlement(End::Reported(outcome.status)));
+            for delivery in unsettled {
+                consumer.settle(delivery, settlement(End::Reported(outcome.status)));
             }
         }
     }
 
     fn gauge(&self) {
-        self.attempts.metrics.in_flight.set(i64::try_from(self.in_hand.running()).unwrap_or(i64::MAX));
+        self.attempts.metrics.in_flight.set(i64::try_from(self.deliveries.running()).unwrap_or(i64::MAX));
     }
 }
 
 impl<D: Destination> Session for Pipeline<D> {
     async fn run(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
-        self.in_hand.connection_lost();
+        self.deliveries.connection_lost();
         let (mut consumer, mut reporter) = tokio::select! {
             biased;
             () = shutdown.cancelled() => {

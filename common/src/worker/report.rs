@@ -1,5 +1,5 @@
-//! Report: outcomes are gathered into few messages, and a delivery is settled only after the
-//! broker has confirmed its report.
+//! Report: outcomes are collected into few messages, and a delivery is settled only after the broker has
+//! confirmed its report.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -15,72 +15,66 @@ use crate::{
     outcome::{MAX_REPORTED, Outcome, Report},
 };
 
-/// How long an outcome waits for company. No API call waits for it: it only delays what is shown.
-/// An unbatched report would double the broker's work for an order.
+/// How long an outcome waits for others. No API call waits for it; it only delays what is shown. A report
+/// for each outcome would double the broker's work for an order.
 const LINGER: Duration = Duration::from_millis(10);
 /// The pause before a report that the broker refused (its queue is full) is sent again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
-/// An outcome, and the deliveries that may be settled once it is reported.
+/// An outcome, and the deliveries that may be settled once the broker has confirmed its report.
 #[derive(Debug)]
 pub(super) struct Reported {
     pub(super) outcome: Arc<Outcome>,
-    pub(super) owed: Vec<Unsettled>,
+    pub(super) unsettled: Vec<Unsettled>,
 }
 
-/// Gathers outcomes and publishes them.
+/// Collects outcomes and publishes reports.
 #[derive(Debug)]
 pub(super) struct Reporter {
     publisher: Publisher<Vec<Reported>>,
     target: Target,
-    gathered: VecDeque<Reported>,
+    pending: VecDeque<Reported>,
     due: Option<Instant>,
-    /// The broker refused a report: nothing is sent before.
+    /// Set when the broker has refused a report: nothing is sent before this time.
     paused_until: Option<Instant>,
 }
 
 impl Reporter {
-    pub(super) fn new(publisher: Publisher<Vec<Reported>>, outcomes_queue: String) -> Self {
-        Self {
-            publisher,
-            target: Target::Queue(outcomes_queue),
-            gathered: VecDeque::new(),
-            due: None,
-            paused_until: None,
-        }
+    pub(super) fn new(publisher: Publisher<Vec<Reported>>, queue: String) -> Self {
+        Self { publisher, target: Target::Queue(queue), pending: VecDeque::new(), due: None, paused_until: None }
     }
 
-    /// Takes an outcome; sends when a message is full.
-    pub(super) fn push(&mut self, outcome: Arc<Outcome>, owed: Vec<Unsettled>) {
-        self.gathered.push_back(Reported { outcome, owed });
+    /// Adds an outcome, and sends a report as soon as one is full.
+    pub(super) fn push(&mut self, outcome: Arc<Outcome>, unsettled: Vec<Unsettled>) {
+        self.pending.push_back(Reported { outcome, unsettled });
         self.due.get_or_insert_with(|| Instant::now() + LINGER);
-        if self.gathered.len() >= MAX_REPORTED && self.paused_until.is_none() {
+        if self.pending.len() >= MAX_REPORTED && self.paused_until.is_none() {
             self.send();
         }
     }
 
-    /// When [`Reporter::send`] is to be called.
+    /// When to call [`Reporter::send`].
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Whether nothing is gathered and nothing waits for its confirm.
+    /// Whether every outcome has been reported and confirmed.
     pub(super) fn idle(&self) -> bool {
-        self.gathered.is_empty() && self.publisher.in_flight() == 0
+        self.pending.is_empty() && self.publisher.in_flight() == 0
     }
 
-    /// Whether the broker takes nothing from publishers at present.
+    /// Whether the broker blocks publishers at the moment.
     pub(super) fn blocked(&self) -> bool {
         self.publisher.blocked()
     }
 
-    /// Whether the session still stands.
+    /// Checks that the session is open.
     pub(super) fn check(&self) -> Result<(), BrokerFault> {
         self.publisher.check()
     }
 
-    /// Sends what is gathered, in messages of at most [`MAX_REPORTED`], unless the broker has
-    /// just refused one: then when the pause is over.
+    /// Reports all outcomes, at most [`MAX_REPORTED`] in a message. If the broker has just refused a report,
+    /// only sets the time of the next try.
     pub(super) fn send(&mut self) {
         if let Some(until) = self.paused_until
             && until > Instant::now()
@@ -90,9 +84,9 @@ impl Reporter {
         }
         self.paused_until = None;
         self.due = None;
-        while !self.gathered.is_empty() {
-            let count = self.gathered.len().min(MAX_REPORTED);
-            let outcomes = self.gathered.drain(..count).collect();
+        while !self.pending.is_empty() {
+            let count = self.pending.len().min(MAX_REPORTED);
+            let outcomes = self.pending.drain(..count).collect();
             self.publish(outcomes);
         }
     }
@@ -105,26 +99,27 @@ impl Reporter {
                 let message = Message { id: Uuid::now_v7(), kind: "Outcomes", correlation_id: None, trace: None, body };
                 self.publisher.publish(&self.target, message, outcomes);
             }
-            // The types hold nothing that JSON cannot. Unsettled, they would be delivered again.
-            Err(fault) => tracing::error!(%fault, "a report cannot be written"),
+            // The types hold nothing that JSON cannot represent. Unsettled deliveries are delivered again.
+            Err(fault) => tracing::error!(%fault, "cannot encode a report"),
         }
     }
 
-    /// Waits for the broker and returns what it has confirmed. Pends while nothing is in flight.
+    /// Waits for confirms and returns the outcomes whose reports are confirmed. Never returns while nothing is
+    /// in flight.
     ///
     /// Cancellation safe.
     pub(super) async fn confirmed(&mut self) -> Result<Vec<Reported>, BrokerFault> {
         let resolved = self.publisher.resolved().await?;
         if !resolved.refused.is_empty() {
-            self.gathered.extend(resolved.refused.into_iter().flatten());
+            self.pending.extend(resolved.refused.into_iter().flatten());
             self.paused_until = Some(Instant::now() + REFUSED_PAUSE);
             self.due = self.paused_until;
-            tracing::warn!("the broker refused a report, its queue is full; sending it again");
+            tracing::warn!("the broker refused a report because its queue is full; sending it again");
         }
         Ok(resolved.confirmed.into_iter().flatten().collect())
     }
 
-    /// Closes the connection in good order.
+    /// Closes the connection cleanly.
     pub(super) async fn close(self) {
         self.publisher.close().await;
     }

@@ -1,15 +1,15 @@
-//! Settle: the one place that decides how a delivery leaves its queue.
+//! Settle: the only place that decides how a delivery leaves its queue.
 
 use crate::{broker::delivery::Settlement, outcome::OutcomeStatus};
 
-/// What is known of a delivery that is to leave the queue.
+/// What is known of a delivery that has to leave its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// Its outcome has been reported.
     Reported(OutcomeStatus),
-    /// An event of a type this version does not know.
+    /// It is an event of a type that this version does not know.
     UnknownEvent,
-    /// No event at all, and nothing in it that names an order.
+    /// It is not an event, and does not name an order.
     Unreadable,
 }
 
@@ -26,15 +26,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_end_has_its_settlement() {
+    fn every_end_has_its_settlement() {
         let table = [
             (End::Reported(OutcomeStatus::Delivered), Settlement::Ack),
             (End::Reported(OutcomeStatus::DeadLettered), Settlement::DeadLetter),
             (End::UnknownEvent, Settlement::Ack),
             (End::Unreadable, Settlement::DeadLetter),
         ];
-        for (end, wanted) in table {
-            assert_eq!(settlement(end), wanted, "{end:?}");
+        for (end, expected) in table {
+            assert_eq!(settlement(end), expected, "{end:?}");
         }
     }
 }
