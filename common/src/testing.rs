@@ -1,4 +1,4 @@
-//! Tools for those who write a destination: the conformance suite, and a look at one call.
+//! Tools for testing a destination: the conformance suite, and the request of a single call.
 //!
 //! ```text
 //! #[test]
@@ -10,10 +10,9 @@
 //! }
 //! ```
 //!
-//! The suite starts an API of its own on loopback, configures the destination as its worker does, and
-//! has it called in every way that has gone wrong somewhere before. What a destination must do is
-//! said in sentences; a test that fails lists every sentence that is broken, with what was wanted and
-//! what was found.
+//! The suite starts its own API on loopback, configures the destination as its worker does, and makes it
+//! call that API in every way that has gone wrong somewhere before. The contract consists of sentences; a
+//! test that fails lists every sentence that does not hold, with what was expected and what was found.
 
 mod api;
 mod orders;
@@ -21,7 +20,7 @@ mod report;
 mod request;
 mod subject;
 
-// The sentences, in the order in which they are looked at.
+// The sentences, in the order in which they are checked.
 mod identity;
 mod configuration;
 mod call;
@@ -34,7 +33,7 @@ mod flawed;
 use std::{fmt::Debug, io};
 
 pub use orders::sample_order;
-pub use report::{Broken, Report};
+pub use report::{BrokenSentence, ConformanceReport};
 pub use request::Request;
 
 use crate::{destination::Destination, event::OrderCreated};
@@ -44,17 +43,17 @@ use subject::{Subject, a_call};
 /// The settings that a test gives to its destination.
 pub type Env = Vec<(&'static str, String)>;
 
-/// Looks whether a destination keeps its contract.
+/// Checks that a destination keeps its contract.
 ///
-/// `env_for` is given the base address of the suite's API and returns the destination's own settings,
-/// the required ones at least. A secret among them should be a text that is found nowhere else, because it
-/// is searched for wherever it must not be.
+/// `env_for` takes the base address of the suite's API and returns the destination's own settings, at least
+/// the required ones. A secret among them should be a text that occurs nowhere else, because the suite
+/// searches for it wherever it must not appear.
 ///
-/// Takes about a second. Call it from a plain `#[test]`: it brings its own runtime. All sentences are
-/// printed, for `cargo test -- --nocapture`.
+/// Takes about a second. Call it from a plain `#[test]`: it has its own runtime. It prints all sentences,
+/// which `cargo test -- --nocapture` shows.
 ///
 /// # Panics
-/// With the [`Report`], when a sentence is broken.
+/// With the [`ConformanceReport`], if a sentence does not hold.
 #[track_caller]
 pub fn conformance<D>(env_for: impl Fn(&str) -> Env)
 where
@@ -66,21 +65,21 @@ where
     println!("{report}");
 }
 
-/// Like [`conformance`], for those who want to look at the report themselves.
+/// Like [`conformance`], but returns the report.
 ///
 /// # Panics
-/// When the suite cannot run: no port, no runtime.
+/// If the suite cannot run because it gets no port or no runtime.
 #[must_use]
-pub fn check<D>(env_for: impl Fn(&str) -> Env) -> Report
+pub fn check<D>(env_for: impl Fn(&str) -> Env) -> ConformanceReport
 where
     D: Destination + Debug,
     D::Config: Debug,
 {
     on_runtime(async {
         let subject = Subject::<D>::new(Api::start().await?, &env_for);
-        let mut report = Report::new(D::NAME);
+        let mut report = ConformanceReport::new(D::NAME);
         identity::check(&subject, &mut report);
-        // Without a destination, or without a call, every further sentence would be broken for the same reason.
+        // Without a destination or a call, every further sentence would fail for the same reason.
         if configuration::check(&subject, &mut report) && call::check(&subject, &mut report).await {
             answers::check(&subject, &mut report).await?;
             network::check(&subject, &mut report).await?;
@@ -89,19 +88,19 @@ where
     })
 }
 
-/// The call by which a destination tells its API of `order`, for a test of its exact words.
+/// The request that a destination sends for `order`, for a test of its exact content.
 ///
 /// # Panics
-/// When there is no such call, or more than one.
+/// If it makes no call or several.
 #[must_use]
 pub fn call_for<D: Destination>(order: &OrderCreated, env_for: impl Fn(&str) -> Env) -> Request {
     on_runtime(async {
         let subject = Subject::<D>::new(Api::start().await?, &env_for);
-        let told = match subject.made(subject.api.base()) {
+        let called = match subject.made(subject.api.base()) {
             Ok(destination) => subject.one_call(&destination, order, &a_call()).await,
             Err(fault) => Err(fault),
         };
-        told.map(|(_, request)| request).map_err(io::Error::other)
+        called.map(|(_, request)| request).map_err(io::Error::other)
     })
 }
 
@@ -109,6 +108,6 @@ fn on_runtime<T>(work: impl Future<Output = io::Result<T>>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.and_then(|runtime| runtime.block_on(work)) {
         Ok(value) => value,
-        Err(fault) => panic!("the destination cannot be looked at: {fault}"),
+        Err(fault) => panic!("the destination cannot be tested: {fault}"),
     }
 }

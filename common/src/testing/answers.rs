@@ -1,4 +1,4 @@
-//! What an answer means.
+//! How a destination classifies responses.
 
 use std::{
     io,
@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::{
-    api::{Answer, Api, HUGE_ANSWER_BYTES},
+    api::{Api, HUGE_BODY_BYTES, Reply},
     orders::sample_order,
-    report::{Report, equal, holds},
+    report::{ConformanceReport, equal, holds},
     subject::{Answered, PATIENCE, Subject, a_call, describe},
 };
 use crate::destination::{AttemptError, Destination};
 
-/// What an answer may mean.
+/// What a response may mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     Success,
@@ -23,7 +23,7 @@ enum Meaning {
 
 use Meaning::{Permanent, Success, Transient};
 
-/// Statuses and what they mean; redirects stand below.
+/// Statuses and what they mean, without redirects.
 const STATUSES: [(Meaning, &[u16]); 3] = [
     (Success, &[200, 201, 202, 203, 204, 206]),
     (Transient, &[408, 425, 429, 500, 501, 502, 503, 504, 507, 508]),
@@ -35,13 +35,13 @@ const STATUSES: [(Meaning, &[u16]); 3] = [
         ],
     ),
 ];
-/// Statuses that point elsewhere.
+/// Statuses that redirect.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
-/// Bodies that are of no interest, because the status is the answer.
+/// Bodies that must not matter, because the status decides.
 const BODIES: [(&str, Meaning, u16, &[u8]); 3] = [
-    ("a 200 whose body breaks off is a success", Success, 200, b"HTTP/1.1 200 So\r\nContent-Length: 9\r\n\r\n{"),
-    ("a 422 whose body breaks off is permanent", Permanent, 422, b"HTTP/1.1 422 So\r\nContent-Length: 9\r\n\r\n{"),
+    ("a 200 whose body is cut off is a success", Success, 200, b"HTTP/1.1 200 So\r\nContent-Length: 9\r\n\r\n{"),
+    ("a 422 whose body is cut off is permanent", Permanent, 422, b"HTTP/1.1 422 So\r\nContent-Length: 9\r\n\r\n{"),
     (
         "a 200 whose body is not what it claims to be is a success",
         Success,
@@ -50,7 +50,7 @@ const BODIES: [(&str, Meaning, u16, &[u8]); 3] = [
     ),
 ];
 
-pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut Report) -> io::Result<()> {
+pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut ConformanceReport) -> io::Result<()> {
     for (meaning, statuses) in STATUSES {
         let kept = all_mean(subject, meaning, statuses, &[]).await;
         report.note(format!("{} {}, after one call", listed(statuses), verb(meaning)), kept);
@@ -63,22 +63,22 @@ pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut
     report.note(format!("{} {}, and not followed", listed(&REDIRECTS), verb(Permanent)), kept);
 
     for status in [429, 503] {
-        let heard = retry_after(subject, status, "7").await;
-        let kept = heard.and_then(|heard| equal(heard, Some(Duration::from_secs(7))));
+        let read = retry_after(subject, status, "7").await;
+        let kept = read.and_then(|read| equal(read, Some(Duration::from_secs(7))));
         report.note(format!("Retry-After of a {status} reaches the worker"), kept);
     }
     report.note("Retry-After may be a date", date(subject).await);
     let garbage = retry_after(subject, 503, "soon").await;
-    report.note("Retry-After without sense is no wish", garbage.and_then(|found| equal(found, None)));
+    report.note("an invalid Retry-After counts as absent", garbage.and_then(|found| equal(found, None)));
 
     for (sentence, meaning, status, bytes) in BODIES {
-        subject.api.answer_by(Answer::Bytes(bytes));
+        subject.api.reply_with(Reply::Bytes(bytes));
         report.note(sentence, answered(subject).await.and_then(|found| means(&found, meaning, status)));
     }
-    subject.api.answer_by(Answer::Stall(b"HTTP/1.1 200 So\r\nContent-Length: 9\r\n\r\n{"));
+    subject.api.reply_with(Reply::Stall(b"HTTP/1.1 200 So\r\nContent-Length: 9\r\n\r\n{"));
     let stalled = answered(subject).await.and_then(|found| means(&found, Success, 200));
     report.note("a 200 whose body stalls is a success, and is not waited for until the deadline", stalled);
-    report.note("an answer of 32 MiB is a success, and is not read to its end", huge(subject).await);
+    report.note("a response of 32 MiB is a success, and is not read to its end", huge(subject).await);
     Ok(())
 }
 
@@ -102,9 +102,9 @@ async fn all_mean<D: Destination>(
 ) -> Result<(), String> {
     let mut broken: Vec<(String, Vec<u16>)> = Vec::new();
     for &status in statuses {
-        subject.api.answer_by(Answer::Status(status, headers.to_vec()));
+        subject.api.reply_with(Reply::Status(status, headers.to_vec()));
         let Err(detail) = answered(subject).await.and_then(|found| means(&found, meaning, status)) else { continue };
-        // Many break in the same way, and are told of together.
+        // Many fail in the same way, and are reported together.
         let detail = detail.replace(&format!(", with status {status}"), "");
         match broken.iter_mut().find(|(known, _)| *known == detail) {
             Some((_, statuses)) => statuses.push(status),
@@ -112,7 +112,7 @@ async fn all_mean<D: Destination>(
         }
     }
     let lines: Vec<_> = broken.iter().map(|(detail, statuses)| format!("{}: {detail}", listed(statuses))).collect();
-    holds(lines.is_empty(), || format!("{}\n`HttpClient::send` tells what an answer means", lines.join("\n")))
+    holds(lines.is_empty(), || format!("{}\n`HttpClient::send` classifies responses", lines.join("\n")))
 }
 
 async fn answered<D: Destination>(subject: &Subject<'_, D>) -> Result<Answered, String> {
@@ -120,14 +120,14 @@ async fn answered<D: Destination>(subject: &Subject<'_, D>) -> Result<Answered, 
     subject.one_call(&destination, &sample_order(), &a_call()).await.map(|(answered, _)| answered)
 }
 
-/// That an attempt ended as an answer of this status is meant, and tells the status.
-fn means(found: &Answered, wanted: Meaning, status: u16) -> Result<(), String> {
-    let (meaning, told) = match found {
-        Ok(told) => (Success, Some(told.as_u16())),
-        Err(AttemptError::Transient { status: told, .. }) => (Transient, *told),
-        Err(AttemptError::Permanent { status: told, .. }) => (Permanent, *told),
+/// Whether an attempt ended with this meaning and reports this status.
+fn means(found: &Answered, expected: Meaning, status: u16) -> Result<(), String> {
+    let (meaning, reported) = match found {
+        Ok(reported) => (Success, Some(reported.as_u16())),
+        Err(AttemptError::Transient { status: reported, .. }) => (Transient, *reported),
+        Err(AttemptError::Permanent { status: reported, .. }) => (Permanent, *reported),
     };
-    holds((meaning, told) == (wanted, Some(status)), || format!("found {}", describe(found)))
+    holds((meaning, reported) == (expected, Some(status)), || format!("found {}", describe(found)))
 }
 
 async fn retry_after<D: Destination>(
@@ -135,25 +135,25 @@ async fn retry_after<D: Destination>(
     status: u16,
     value: &str,
 ) -> Result<Option<Duration>, String> {
-    subject.api.answer_by(Answer::Status(status, vec![("Retry-After", value.to_owned())]));
+    subject.api.reply_with(Reply::Status(status, vec![("Retry-After", value.to_owned())]));
     match answered(subject).await? {
         Err(AttemptError::Transient { retry_after, .. }) => Ok(retry_after),
-        other => Err(format!("an answer of {status} was {}", describe(&other))),
+        other => Err(format!("a response of {status} was {}", describe(&other))),
     }
 }
 
 async fn date<D: Destination>(subject: &Subject<'_, D>) -> Result<(), String> {
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(30));
-    let heard = retry_after(subject, 503, &date).await?;
-    // A date has no fractions, and some of the time is over.
-    let near = heard.is_some_and(|wish| (20..=30).contains(&wish.as_secs()));
-    holds(near, || format!("wanted about 30 s\nfound  {heard:?}"))
+    let read = retry_after(subject, 503, &date).await?;
+    // A date has no fractions, and some of the time has passed.
+    let near = read.is_some_and(|delay| (20..=30).contains(&delay.as_secs()));
+    holds(near, || format!("expected about 30 s\nfound    {read:?}"))
 }
 
 async fn huge<D: Destination>(subject: &Subject<'_, D>) -> Result<(), String> {
-    subject.api.answer_by(Answer::Huge);
+    subject.api.reply_with(Reply::Huge);
     means(&answered(subject).await?, Success, 200)?;
     let sent = tokio::time::timeout(PATIENCE, subject.api.huge_sent()).await;
-    let sent = sent.map_err(|_| "the connection is held, and the answer waits to be read".to_owned())?;
-    holds(sent < HUGE_ANSWER_BYTES, || format!("all {sent} bytes were read"))
+    let sent = sent.map_err(|_| "the connection stays open, and the response is not read".to_owned())?;
+    holds(sent < HUGE_BODY_BYTES, || format!("all {sent} bytes were read"))
 }

@@ -1,4 +1,4 @@
-//! The call by which an order is told.
+//! The call that a destination makes for an order.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -8,9 +8,9 @@ use tokio::sync::Barrier;
 
 use super::{
     Request,
-    api::Answer,
+    api::Reply,
     orders::{awkward_order, largest_order, sample_order},
-    report::{Report, equal, holds},
+    report::{ConformanceReport, equal, holds},
     subject::{Subject, a_call, attempt, describe},
 };
 use crate::{
@@ -18,18 +18,18 @@ use crate::{
     event::OrderCreated,
 };
 
-/// Orders that are told at the same time.
+/// How many orders are delivered at the same time.
 const TOGETHER: usize = 16;
 
-/// Returns whether an order is told at all.
-pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut Report) -> bool {
-    subject.api.answer_by(Answer::status(200));
+/// Returns whether the destination makes a call at all.
+pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut ConformanceReport) -> bool {
+    subject.api.reply_with(Reply::status(200));
     let (order, call) = (sample_order(), a_call());
     let destination = match subject.made(subject.api.base()) {
         Ok(destination) => destination,
-        Err(fault) => return report.note("it is made of its configuration", Err(fault)),
+        Err(fault) => return report.note("it is made from its configuration", Err(fault)),
     };
-    report.note("being made, it calls nobody", equal(subject.api.take_requests(), Vec::<Request>::new()));
+    report.note("making it calls nothing", equal(subject.api.take_requests(), Vec::<Request>::new()));
     let request = match subject.one_call(&destination, &order, &call).await {
         Ok((_, request)) => request,
         Err(fault) => return report.note("an attempt makes one call", Err(fault)),
@@ -37,21 +37,21 @@ pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut
     report.note("an attempt makes one call", Ok(()));
     report.note("the call is a POST", equal(request.method.as_str(), "POST"));
     report.note("its Content-Type is JSON", content_type(&request));
-    report.note("its body has the order's id and each item's product and quantity", tells(&request, &order));
+    report.note("its body has the order's id and each item's product and quantity", has_content(&request, &order));
     report.note("its path and query show no secret", subject.hides_secrets(&request.target));
 
     for (name, value) in carried(&order, &call) {
         let found = equal(request.header(name), vec![value.as_str()]);
-        let found = found.map_err(|found| format!("{found}\n`Call::headers` puts it on the request"));
+        let found = found.map_err(|found| format!("{found}\n`Call::headers` adds it to the request"));
         report.note(format!("it carries {name}, once, as given"), found);
     }
-    report.note("texts arrive as they are, whatever their characters", whole(subject, &awkward_order()).await);
+    report.note("texts arrive unchanged, whatever their characters", whole(subject, &awkward_order()).await);
     report.note("the largest order arrives whole", whole(subject, &largest_order()).await);
     report.note("every attempt has the same body and key, and its own traceparent", again(subject, &order).await);
     report.note("every order goes to the same path", same_path(subject, &request).await);
-    report.note("the path is below the base address, which may have a path itself", below(subject, &request).await);
-    report.note("orders told one after the other share a connection", one_connection(subject).await);
-    report.note("many orders are told at the same time", together(subject).await);
+    report.note("the path is below the base address, which may have a path too", below(subject, &request).await);
+    report.note("orders delivered one after the other share a connection", one_connection(subject).await);
+    report.note("many orders are delivered at the same time", together(subject).await);
     true
 }
 
@@ -73,12 +73,13 @@ fn carried(order: &OrderCreated, call: &Call) -> [(&'static str, String); 3] {
     ]
 }
 
-/// That a body is JSON and holds what the order says, in whatever words.
-fn tells(request: &Request, order: &OrderCreated) -> Result<(), String> {
-    let body: Value = serde_json::from_slice(&request.body).map_err(|fault| format!("the body is no JSON: {fault}"))?;
+/// Whether a body is JSON and has the content of the order, under whatever names.
+fn has_content(request: &Request, order: &OrderCreated) -> Result<(), String> {
+    let body: Value =
+        serde_json::from_slice(&request.body).map_err(|fault| format!("the body is not JSON: {fault}"))?;
     let mut found = HashSet::new();
-    gather(&body, &mut found);
-    let has = |wanted: &str| found.contains(wanted) || found.iter().any(|text| text.contains(wanted));
+    collect(&body, &mut found);
+    let has = |part: &str| found.iter().any(|text| text.contains(part));
     let missing = |what: &str| {
         let body: String = request.text().chars().take(400).collect();
         Err(format!("{what} is missing in a body of {} bytes: {body}", request.body.len()))
@@ -98,12 +99,12 @@ fn tells(request: &Request, order: &OrderCreated) -> Result<(), String> {
 }
 
 /// Every text and number in a value.
-fn gather(value: &Value, found: &mut HashSet<String>) {
+fn collect(value: &Value, found: &mut HashSet<String>) {
     match value {
         Value::String(text) => drop(found.insert(text.clone())),
         Value::Number(number) => drop(found.insert(number.to_string())),
-        Value::Array(values) => values.iter().for_each(|value| gather(value, found)),
-        Value::Object(fields) => fields.values().for_each(|value| gather(value, found)),
+        Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
+        Value::Object(fields) => fields.values().for_each(|value| collect(value, found)),
         Value::Null | Value::Bool(_) => {}
     }
 }
@@ -111,14 +112,14 @@ fn gather(value: &Value, found: &mut HashSet<String>) {
 async fn whole<D: Destination>(subject: &Subject<'_, D>, order: &OrderCreated) -> Result<(), String> {
     let destination = subject.made(subject.api.base())?;
     let (_, request) = subject.one_call(&destination, order, &a_call()).await?;
-    tells(&request, order)
+    has_content(&request, order)
 }
 
 async fn again<D: Destination>(subject: &Subject<'_, D>, order: &OrderCreated) -> Result<(), String> {
     let (one, other) = (subject.made(subject.api.base())?, subject.made(subject.api.base())?);
     let first_call = a_call();
     let (_, first) = subject.one_call(&one, order, &first_call).await?;
-    // The second attempt may well be made by another process.
+    // Another process may make the second attempt.
     for destination in [&one, &other] {
         let call = Call { trace: first_call.trace.child(), ..first_call.clone() };
         let (_, request) = subject.one_call(destination, order, &call).await?;
@@ -141,7 +142,7 @@ async fn below<D: Destination>(subject: &Subject<'_, D>, first: &Request) -> Res
         let destination = subject.made(&format!("{}{suffix}", subject.api.base()))?;
         let (_, request) = subject.one_call(&destination, &sample_order(), &a_call()).await?;
         equal(request.target.as_str(), format!("{prefix}{}", first.target)).map_err(|found| {
-            format!("with {suffix} at the end of the address\n{found}\n`http_client::below` makes such addresses")
+            format!("with {suffix} at the end of the address\n{found}\n`http_client::below` builds such addresses")
         })?;
     }
     Ok(())
@@ -158,20 +159,20 @@ async fn one_connection<D: Destination>(subject: &Subject<'_, D>) -> Result<(), 
             .map_err(|fault| format!("found {fault:?}"))?;
     }
     let made = subject.api.connections() - before;
-    holds(made == 1, || format!("three orders took {made} connections; `HttpClient::send` gives them back"))
+    holds(made == 1, || format!("three orders took {made} connections; `HttpClient::send` reuses them"))
 }
 
 async fn together<D: Destination>(subject: &Subject<'_, D>) -> Result<(), String> {
     let destination = subject.made(subject.api.base())?;
-    subject.api.answer_by(Answer::Together(Arc::new(Barrier::new(TOGETHER))));
+    subject.api.reply_with(Reply::Together(Arc::new(Barrier::new(TOGETHER))));
     let attempts = (0..TOGETHER).map(|_| async { attempt(&destination, &sample_order(), &a_call()).await });
     let ended = join_all(attempts).await;
     let arrived = subject.api.take_requests().len();
-    subject.api.answer_by(Answer::status(200));
+    subject.api.reply_with(Reply::status(200));
     match ended.iter().find(|ended| !matches!(ended, Ok(Ok(_)))) {
         Some(ended) => {
             let found = ended.as_ref().map_or_else(Clone::clone, describe);
-            Err(format!("of {TOGETHER}, {arrived} were on their way at the same time; one was {found}"))
+            Err(format!("of {TOGETHER}, {arrived} arrived at the same time; one was {found}"))
         }
         None => Ok(()),
     }

@@ -3,62 +3,68 @@
 use std::{collections::HashMap, fmt::Debug};
 
 use super::{
-    report::{Report, equal, holds},
+    report::{ConformanceReport, equal, holds},
     subject::{Subject, Unconfigured},
 };
 use crate::{config::Faults, destination::Destination};
 
-/// A secret shorter than this may stand in a text by chance.
+/// A shorter secret may occur in a text by chance.
 const DISTINCTIVE_BYTES: usize = 8;
 /// Addresses that no API can have.
-const NO_ADDRESSES: [&str; 4] = ["here", "ftp://127.0.0.1", "http://127.0.0.1/?order=", "http://127.0.0.1/#order"];
+const INVALID_ADDRESSES: [&str; 4] = ["here", "ftp://127.0.0.1", "http://127.0.0.1/?order=", "http://127.0.0.1/#order"];
 
 /// Returns whether the destination can be configured at all.
-pub(super) fn check<D>(subject: &Subject<'_, D>, report: &mut Report) -> bool
+pub(super) fn check<D>(subject: &Subject<'_, D>, report: &mut ConformanceReport) -> bool
 where
     D: Destination + Debug,
     D::Config: Debug,
 {
     let base = subject.api.base();
     let usable = report.note(
-        "with the settings that the test gives it, it is configured and made",
+        "it can be configured and made with the test's settings",
         subject.made(base).map(|_| ()).and_then(|()| addresses(subject)),
     );
     if !usable {
         return false;
     }
-    report.note("a required setting that is absent is a fault by its name", absent(subject, None));
+    report.note("a missing required setting is reported by its name", absent(subject, None));
     report.note("an empty value counts as absent", absent(subject, Some("")));
-    report.note("all required settings that are absent are reported at once", all_absent(subject));
-    report.note("an address that is no http or https address is a fault by its name", no_address(subject));
-    report.note("an address with a password in it is refused, and the password is not repeated", credentials(subject));
-    report.note("`url` is the address it was given, by http or https", url(subject));
-    report.note("a secret that fits no header is a fault by its name or of no harm, and is not shown", unfit(subject));
-    report.note("nothing in a debug text is secret", debug(subject));
+    report.note("all missing required settings are reported at once", all_absent(subject));
+    report.note("an address that is not http or https is reported by its name", no_address(subject));
+    report.note("an address with a password is refused, and the password is not repeated", credentials(subject));
+    report.note("`url` is the configured address, for http and https", url(subject));
+    report.note(
+        "a secret that does not fit a header is harmless or reported by its name, and is not shown",
+        unfit(subject),
+    );
+    report.note("debug output shows no secret", debug(subject));
     true
 }
 
 fn addresses<D: Destination>(subject: &Subject<'_, D>) -> Result<(), String> {
     if let Some(secret) = subject.secrets().iter().find(|secret| secret.len() < DISTINCTIVE_BYTES) {
-        let detail = format!("the test's secret {secret:?} is too short to be searched for: {DISTINCTIVE_BYTES} bytes");
+        let detail =
+            format!("the test's secret {secret:?} is too short to search for; it must have {DISTINCTIVE_BYTES} bytes");
         return Err(detail);
     }
-    holds(!subject.addresses().is_empty(), || "the test sets no setting to the address it is given".to_owned())
+    holds(!subject.addresses().is_empty(), || {
+        "none of the test's settings has the address that the test is given".to_owned()
+    })
 }
 
-/// The faults of these settings, if each of the variables wanted has one, and nothing secret is said about it.
+/// The faults of these settings, if each of the expected variables has one and none shows a secret.
 fn faulty<D: Destination>(
     subject: &Subject<'_, D>,
     env: HashMap<String, String>,
-    wanted: &[&str],
+    expected: &[&str],
 ) -> Result<Faults, String> {
     match Subject::<D>::configured(env) {
-        Ok(_) => Err(format!("wanted a fault of {}, found none", wanted.join(", "))),
+        Ok(_) => Err(format!("expected a fault of {}, found none", expected.join(", "))),
         Err(Unconfigured::Panic(words)) => Err(format!("panicked: {words}")),
         Err(Unconfigured::Faults(faults)) => {
             subject.hides_secrets(&format!("{faults} {faults:?}"))?;
             let named = |name: &&&str| faults.0.iter().any(|fault| fault.variable == **name);
-            match wanted.iter().find(|name| !named(name)) {
+            match expected.iter().find(|name| !named(name)) {
                 Some(missing) => Err(format!(
                     "{missing} is not among the faults; read every setting before the first `?`\nfound: {faults}"
                 )),
@@ -91,7 +97,7 @@ fn all_absent<D: Destination>(subject: &Subject<'_, D>) -> Result<(), String> {
 
 fn no_address<D: Destination>(subject: &Subject<'_, D>) -> Result<(), String> {
     for name in subject.addresses() {
-        for bad in NO_ADDRESSES {
+        for bad in INVALID_ADDRESSES {
             let mut env = subject.env(subject.api.base());
             env.insert(name.to_owned(), bad.to_owned());
             faulty(subject, env, &[name]).map_err(|detail| format!("{name}={bad}: {detail}"))?;

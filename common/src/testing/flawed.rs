@@ -1,4 +1,4 @@
-//! The suite, tried on a destination with one flaw at a time: each is found, by its sentence.
+//! Tests of the suite: a destination with one flaw at a time, each of which must break its sentence.
 
 use reqwest::{Method, RequestBuilder, StatusCode, Url, redirect::Policy};
 use serde::Serialize;
@@ -14,9 +14,9 @@ use crate::{
     order::Item,
 };
 
-/// A destination with the flaw that its setting `FLAW` names; with `MISSPOKEN`, all that it says of itself is wrong.
+/// A destination with the flaw that its setting `FLAW` names; with `MISDECLARED`, everything that it declares is wrong.
 #[derive(Debug)]
-struct Flawed<const MISSPOKEN: bool> {
+struct Flawed<const MISDECLARED: bool> {
     flaw: String,
     client: HttpClient,
     url: Url,
@@ -42,10 +42,10 @@ const API_URL: Setting = Setting::required("API_URL", "Where it is.");
 const API_KEY: Setting = Setting::required("API_KEY", "What it wants to see.").secret();
 const FLAW: Setting = Setting::new("FLAW", "none", "What is wrong.");
 
-impl<const MISSPOKEN: bool> Destination for Flawed<MISSPOKEN> {
-    const NAME: &'static str = if MISSPOKEN { "Flawed API" } else { "flawed" };
-    const BINARY: &'static str = if MISSPOKEN { "" } else { "worker-flawed" };
-    const SETTINGS: &'static [Setting] = if MISSPOKEN {
+impl<const MISDECLARED: bool> Destination for Flawed<MISDECLARED> {
+    const NAME: &'static str = if MISDECLARED { "Flawed API" } else { "flawed" };
+    const BINARY: &'static str = if MISDECLARED { "" } else { "worker-flawed" };
+    const SETTINGS: &'static [Setting] = if MISDECLARED {
         &[
             Setting { help: "where it is", ..API_URL },
             Setting { secret: false, ..API_KEY },
@@ -57,7 +57,7 @@ impl<const MISSPOKEN: bool> Destination for Flawed<MISSPOKEN> {
     };
     const DEFAULTS: Defaults = Defaults {
         http_addr: "127.0.0.1:8083",
-        max_attempts: if MISSPOKEN { "0" } else { "3" },
+        max_attempts: if MISDECLARED { "0" } else { "3" },
         request_timeout: "5s",
     };
 
@@ -66,7 +66,7 @@ impl<const MISSPOKEN: bool> Destination for Flawed<MISSPOKEN> {
     fn configure(settings: &mut Settings) -> Result<Config, Faults> {
         let flaw = settings.parsed(&FLAW, |text| Ok(text.to_owned()))?;
         let url = match flaw.as_str() {
-            "any address" => settings.parsed(&API_URL, |text| text.parse().map_err(|_| "is no URL".to_owned())),
+            "any address" => settings.parsed(&API_URL, |text| text.parse().map_err(|_| "is not a URL".to_owned())),
             "repeats an address" => {
                 settings.url(&API_URL).map_err(|_| settings.fault(&API_URL, "http://u:conformance-password@h"))
             }
@@ -130,7 +130,7 @@ impl<const MISSPOKEN: bool> Destination for Flawed<MISSPOKEN> {
     }
 }
 
-impl<const MISSPOKEN: bool> Flawed<MISSPOKEN> {
+impl<const MISDECLARED: bool> Flawed<MISDECLARED> {
     async fn send(&self, request: RequestBuilder) -> Result<StatusCode, AttemptError> {
         let transient =
             |status, error: &str| AttemptError::Transient { status, error: Some(error.to_owned()), retry_after: None };
@@ -168,8 +168,8 @@ fn own_client(redirects: Policy) -> reqwest::Client {
 }
 
 /// The sentences that a destination with this flaw breaks.
-fn broken<const MISSPOKEN: bool>(flaw: &str) -> Vec<String> {
-    let report = check::<Flawed<MISSPOKEN>>(|url| {
+fn broken<const MISDECLARED: bool>(flaw: &str) -> Vec<String> {
+    let report = check::<Flawed<MISDECLARED>>(|url| {
         vec![(API_URL.name, url.to_owned()), (API_KEY.name, "flawed-secret".to_owned()), (FLAW.name, flaw.to_owned())]
     });
     report.broken().iter().map(|broken| broken.sentence.clone()).collect()
@@ -181,25 +181,25 @@ fn a_destination_without_a_flaw_breaks_no_sentence() {
 }
 
 #[test]
-fn what_a_destination_says_of_itself_is_looked_at() {
+fn what_a_destination_declares_is_checked() {
     let broken = broken::<true>("none");
     for sentence in
-        ["its NAME", "its BINARY", "its defaults", "a name of its own", "in a sentence", "sounds like a secret"]
+        ["its NAME", "its BINARY", "its defaults", "a distinct name", "is a sentence", "named like a secret"]
     {
         assert!(broken.iter().any(|found| found.contains(sentence)), "{sentence} in {broken:#?}");
     }
 }
 
 #[test]
-fn each_flaw_is_found_by_its_sentence() {
+fn every_flaw_breaks_its_sentence() {
     let flaws = [
-        ("any address", "no http or https address"),
+        ("any address", "is not http or https"),
         ("repeats an address", "the password is not repeated"),
         ("one fault at a time", "reported at once"),
-        ("another address", "`url` is the address"),
-        ("repeats a secret", "fits no header"),
-        ("panics on a secret", "fits no header"),
-        ("debug text", "debug text"),
+        ("another address", "`url` is the configured address"),
+        ("repeats a secret", "does not fit a header"),
+        ("panics on a secret", "does not fit a header"),
+        ("debug text", "debug output"),
         ("secret in the path", "show no secret"),
         ("panics", "texts arrive"),
         ("one after the other", "at the same time"),

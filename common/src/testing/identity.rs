@@ -1,35 +1,28 @@
-//! What a destination says of itself before it is configured.
+//! What a destination declares about itself.
 
 use super::{
-    report::{Report, holds},
+    report::{ConformanceReport, holds},
     subject::Subject,
 };
 use crate::{
     config::{CommonConfig, Setting, Settings, Source},
-    destination::Destination,
+    destination::{Destination, Name},
     worker::{WorkerConfig, worker_settings},
 };
 
-/// Queues, keys and metrics carry the name.
-const LONGEST_NAME: usize = 64;
-/// Names that the broker's topology has taken.
-const RESERVED: [&str; 2] = ["outcomes", "dlx"];
-
-pub(super) fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut Report) {
+pub(super) fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut ConformanceReport) {
     report.note(
         "its NAME is 1 to 64 lower-case letters, digits and dashes, and not `outcomes` or `dlx`",
-        holds(plain(D::NAME) && D::NAME.len() <= LONGEST_NAME && !RESERVED.contains(&D::NAME), || {
-            format!("found {:?}", D::NAME)
-        }),
+        holds(D::NAME.parse::<Name>().is_ok(), || format!("found {:?}", D::NAME)),
     );
     report.note(
-        "its BINARY is lower-case letters, digits and dashes, as its crate's name",
+        "its BINARY is lower-case letters, digits and dashes, like the name of its crate",
         holds(plain(D::BINARY), || format!("found {:?}", D::BINARY)),
     );
-    report.note("its defaults are accepted by the worker", defaults(subject));
-    report.note("each of its settings has a name of its own, in capitals", names::<D>());
-    report.note("each of its settings says in a sentence what it is for", helps::<D>());
-    report.note("a setting that sounds like a secret is one, and no secret has a default", secrets::<D>());
+    report.note("the worker accepts its defaults", defaults(subject));
+    report.note("each of its settings has a distinct name, in capitals", names::<D>());
+    report.note("the help of each of its settings is a sentence", helps::<D>());
+    report.note("a setting named like a secret is one, and no secret has a default", secrets::<D>());
 }
 
 fn plain(name: &str) -> bool {
@@ -73,12 +66,12 @@ fn helps<D: Destination>() -> Result<(), String> {
 
 fn secrets<D: Destination>() -> Result<(), String> {
     for setting in D::SETTINGS {
-        let sounds = ["KEY", "PASSWORD", "SECRET", "TOKEN"].iter().any(|word| setting.name.ends_with(word));
-        if sounds && !setting.secret {
+        let named_like_one = ["KEY", "PASSWORD", "SECRET", "TOKEN"].iter().any(|word| setting.name.ends_with(word));
+        if named_like_one && !setting.secret {
             return Err(format!("{} is not marked `.secret()`", setting.name));
         }
         if setting.secret && setting.default.is_some() {
-            return Err(format!("{} is a secret that everyone knows", setting.name));
+            return Err(format!("{} is a secret with a default, which everyone knows", setting.name));
         }
     }
     Ok(())

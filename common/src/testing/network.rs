@@ -1,43 +1,46 @@
-//! What happens when there is no answer.
+//! How a destination reports that there was no response.
 
 use std::{io, net::Ipv4Addr, time::Duration};
 
 use tokio::{net::TcpListener, time::timeout};
 
 use super::{
-    api::Answer,
+    api::Reply,
     orders::sample_order,
-    report::{Report, holds},
+    report::{ConformanceReport, holds},
     subject::{Answered, Subject, a_call, attempt, describe},
 };
 use crate::destination::{AttemptError, Destination};
 
-/// The worker's deadline around an attempt, much shortened.
+/// The worker's deadline for an attempt, much shortened.
 const DEADLINE: Duration = Duration::from_millis(200);
 
-pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut Report) -> io::Result<()> {
-    // Taken and given back: nobody listens there now.
+pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut ConformanceReport) -> io::Result<()> {
+    // Bound and released: nothing listens there now.
     let nobody = format!("http://{}", TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?);
-    report.note("a refused connection is transient, in words without address or secret", {
+    report.note("a refused connection is transient, and its error shows no address or secret", {
         unanswered(subject, &nobody).await
     });
 
-    for (what, answer) in [
-        ("a connection reset instead of an answer", Answer::Reset),
-        ("a connection closed instead of an answer", Answer::Bytes(b"")),
-        ("a connection closed within the head of an answer", Answer::Bytes(b"HTTP/1.1 200 So\r\nContent-Le")),
-        ("an answer that is no HTTP", Answer::Bytes(b"\x00\x01\x02 220 mail.example ESMTP\r\n\r\n")),
+    for (what, reply) in [
+        ("a connection reset instead of a response", Reply::Reset),
+        ("a connection closed instead of a response", Reply::Bytes(b"")),
+        ("a connection closed within the head of a response", Reply::Bytes(b"HTTP/1.1 200 So\r\nContent-Le")),
+        ("a response that is not HTTP", Reply::Bytes(b"\x00\x01\x02 220 mail.example ESMTP\r\n\r\n")),
     ] {
-        subject.api.answer_by(answer);
+        subject.api.reply_with(reply);
         let found = unanswered(subject, subject.api.base()).await;
-        report.note(format!("{what} is transient after one call, in words without address or secret"), found);
+        report.note(format!("{what} is transient after one call, and its error shows no address or secret"), found);
     }
 
-    report.note("an API that does not answer is left at the deadline, and can be called again", hanging(subject).await);
+    report.note(
+        "an API that does not respond is abandoned at the deadline, and can be called again",
+        hanging(subject).await,
+    );
     Ok(())
 }
 
-/// That an attempt on the API at this address ends as one without an answer does.
+/// Whether an attempt on the API at this address ends as one without a response must.
 async fn unanswered<D: Destination>(subject: &Subject<'_, D>, base: &str) -> Result<(), String> {
     let destination = subject.made(base)?;
     let answered = if base == subject.api.base() {
@@ -45,27 +48,27 @@ async fn unanswered<D: Destination>(subject: &Subject<'_, D>, base: &str) -> Res
     } else {
         attempt(&destination, &sample_order(), &a_call()).await?
     };
-    let error = words(&answered)?;
+    let error = error_of(&answered)?;
     subject.hides_secrets(error)?;
     let authority = base.trim_start_matches("http://");
-    holds(!error.contains(authority) && !error.contains("://"), || format!("the address stands in {error:?}"))
+    holds(!error.contains(authority) && !error.contains("://"), || format!("{error:?} shows the address"))
 }
 
-/// The words of a transient failure without a status.
-fn words(answered: &Answered) -> Result<&str, String> {
+/// The error of a transient failure without a status.
+fn error_of(answered: &Answered) -> Result<&str, String> {
     match answered {
         Err(AttemptError::Transient { status: None, error: Some(error), .. }) if !error.is_empty() => Ok(error),
-        other => Err(format!("wanted transient, without status, with an error\nfound  {}", describe(other))),
+        other => Err(format!("expected transient, without a status, with an error\nfound    {}", describe(other))),
     }
 }
 
 async fn hanging<D: Destination>(subject: &Subject<'_, D>) -> Result<(), String> {
     let destination = subject.made(subject.api.base())?;
-    subject.api.answer_by(Answer::Silence);
+    subject.api.reply_with(Reply::Silence);
     if let Ok(answered) = timeout(DEADLINE, attempt(&destination, &sample_order(), &a_call())).await {
-        return Err(format!("without an answer it ended all the same: {}", describe(&answered?)));
+        return Err(format!("it ended without a response: {}", describe(&answered?)));
     }
-    subject.api.answer_by(Answer::status(200));
+    subject.api.reply_with(Reply::status(200));
     let (answered, _) = subject.one_call(&destination, &sample_order(), &a_call()).await?;
     holds(answered.is_ok(), || format!("the next attempt was {}", describe(&answered)))
 }

@@ -1,24 +1,24 @@
-//! Orders to tell an API of: a plain one, an awkward one, the largest one.
-#![expect(clippy::expect_used, reason = "these orders keep the rules of their types; a test fails if they do not")]
+//! Orders for the suite: an ordinary one, an awkward one, the largest one.
+#![expect(clippy::expect_used, reason = "these orders are valid; a test fails if they are not")]
 
 use crate::{
     event::{EventId, OrderCreated, OrderCreatedType, now},
     order::{CorrelationId, CustomerId, Item, Items, MAX_ID_CHARS, MAX_ITEMS, MAX_QTY, OrderId, ProductId, Qty},
 };
 
-/// An order as usual: customer `c-1`, two of `p-1` and one of `p-2`.
+/// An ordinary order: customer `c-1`, two of `p-1` and one of `p-2`.
 #[must_use]
 pub fn sample_order() -> OrderCreated {
     order("c-1", [("p-1".to_owned(), 2), ("p-2".to_owned(), 1)])
 }
 
-/// An order whose texts are as hard to write down as an order allows.
+/// An order whose texts are as hard to encode as an order allows.
 pub(super) fn awkward_order() -> OrderCreated {
     let products = ["\"quoted\"", "back\\slash", "größe 42 → 43", "🦀🦀", "</script>", "%00{}$&", " "];
     order("Zoë \"Ω\" \\ O'Neil", products.into_iter().zip(1..).map(|(product, qty)| (product.to_owned(), qty)))
 }
 
-/// An order that is as large as an order can be.
+/// The largest possible order.
 pub(super) fn largest_order() -> OrderCreated {
     let padding = "🦀".repeat(MAX_ID_CHARS - 4);
     order(&"ü".repeat(MAX_ID_CHARS), (0..MAX_ITEMS).map(|number| (format!("{number:04}{padding}"), MAX_QTY)))

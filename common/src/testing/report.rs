@@ -1,25 +1,25 @@
-//! The report: which sentences of the contract a destination keeps, and which it breaks.
+//! The report: which sentences of the contract hold for a destination.
 
 use std::fmt;
 
-/// What was found out about a destination.
+/// The result of the conformance suite for a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct ConformanceReport {
     destination: &'static str,
     kept: Vec<String>,
-    broken: Vec<Broken>,
+    broken: Vec<BrokenSentence>,
 }
 
 /// A sentence that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct BrokenSentence {
     /// The sentence.
     pub sentence: String,
-    /// What was wanted and what was found.
+    /// What was expected and what was found.
     pub detail: String,
 }
 
-impl Report {
+impl ConformanceReport {
     pub(super) fn new(destination: &'static str) -> Self {
         Self { destination, kept: Vec::new(), broken: Vec::new() }
     }
@@ -30,36 +30,36 @@ impl Report {
         match holds {
             Ok(()) => self.kept.push(sentence),
             Err(detail) => {
-                self.broken.push(Broken { sentence, detail });
+                self.broken.push(BrokenSentence { sentence, detail });
                 return false;
             }
         }
         true
     }
 
-    /// The sentences that hold, in the order in which they were looked at.
+    /// The sentences that hold, in the order of the checks.
     #[must_use]
     pub fn kept(&self) -> &[String] {
         &self.kept
     }
 
-    /// The sentences that do not hold, in the order in which they were looked at.
+    /// The sentences that do not hold, in the order of the checks.
     #[must_use]
-    pub fn broken(&self) -> &[Broken] {
+    pub fn broken(&self) -> &[BrokenSentence] {
         &self.broken
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ConformanceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { destination, kept, broken } = self;
         if broken.is_empty() {
             writeln!(f, "{destination:?} keeps the contract of a destination:")?;
             return kept.iter().try_for_each(|sentence| writeln!(f, "  {sentence}"));
         }
-        let looked_at = kept.len() + broken.len();
-        writeln!(f, "{destination:?} breaks {} of {looked_at} sentences of its contract:", broken.len())?;
-        for Broken { sentence, detail } in broken {
+        let checked = kept.len() + broken.len();
+        writeln!(f, "{destination:?} breaks {} of {checked} sentences of its contract:", broken.len())?;
+        for BrokenSentence { sentence, detail } in broken {
             writeln!(f, "\n  {sentence}")?;
             detail.lines().try_for_each(|line| writeln!(f, "      {line}"))?;
         }
@@ -67,12 +67,12 @@ impl fmt::Display for Report {
     }
 }
 
-/// Whether two things are equal, and how they differ.
-pub(super) fn equal<T: PartialEq<U> + fmt::Debug, U: fmt::Debug>(found: T, wanted: U) -> Result<(), String> {
-    if found == wanted { Ok(()) } else { Err(format!("wanted {wanted:?}\nfound  {found:?}")) }
+/// Whether two things are equal, or how they differ.
+pub(super) fn equal<T: PartialEq<U> + fmt::Debug, U: fmt::Debug>(found: T, expected: U) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("expected {expected:?}\nfound    {found:?}")) }
 }
 
-/// Whether something is so, and what is found instead.
-pub(super) fn holds(is_so: bool, found: impl FnOnce() -> String) -> Result<(), String> {
-    if is_so { Ok(()) } else { Err(found()) }
+/// Whether something is true, or what was found instead.
+pub(super) fn holds(is_true: bool, found: impl FnOnce() -> String) -> Result<(), String> {
+    if is_true { Ok(()) } else { Err(found()) }
 }

@@ -4,13 +4,13 @@ use std::io;
 
 use tokio::net::TcpStream;
 
-/// Largest request that is taken: several times the largest order.
+/// The largest accepted request: several times the largest order.
 const MAX_BYTES: usize = 16 * 1_024 * 1_024;
 
 /// A request as it arrived, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Such as `POST`.
+    /// The method, such as `POST`.
     pub method: String,
     /// The path, and the query if there is one.
     pub target: String,
@@ -20,7 +20,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Every value of a header, because a header that comes twice is a fault too. Case does not matter.
+    /// Every value of a header, because sending one twice is a fault too. Case does not matter.
     #[must_use]
     pub fn header(&self, name: &str) -> Vec<&str> {
         let named = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -33,9 +33,9 @@ impl Request {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Takes the next request from a connection; none when the client is done with it.
+    /// Reads the next request from a connection; `None` if the client has closed it.
     ///
-    /// HTTP/1.1 as clients speak it: a head, and a body of known length.
+    /// HTTP/1.1 as clients use it: a head, and a body of known length.
     pub(super) async fn read(stream: &TcpStream) -> io::Result<Option<Self>> {
         let mut bytes = Vec::new();
         let head_end = loop {
@@ -74,7 +74,7 @@ async fn read_some(stream: &TcpStream, into: &mut Vec<u8>) -> io::Result<usize> 
     loop {
         stream.readable().await?;
         match stream.try_read(&mut buffer) {
-            Ok(_) if into.len() > MAX_BYTES => return Err(io::Error::other("a request beyond every bound")),
+            Ok(_) if into.len() > MAX_BYTES => return Err(io::Error::other("the request is too large")),
             Ok(count) => {
                 into.extend_from_slice(&buffer[..count]);
                 return Ok(count);

@@ -1,4 +1,4 @@
-//! The destination that is looked at: configured as its worker does, called as its worker calls it.
+//! The destination under test, configured and called as its worker does.
 
 use std::{
     any::Any,
@@ -23,17 +23,17 @@ use crate::{
     worker::worker_settings,
 };
 
-/// How long anything may take that should end at once.
+/// How long something may take that should end at once.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// Idle connections that the client keeps.
+/// How many idle connections the client keeps.
 const CONNECTIONS: usize = 16;
-/// The deadline of a call, which no answer of the suite comes near to.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// The deadline of a call, which no response of the suite comes close to.
+const CALL_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What an attempt came to.
+/// The result of an attempt.
 pub(super) type Answered = Result<StatusCode, AttemptError>;
 
-/// A destination and the API that it is to tell.
+/// A destination and the API that it calls.
 pub(super) struct Subject<'a, D> {
     pub(super) api: Api,
     env_for: &'a dyn Fn(&str) -> Env,
@@ -50,7 +50,7 @@ impl<'a, D: Destination> Subject<'a, D> {
         (self.env_for)(base).into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// The settings that hold the address of the API.
+    /// The settings that contain the address of the API.
     pub(super) fn addresses(&self) -> Vec<&'static str> {
         let base = self.api.base();
         (self.env_for)(base).into_iter().filter(|(_, value)| value.contains(base)).map(|(name, _)| name).collect()
@@ -70,7 +70,7 @@ impl<'a, D: Destination> Subject<'a, D> {
         }
     }
 
-    /// Reads these settings as the worker does.
+    /// Reads these settings as its worker does.
     pub(super) fn configured(env: HashMap<String, String>) -> Result<D::Config, Unconfigured> {
         let caught = catch_unwind(AssertUnwindSafe(|| {
             let mut settings = Settings::new(Source { env, ..Source::default() }, &worker_settings::<D>());
@@ -89,12 +89,12 @@ impl<'a, D: Destination> Subject<'a, D> {
     /// The destination with these settings.
     pub(super) fn made_with(env: HashMap<String, String>) -> Result<D, String> {
         let config = Self::configured(env).map_err(|fault| format!("`configure`: {fault}"))?;
-        let client = HttpClient::new(D::url(&config), CONNECTIONS, ANSWER_WITHIN).map_err(|fault| fault.to_string())?;
+        let client = HttpClient::new(D::url(&config), CONNECTIONS, CALL_DEADLINE).map_err(|fault| fault.to_string())?;
         catch_unwind(AssertUnwindSafe(|| D::new(config, client)))
             .map_err(|panic| format!("`new` panicked: {}", words(&*panic)))
     }
 
-    /// One attempt, and the one call that it made.
+    /// Makes one attempt, which must make exactly one call.
     pub(super) async fn one_call(
         &self,
         destination: &D,
@@ -108,13 +108,13 @@ impl<'a, D: Destination> Subject<'a, D> {
             Some(request) if requests.is_empty() => Ok((answered, request)),
             last => {
                 let calls = requests.len() + usize::from(last.is_some());
-                Err(format!("wanted one call, found {calls}; the attempt was {}", describe(&answered)))
+                Err(format!("expected one call, found {calls}; the attempt was {}", describe(&answered)))
             }
         }
     }
 }
 
-/// Why there is no configuration.
+/// Why it cannot be configured.
 pub(super) enum Unconfigured {
     Faults(Faults),
     Panic(String),
@@ -134,7 +134,7 @@ pub(super) fn a_call() -> Call {
     Call { idempotency_key: Uuid::new_v4(), trace: TraceParent::root() }
 }
 
-/// One attempt, which must not panic and must end while the suite has patience.
+/// Makes one attempt, which must not panic and must end within [`PATIENCE`].
 pub(super) async fn attempt<D: Destination>(
     destination: &D,
     order: &OrderCreated,
@@ -148,22 +148,22 @@ pub(super) async fn attempt<D: Destination>(
     }
 }
 
-/// An attempt's end in words.
+/// The result of an attempt, for people.
 pub(super) fn describe(answered: &Answered) -> String {
     let (mut words, status, error) = match answered {
         Ok(status) => ("a success".to_owned(), Some(status.as_u16()), &None),
         Err(AttemptError::Transient { status, error, retry_after: None }) => ("transient".to_owned(), *status, error),
-        Err(AttemptError::Transient { status, error, retry_after: Some(wish) }) => {
-            (format!("transient, to be repeated after {wish:?}"), *status, error)
+        Err(AttemptError::Transient { status, error, retry_after: Some(delay) }) => {
+            (format!("transient, to be retried after {delay:?}"), *status, error)
         }
         Err(AttemptError::Permanent { status, error }) => ("permanent".to_owned(), *status, error),
     };
     words.push_str(&status.map_or_else(|| ", without a status".to_owned(), |status| format!(", with status {status}")));
-    words.push_str(&error.as_ref().map_or_else(String::new, |error| format!(", in the words {error:?}")));
+    words.push_str(&error.as_ref().map_or_else(String::new, |error| format!(", with the error {error:?}")));
     words
 }
 
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without words".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }
