@@ -1,7 +1,7 @@
-//! Configuration: environment variables, each also a flag, read once at the start.
+//! Configuration: environment variables, each of which is also a flag, read once at the start.
 //!
-//! A binary lists its [`Setting`]s in a table; the table makes the flags, the help text and the
-//! documentation. Reading gathers every fault before any is reported.
+//! A binary lists its [`Setting`]s in a table, from which the flags, the help text and the documentation
+//! are made. Reading collects every fault before it reports any.
 
 mod duration;
 mod fault;
@@ -20,20 +20,22 @@ use secrecy::SecretString;
 const AMQP_URL: Setting = Setting::new(
     "AMQP_URL",
     "amqp://guest:guest@127.0.0.1:5672/%2f",
-    "Where RabbitMQ is: amqp:// or amqps://, user, password, host, port, virtual host.",
+    "The address of RabbitMQ: amqp:// or amqps://, user, password, host, port, virtual host.",
 )
 .secret();
 const EXCHANGE: Setting =
-    Setting::new("EXCHANGE", "orders", "The fan-out exchange; the names of all queues derive from it.");
-const HTTP_ADDR: Setting =
-    Setting::required("HTTP_ADDR", "Where this process serves HTTP: health and metrics, and the producer its API.");
-const LOG_FORMAT: Setting = Setting::new("LOG_FORMAT", "text", "How logs look: text or json.");
+    Setting::new("EXCHANGE", "orders", "The fan-out exchange. The names of all queues derive from it.");
+const HTTP_ADDR: Setting = Setting::required(
+    "HTTP_ADDR",
+    "The address on which this process serves HTTP: health and metrics, and the producer its API.",
+);
+const LOG_FORMAT: Setting = Setting::new("LOG_FORMAT", "text", "The format of the logs: text or json.");
 const LOG_LEVEL: Setting =
-    Setting::new("LOG_LEVEL", "info", "Which logs are written: a level, or directives such as info,common=debug.");
+    Setting::new("LOG_LEVEL", "info", "What is logged: a level, or directives such as info,common=debug.");
 const SHUTDOWN_GRACE: Setting = Setting::new(
     "SHUTDOWN_GRACE",
     "25s",
-    "How long a drain may take after SIGTERM; what is not finished then is left for redelivery.",
+    "How long a drain may take after SIGTERM. What is unfinished by then is delivered again.",
 );
 
 /// The settings of every process, which differ in the default of the address only.
@@ -49,9 +51,9 @@ pub struct CommonConfig {
     pub amqp_url: SecretString,
     /// The fan-out exchange; every other name on the broker derives from it.
     pub exchange: String,
-    /// Where this process serves its health and metrics (and the producer its API).
+    /// Where this process serves health and metrics, and the producer its API.
     pub http_addr: SocketAddr,
-    /// How logs look.
+    /// The format of the logs.
     pub log_format: LogFormat,
     /// Which logs are written, in the syntax of `tracing`'s filter directives.
     pub log_level: String,
@@ -59,12 +61,12 @@ pub struct CommonConfig {
     pub shutdown_grace: Duration,
 }
 
-/// How logs look.
+/// The format of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// A line for a person.
+    /// Text, for people.
     Text,
-    /// An object a line, for a machine.
+    /// One JSON object per line, for machines.
     Json,
 }
 
@@ -72,7 +74,7 @@ impl CommonConfig {
     /// Reads the settings that [`common_settings`] lists.
     ///
     /// # Errors
-    /// [`Faults`] as soon as [`Settings::finish`] reports them; call it after every other read.
+    /// The returned function reports the same [`Faults`] as [`Settings::finish`]; call it after that.
     pub fn read(settings: &mut Settings) -> impl FnOnce() -> Result<Self, Faults> + use<> {
         let amqp_url = settings.secret(&AMQP_URL);
         let exchange = settings.parsed(&EXCHANGE, exchange_name);
@@ -104,15 +106,15 @@ impl CommonConfig {
     }
 }
 
-/// A bare word that is no level would be taken for the name of a module, and silence everything.
+/// `tracing` would take a bare word that is not a level for the name of a module, and silence everything.
 fn log_level(text: &str) -> Result<String, String> {
-    let wanted = "must be off, error, warn, info, debug or trace, or directives such as info,common=debug";
+    let expected = "must be off, error, warn, info, debug or trace, or directives such as info,common=debug";
     let level = |word: &str| matches!(word, "off" | "error" | "warn" | "info" | "debug" | "trace");
     let directive =
         |part: &str| level(part.split_once('=').map_or(part, |(_, word)| word).to_ascii_lowercase().as_str());
     let spaced = text.split(',').any(|part| part.trim().contains(char::is_whitespace));
     let parses = !spaced && text.parse::<tracing_subscriber::filter::Targets>().is_ok();
-    if parses && text.split(',').map(str::trim).all(directive) { Ok(text.to_owned()) } else { Err(wanted.to_owned()) }
+    if parses && text.split(',').map(str::trim).all(directive) { Ok(text.to_owned()) } else { Err(expected.to_owned()) }
 }
 
 /// The longest name that leaves room for the suffixes of the queues in an AMQP short string (255 bytes).
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_leaves_room_for_the_names_of_its_queues() {
+    fn the_name_of_the_exchange_leaves_room_for_the_suffixes_of_queues() {
         assert!(exchange_name("orders").is_ok());
         assert!(exchange_name(&"x".repeat(120)).is_ok());
         for bad in [&"x".repeat(121), "amq.orders", "a b", "ä"] {

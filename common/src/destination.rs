@@ -1,4 +1,4 @@
-//! The destination: what one downstream API needs to say of itself.
+//! The destination: everything that is specific to one downstream API.
 
 mod name;
 
@@ -14,37 +14,36 @@ use crate::{
     trace_context::TraceParent,
 };
 
-/// One downstream API. A worker is this trait for one API; everything else is in this crate.
+/// One downstream API. A worker implements this trait for its API; everything else is in this crate.
 pub trait Destination: Sized + Send + Sync + 'static {
-    /// Its name in queues, keys, metrics and the API: lower-case letters, digits and dashes.
+    /// Its name in queues, keys, metrics and the HTTP API: lower-case letters, digits and dashes.
     const NAME: &'static str;
-    /// The binary's name, which is its crate's.
+    /// The name of the binary, which is that of its crate.
     const BINARY: &'static str;
-    /// Settings of its own, beside those of every worker.
+    /// Its own settings, in addition to those of every worker.
     const SETTINGS: &'static [Setting];
-    /// The defaults in which destinations differ.
+    /// The defaults that differ between destinations.
     const DEFAULTS: Defaults;
 
-    /// Its own settings, read.
+    /// Its own configuration.
     type Config: Send;
 
     /// Reads [`Destination::SETTINGS`].
     ///
     /// # Errors
-    /// The faults, which `settings` remembers too: read every setting before the first `?`.
+    /// The faults, which `settings` also collects: read every setting before the first `?`.
     fn configure(settings: &mut Settings) -> Result<Self::Config, Faults>;
 
     /// The destination, ready to call.
     fn new(config: Self::Config, client: HttpClient) -> Self;
 
-    /// The address of the API, which decides about TLS.
+    /// The address of the API, which decides whether TLS is used.
     fn url(config: &Self::Config) -> &reqwest::Url;
 
-    /// Tells the API of one order, once. Called again for each attempt, by nobody else, with a
-    /// deadline around it.
+    /// Calls the API once for one order. The worker calls this once for each attempt, with a deadline.
     ///
-    /// Dropped when the process must end: the API may have acted then, and is told again later
-    /// under the same key.
+    /// If the process must end, the future is dropped. The API may have acted by then, and is called again
+    /// later under the same key.
     fn attempt(
         &self,
         order: &OrderCreated,
@@ -52,7 +51,7 @@ pub trait Destination: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<StatusCode, AttemptError>> + Send;
 }
 
-/// The defaults in which destinations differ.
+/// The defaults that differ between destinations.
 #[derive(Clone, Copy, Debug)]
 pub struct Defaults {
     /// `HTTP_ADDR`.
@@ -63,7 +62,6 @@ pub struct Defaults {
     pub request_timeout: &'static str,
 }
 
-/// Names of headers, parsed once.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -71,14 +69,14 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What every call carries, whatever the API.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The same for every attempt of a delivery, for ever.
+    /// The same for every attempt, redelivery and redrive of a delivery.
     pub idempotency_key: Uuid,
-    /// The trace, with a new caller for each attempt.
+    /// The trace context, with a new parent id for each attempt.
     pub trace: TraceParent,
 }
 
 impl Call {
-    /// Puts the headers that every call carries on a request.
+    /// Adds the headers that every call carries.
     pub fn headers(&self, order: &OrderCreated, request: RequestBuilder) -> RequestBuilder {
         let mut key = Uuid::encode_buffer();
         request
@@ -88,23 +86,23 @@ impl Call {
     }
 }
 
-/// Why an attempt did not succeed.
+/// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptError {
-    /// It may succeed later: the API is busy or ill, or nobody answered.
+    /// It may succeed later: the API is busy or failing, or did not respond.
     Transient {
-        /// The status, where there was an answer.
+        /// The status code of the response, if there was one.
         status: Option<u16>,
-        /// What went wrong, where there was none.
+        /// What went wrong, if there was no response.
         error: Option<String>,
-        /// How long the API asks to be left alone.
+        /// How long the API asks the worker to wait.
         retry_after: Option<std::time::Duration>,
     },
-    /// No repetition will change it.
+    /// Retrying will not change it.
     Permanent {
-        /// The status, where there was an answer.
+        /// The status code of the response, if there was one.
         status: Option<u16>,
-        /// What went wrong, where there was none.
+        /// What went wrong, if there was no response.
         error: Option<String>,
     },
 }

@@ -1,7 +1,8 @@
-//! The doctor: a process examines what it depends on, and says of each fault what to do about it.
+//! The doctor: a process examines what it depends on, and gives a remedy for each fault.
 //!
-//! An examination changes nothing but what every start of the process does anyway: it declares what
-//! is missing on the broker. It takes no message and sends none, and never calls a downstream API.
+//! An examination changes nothing except what every start of the process changes too: it declares what
+//! is missing on the broker. It neither consumes nor publishes a message, and never calls a downstream
+//! API.
 
 mod downstream;
 
@@ -18,51 +19,51 @@ use tokio::{
 
 use crate::{event::now, word::Word, words};
 
-/// An examination is repeated after this long at the earliest; whoever asks sooner is told the last one.
+/// The shortest time between two examinations; an earlier request gets the last one.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long an examination may take: its checks have shorter deadlines each.
+/// How long an examination may take; each of its checks has a shorter deadline.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 words! {
-    /// How a thing was found.
+    /// The result of a check.
     pub enum Status {
-        /// As it should be.
+        /// Nothing is wrong.
         Ok = "ok",
-        /// Orders are safe, but somebody should look.
+        /// Orders are safe, but someone should look into it.
         Warning = "warning",
-        /// Orders are not taken, published, delivered or recorded until it is mended.
+        /// Orders are not accepted, published, delivered or recorded until it is fixed.
         Error = "error",
     }
 }
 
 words! {
-    /// What was examined.
+    /// What was checked.
     pub enum Check {
-        /// The store: whether it answers, and how fast.
+        /// The store: whether it responds, and how fast.
         Database = "database",
-        /// The room left where the store writes.
+        /// The free space where the store writes.
         Disk = "disk",
         /// Accepted orders that the broker has not confirmed.
         Outbox = "outbox",
         /// The broker: whether it can be reached, and its version.
         Broker = "broker",
-        /// Whether the broker takes messages at present.
+        /// Whether the broker accepts messages.
         Alarm = "alarm",
-        /// Whether the broker lets this process do what it must.
+        /// Whether this process has the permissions that it needs.
         Rights = "rights",
         /// An exchange.
         Exchange = "exchange",
         /// A queue and its properties.
         Queue = "queue",
-        /// The way of dead letters.
+        /// Where dead letters are sent.
         DeadLetterExchange = "dead_letter_exchange",
-        /// How often a message may come back.
+        /// How often a message may be returned.
         DeliveryLimit = "delivery_limit",
-        /// Whether somebody takes from a queue.
+        /// Whether a queue is being consumed.
         Consumers = "consumers",
         /// Dead letters that wait in the broker.
         DeadLetters = "dead_letters",
-        /// The downstream API's server: whether it takes connections.
+        /// The server of the downstream API: whether it accepts connections.
         Downstream = "downstream",
         /// Whether clocks agree.
         Clock = "clock",
@@ -71,35 +72,35 @@ words! {
     }
 }
 
-/// What was found.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Finding {
-    /// What was examined.
+    /// What was checked.
     #[cfg_attr(feature = "openapi", schema(value_type = Check))]
     pub check: Word<Check>,
-    /// Which one: the queue's name, the server's address.
+    /// Which one, such as the name of a queue or the address of a server.
     pub subject: String,
-    /// How it was found.
+    /// The result.
     #[cfg_attr(feature = "openapi", schema(value_type = Status))]
     pub status: Word<Status>,
-    /// In words.
+    /// An explanation.
     pub detail: String,
-    /// What to do about it; absent when nothing is to be done.
+    /// What to do about it; absent if nothing is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false, nullable = false))]
     pub remedy: Option<String>,
 }
 
 impl Finding {
-    /// All is well with it.
+    /// Nothing is wrong.
     #[must_use]
     pub fn ok(check: impl Into<Word<Check>>, subject: impl Into<String>, detail: impl Into<String>) -> Self {
         let (check, status) = (check.into(), Status::Ok.into());
         Self { check, subject: subject.into(), status, detail: detail.into(), remedy: None }
     }
 
-    /// Somebody should look at it.
+    /// Someone should look into it.
     #[must_use]
     pub fn warning(
         check: impl Into<Word<Check>>,
@@ -110,7 +111,7 @@ impl Finding {
         Self { status: Status::Warning.into(), remedy: Some(remedy.into()), ..Self::ok(check, subject, detail) }
     }
 
-    /// It must be mended.
+    /// It must be fixed.
     #[must_use]
     pub fn error(
         check: impl Into<Word<Check>>,
@@ -126,19 +127,19 @@ impl Finding {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Examination {
-    /// When it was made, by the clock of this process (RFC 3339, UTC).
+    /// When the checks began, by this process's clock (RFC 3339, UTC).
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub checked_at: Timestamp,
-    /// The process, by its binary's name.
+    /// The process, by the name of its binary.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub service: Cow<'static, str>,
-    /// Everything that was looked at.
+    /// The result of every check.
     pub findings: Vec<Finding>,
 }
 
 type Findings = Pin<Box<dyn Future<Output = Vec<Finding>> + Send>>;
 
-/// Examines on request. Cloning shares it.
+/// Runs examinations on request. Clones share it.
 #[derive(Clone)]
 pub struct Doctor(Arc<Inner>);
 
@@ -149,7 +150,7 @@ struct Inner {
 }
 
 impl Doctor {
-    /// A doctor for the process called `service`; `examine` makes all its checks, once.
+    /// A doctor for the process called `service`. `examine` runs all its checks once.
     pub fn new<F, Fut>(service: &'static str, examine: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -159,10 +160,10 @@ impl Doctor {
         Self(Arc::new(Inner { service, examine, last: Mutex::new(None) }))
     }
 
-    /// Examines, unless somebody else has done so within the last second. One examination runs at a time:
-    /// whoever asks meanwhile waits for it and shares what it finds.
+    /// Runs an examination, unless there was one within the last second. Only one runs at a time: further
+    /// callers wait for it and share its result.
     ///
-    /// Cancellation safe: an examination that is dropped is made again for whoever waits.
+    /// Cancellation safe: if it is dropped, the next caller runs another one.
     pub async fn examination(&self) -> Examination {
         let mut last = self.0.last.lock().await;
         if let Some((at, examination)) = &*last
@@ -172,9 +173,9 @@ impl Doctor {
         }
         let checked_at = now();
         let findings = timeout(DEADLINE, (self.0.examine)()).await.unwrap_or_else(|_| {
-            let detail = format!("not done within {} s", DEADLINE.as_secs());
-            let remedy = "something answers so slowly that nothing can be said of it: look at the load of this machine, \
-                          of the broker and of the database, and ask again";
+            let detail = format!("not finished within {} s", DEADLINE.as_secs());
+            let remedy = "something responds too slowly to be examined: check the load of this machine, the broker and the \
+                          database, and run the doctor again";
             vec![Finding::error(Check::Examination, self.0.service, detail, remedy)]
         });
         let examination = Examination { checked_at, service: self.0.service.into(), findings };
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_crowd_that_asks_at_once_shares_one_examination_and_the_next_second_sees_a_new_one() {
+    async fn concurrent_callers_share_one_examination_and_a_second_later_there_is_a_new_one() {
         let (doctor, count) = counting();
         let crowd = (0..100).map(|_| doctor.examination());
         for examination in futures_util::future::join_all(crowd).await {
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_well_needs_no_remedy() {
+    fn a_finding_without_a_fault_has_no_remedy() {
         let well = serde_json::to_value(Finding::ok(Check::DeadLetterExchange, "x", "y")).unwrap();
         let wanted =
             serde_json::json!({"check": "dead_letter_exchange", "subject": "x", "status": "ok", "detail": "y"});

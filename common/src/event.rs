@@ -11,33 +11,29 @@ use uuid::Uuid;
 
 use crate::order::{CorrelationId, CustomerId, Items, OrderId};
 
-/// Names one event: the AMQP `message_id`, and the root of every idempotency key derived from it.
+/// The id of an event: the AMQP `message_id`, and what idempotency keys are derived from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(pub Uuid);
 
 impl EventId {
-    /// A fresh id.
+    /// A new id.
     #[must_use]
     pub fn fresh() -> Self {
         Self(Uuid::now_v7())
     }
 }
 
-/// An order was accepted. Fields that a newer writer adds are ignored.
+/// An order was accepted. Readers ignore fields that a newer version adds.
+#[expect(missing_docs, reason = "the types say it")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderCreated {
-    /// Says on the wire what this is.
     pub event_type: OrderCreatedType,
-    /// This event.
     pub event_id: EventId,
-    /// The order.
     pub order_id: OrderId,
-    /// Who placed it.
     pub customer_id: CustomerId,
-    /// What was ordered.
     pub items: Items,
-    /// The request that placed it.
+    /// The request that placed the order.
     pub correlation_id: CorrelationId,
     /// When the order was accepted.
     pub occurred_at: Timestamp,
@@ -76,10 +72,10 @@ impl Visitor<'_> for OrderCreatedType {
     }
 }
 
-/// Longest part of an unknown event type that is kept, in characters: it comes from outside.
+/// How much of an unknown event type is kept, in characters: it comes from outside.
 const MAX_EVENT_TYPE_CHARS: usize = 64;
 
-/// What a body on a queue turned out to be.
+/// What the body of a message is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// An order to deliver.
@@ -91,8 +87,8 @@ pub enum Decoded {
     },
 }
 
-/// A body that is not what it should be. Says where and never what: the parser's own words quote the
-/// body, which has no place in a log.
+/// Why a body cannot be read. It names the position but never the content: the parser's own message
+/// quotes the body, which must not reach a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unreadable: {kind} at line {line}, column {column}")]
 pub struct Unreadable {
@@ -104,30 +100,30 @@ pub struct Unreadable {
 impl From<serde_json::Error> for Unreadable {
     fn from(fault: serde_json::Error) -> Self {
         let kind = match fault.classify() {
-            serde_json::error::Category::Io => "input broke off",
-            serde_json::error::Category::Syntax => "no JSON",
+            serde_json::error::Category::Io => "I/O error",
+            serde_json::error::Category::Syntax => "not JSON",
             serde_json::error::Category::Data => "JSON of another shape",
-            serde_json::error::Category::Eof => "JSON that breaks off",
+            serde_json::error::Category::Eof => "truncated JSON",
         };
         Self { kind, line: fault.line(), column: fault.column() }
     }
 }
 
 impl OrderCreated {
-    /// The bytes that go on the wire, and into the store, once.
+    /// The bytes that go into the store and on the wire.
     ///
     /// # Errors
-    /// Never in practice: the type holds nothing that JSON cannot.
+    /// Never in practice: the type holds nothing that JSON cannot represent.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
     }
 }
 
-/// Reads a body from a queue.
+/// Reads the body of a message.
 ///
 /// # Errors
-/// [`Unreadable`] for a body that is not JSON, has no `event_type`, or claims to be an
-/// `OrderCreated` and is not.
+/// [`Unreadable`] if the body is not JSON, has no `event_type`, or claims to be an `OrderCreated` but
+/// is not one.
 pub fn decode(body: &[u8]) -> Result<Decoded, Unreadable> {
     #[derive(Deserialize)]
     struct Envelope {
@@ -146,24 +142,22 @@ pub fn decode(body: &[u8]) -> Result<Decoded, Unreadable> {
     }
 }
 
-/// What an unreadable event can still be known by.
+/// The ids of an event, which can often be read even if the rest cannot.
+#[expect(missing_docs, reason = "the types say it")]
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Identity {
-    /// The event.
     pub event_id: EventId,
-    /// The order it speaks of.
     pub order_id: OrderId,
-    /// The request it belongs to.
     pub correlation_id: CorrelationId,
 }
 
-/// Looks for the ids in a body that [`decode`] refuses, so that its order can be told of.
+/// Reads the ids from a body that [`decode`] refuses, so that its order can be reported.
 #[must_use]
 pub fn identity(body: &[u8]) -> Option<Identity> {
     serde_json::from_slice(body).ok()
 }
 
-/// The current time, to the microsecond: the precision that is stored and shown.
+/// The current time to the microsecond, the precision that is stored and shown.
 #[must_use]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
@@ -187,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded() -> Result<(), Box<dyn std::error::Error>> {
+    fn an_encoded_event_decodes_to_itself() -> Result<(), Box<dyn std::error::Error>> {
         let event = sample()?;
         assert_eq!(decode(&event.encode()?)?, Decoded::OrderCreated(Box::new(event)));
         Ok(())
     }
 
     #[test]
-    fn an_added_field_is_tolerated() -> Result<(), Box<dyn std::error::Error>> {
+    fn an_added_field_is_ignored() -> Result<(), Box<dyn std::error::Error>> {
         let mut wire: serde_json::Value = serde_json::from_slice(&sample()?.encode()?)?;
         wire["added_later"] = serde_json::json!({"deep": [1, 2]});
         assert!(matches!(decode(wire.to_string().as_bytes())?, Decoded::OrderCreated(_)));
@@ -202,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn another_event_type_is_known_as_unknown() -> Result<(), Box<dyn std::error::Error>> {
+    fn another_event_type_is_unknown() -> Result<(), Box<dyn std::error::Error>> {
         let decoded = decode(br#"{"event_type":"OrderCancelled","x":1}"#)?;
         assert_eq!(decoded, Decoded::Unknown { event_type: "OrderCancelled".into() });
         let mut wire: serde_json::Value = serde_json::from_slice(&sample()?.encode()?)?;
@@ -213,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_event_may_still_name_its_order() -> Result<(), Box<dyn std::error::Error>> {
+    fn an_unreadable_event_can_still_name_its_order() -> Result<(), Box<dyn std::error::Error>> {
         let event = sample()?;
         let mut wire: serde_json::Value = serde_json::from_slice(&event.encode()?)?;
         wire["items"] = serde_json::json!("broken");
@@ -225,13 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn why_a_body_is_unreadable_never_quotes_it() {
-        let Err(fault) = decode(br#"{"event_type":"OrderCreated","items":"hush"}"#) else { panic!("taken") };
+    fn the_reason_why_a_body_is_unreadable_never_quotes_it() {
+        let Err(fault) = decode(br#"{"event_type":"OrderCreated","items":"hush"}"#) else { panic!("accepted") };
         assert!(!fault.to_string().contains("hush"), "{fault}");
     }
 
     #[test]
-    fn what_is_no_event_is_unreadable() {
+    fn anything_else_is_unreadable() {
         let bodies: [&[u8]; 5] = [b"", b"not json", b"{}", br#"{"event_type":"OrderCreated"}"#, b"\xff\xfe"];
         for body in bodies {
             assert!(decode(body).is_err(), "{body:?}");

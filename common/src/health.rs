@@ -1,4 +1,4 @@
-//! What the parts of a process say of themselves: the truth behind `/livez` and `/readyz`.
+//! The health of a process, which `/livez` and `/readyz` show: every component reports on itself.
 
 use std::{
     borrow::Cow,
@@ -12,19 +12,19 @@ use tokio::time::{Interval, interval};
 
 use crate::{word::Word, words};
 
-/// A part that has not shown a sign of life for this long makes the process not live.
+/// If a component has not shown a sign of life for this long, the process is not live.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 /// How often a component reports on itself.
 const TICK: Duration = Duration::from_secs(1);
 
-/// When a component is to report on itself: now, and every second.
+/// When a component has to report on itself: at once, and then every second.
 #[must_use]
 pub fn ticks() -> Interval {
     interval(TICK)
 }
 
-/// The components of one process. Cloning shares them.
+/// The components of one process. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<Cow<'static, str>, SharedPart>>>);
 
@@ -37,12 +37,12 @@ struct Part {
     seen: Instant,
 }
 
-/// What it means for the process when a part is down.
+/// What it means for the process if a component is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The process cannot do its work: not ready.
     Required,
-    /// The process does its work and catches up later: ready, but degraded.
+    /// The process works and catches up later: ready, but degraded.
     Tolerated,
 }
 
@@ -52,7 +52,7 @@ enum State {
     Down(String),
 }
 
-/// A component's handle on its own state, and a reader's. Cloning shares it.
+/// A handle on the state of a component, for the component and its readers. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Component {
     name: Cow<'static, str>,
@@ -60,7 +60,7 @@ pub struct Component {
 }
 
 impl Health {
-    /// Adds a part, down until it says otherwise.
+    /// Adds a component, which is down until it reports otherwise.
     #[must_use]
     pub fn component(&self, name: impl Into<Cow<'static, str>>, kind: Kind) -> Component {
         let name = name.into();
@@ -76,10 +76,10 @@ impl Health {
         self.report(|part| part.kind, Part::report)
     }
 
-    /// Whether the process is alive: every part has shown a sign of life lately, connected or not.
+    /// Whether the process is live: every component has recently shown a sign of life, connected or not.
     #[must_use]
     pub fn liveness(&self) -> HealthReport {
-        // Whatever a part means for readiness: one that is stuck needs the process to be started again.
+        // Whatever its kind: if a component is stuck, the process has to be restarted.
         self.report(
             |_| Kind::Required,
             |part| {
@@ -127,18 +127,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Component {
-    /// Its name, as shown.
+    /// Its name, as it is shown.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The part does its work.
+    /// The component works.
     pub fn up(&self) {
         self.set(State::Up);
     }
 
-    /// The part does not do its work, and why, in words for the person on call.
+    /// The component does not work, for this reason, worded for the person on call.
     pub fn down(&self, reason: impl Into<String>) {
         self.set(State::Down(reason.into()));
     }
@@ -148,7 +148,7 @@ impl Component {
         lock(&self.part).seen = Instant::now();
     }
 
-    /// What it last said of itself.
+    /// What it last reported.
     #[must_use]
     pub fn report(&self) -> ComponentReport {
         lock(&self.part).report()
@@ -161,38 +161,38 @@ impl Component {
     }
 }
 
-/// The answer of `/livez` and `/readyz`: how a process is.
+/// The response of `/livez` and `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Health, description = "How a process is."))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Health, description = "The health of a process."))]
 pub struct HealthReport {
-    /// The worst of the parts.
+    /// The status of the process, which its worst component decides.
     #[cfg_attr(feature = "openapi", schema(value_type = Readiness))]
     pub status: Word<Readiness>,
-    /// Each part, by its name.
+    /// The components, by name.
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, ComponentReport>))]
     pub components: BTreeMap<Cow<'static, str>, ComponentReport>,
 }
 
 words! {
-    /// From best to worst.
+    /// Whether a process can do its work.
     pub enum Readiness {
-        /// All is well.
+        /// Everything works.
         Ready = "ready",
-        /// It does its work, and something is down that it makes up for later.
+        /// It works, but something is down that it catches up on later.
         Degraded = "degraded",
         /// It cannot do its work.
         NotReady = "not_ready",
     }
 }
 
-/// One part of a process.
+/// One component of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Component))]
 pub struct ComponentReport {
-    /// Whether it does its work.
+    /// Whether it works.
     #[cfg_attr(feature = "openapi", schema(value_type = ComponentStatus))]
     pub status: Word<ComponentStatus>,
-    /// Why it does not.
+    /// Why it does not; absent if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false, nullable = false))]
     pub reason: Option<String>,
@@ -209,11 +209,11 @@ impl ComponentReport {
 }
 
 words! {
-    /// Whether a part does its work.
+    /// Whether a component works.
     pub enum ComponentStatus {
-        /// It does.
+        /// It works.
         Up = "up",
-        /// It does not.
+        /// It does not work.
         Down = "down",
     }
 }
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_as_ready_as_its_worst_part() {
+    fn a_process_is_as_ready_as_its_worst_component() {
         let health = Health::default();
         let store = health.component("store", Kind::Required);
         let relay = health.component("relay", Kind::Tolerated);

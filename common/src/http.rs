@@ -1,4 +1,4 @@
-//! Serving HTTP: the one place in this crate that knows the web framework.
+//! Serving HTTP: the only module of this crate that knows the web framework.
 
 mod operations;
 mod server;

@@ -1,4 +1,5 @@
-//! Calling a downstream API: one client per process, a deadline on every call, a cap on every answer.
+//! Calling a downstream API: one client per process, with a deadline on every call and a limit on every
+//! response.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,37 +12,37 @@ use tokio::time::timeout;
 
 use crate::{destination::AttemptError, tls};
 
-/// How long a TCP and TLS connection may take to come up.
+/// How long opening a TCP and TLS connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Idle connections are dropped before a usual server drops them (60 s and more), so that a call
-/// does not meet a connection that is just being closed.
+/// Idle connections are closed before most servers close them (60 s and more), so that a call does not
+/// use a connection that is just being closed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an answer's body is read, once its status is known. A body that stalls must not make an
-/// order that was accepted look unanswered.
+/// How long the body of a response is read once its status is known. A body that stalls must not make an
+/// accepted order look unanswered.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_millis(500);
-/// How much of an answer is read. Nothing in it is used; it is read so that the connection can be
-/// used again, and beyond this a new connection is cheaper.
-const MAX_ANSWER_BYTES: usize = 64 * 1_024;
+/// How much of a body is read. It is read only so that the connection can be reused; beyond this size a
+/// new connection is cheaper.
+const MAX_BODY_BYTES: usize = 64 * 1_024;
 
 /// A client for one downstream API.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     client: Client,
-    answer_within: Duration,
+    deadline: Duration,
 }
 
-/// Why there is no client.
+/// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make an HTTP client: {0}")]
+#[error("cannot build an HTTP client: {0}")]
 pub struct ClientError(String);
 
 impl HttpClient {
-    /// A client for the API at `url` that keeps up to `connections` idle connections and gives a call
-    /// `answer_within`, from the look-up of the name to the status of the answer.
+    /// A client for the API at `url` that keeps up to `connections` idle connections. A call may take
+    /// `deadline`, from the resolution of the name to the status of the response.
     ///
     /// # Errors
     /// No trusted certificates for `https`.
-    pub fn new(url: &Url, connections: usize, answer_within: Duration) -> Result<Self, ClientError> {
+    pub fn new(url: &Url, connections: usize, deadline: Duration) -> Result<Self, ClientError> {
         let failed = |fault: &dyn std::fmt::Display| ClientError(fault.to_string());
         let mut builder = Client::builder()
             .user_agent(concat!("tandem/", env!("CARGO_PKG_VERSION")))
@@ -51,35 +52,35 @@ impl HttpClient {
             // A redirect turns a POST into a GET, or carries credentials to another host.
             .redirect(redirect::Policy::none())
             .referer(false)
-            // Every attempt is ours to count.
+            // The worker counts every attempt.
             .retry(reqwest::retry::never())
             .no_proxy();
         builder = with_tls_for(url, builder)?;
-        builder.build().map(|client| Self { client, answer_within }).map_err(|fault| failed(&fault))
+        builder.build().map(|client| Self { client, deadline }).map_err(|fault| failed(&fault))
     }
 
-    /// A POST to be filled in and handed to [`HttpClient::send`].
+    /// A POST request, to be completed and passed to [`HttpClient::send`].
     pub fn post(&self, url: Url) -> RequestBuilder {
         self.client.post(url)
     }
 
-    /// Makes the call and tells what its answer means.
+    /// Makes the call and classifies the response.
     ///
-    /// Not cancellation safe: when dropped, the API may have acted.
+    /// Not cancellation safe: if it is dropped, the API may have acted.
     ///
     /// # Errors
-    /// [`AttemptError`], by status or by what broke.
+    /// [`AttemptError`], by the status or by what failed.
     pub async fn send(&self, request: RequestBuilder) -> Result<StatusCode, AttemptError> {
-        let mut answer = match timeout(self.answer_within, request.send()).await {
-            Ok(answer) => answer.map_err(|fault| unanswered(&fault))?,
-            Err(_) => return Err(no_answer_within(self.answer_within)),
+        let mut response = match timeout(self.deadline, request.send()).await {
+            Ok(response) => response.map_err(|fault| unanswered(&fault))?,
+            Err(_) => return Err(no_answer_within(self.deadline)),
         };
-        let status = answer.status();
-        let retry_after = retry_after(answer.headers(), SystemTime::now());
+        let status = response.status();
+        let retry_after = retry_after(response.headers(), SystemTime::now());
         let mut read = 0;
-        // The status is the answer; a body that breaks off or stalls changes nothing about it.
+        // The status decides; a body that is cut off or stalls changes nothing.
         let body = async {
-            while let (true, Ok(Some(chunk))) = (read <= MAX_ANSWER_BYTES, answer.chunk().await) {
+            while let (true, Ok(Some(chunk))) = (read <= MAX_BODY_BYTES, response.chunk().await) {
                 read += chunk.len();
             }
         };
@@ -88,7 +89,7 @@ impl HttpClient {
     }
 }
 
-/// Makes the client speak TLS where the URL asks for it, and nothing but TLS then.
+/// Makes the client use TLS, and nothing else, if the URL asks for it.
 ///
 /// # Errors
 /// No trusted certificates for `https`.
@@ -101,45 +102,43 @@ pub fn with_tls_for(url: &Url, builder: ClientBuilder) -> Result<ClientBuilder, 
     }
 }
 
-/// A client for plain `http`: loading the system's certificates costs time and memory that it has
-/// no use for.
+/// A client for plain `http`, which saves the time and memory of loading the system's certificates.
 pub(crate) fn without_tls(builder: ClientBuilder) -> Result<ClientBuilder, rustls::Error> {
     Ok(builder.tls_backend_preconfigured(tls::trusting(rustls::RootCertStore::empty())?))
 }
 
-/// The address of `path` below the base address of an API, which may have a path of its own. A
-/// path is all that `path` can be: a question mark in it is escaped.
+/// The address of `path` below the base address of an API, which may have a path too. `path` is nothing
+/// but a path: a question mark in it is escaped.
 #[must_use]
 pub fn below(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
-    // Only http and https get past the configuration, and those always have segments.
+    // The configuration accepts only http and https, which always have segments.
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().extend(path.split('/'));
     }
     url
 }
 
-/// What a status means.
+/// What a status means for the attempt.
 ///
 /// # Errors
-/// Every status but 2xx: transient for those that may pass, permanent for all others, redirects
-/// among them.
+/// Every status except 2xx: transient if it may be temporary, permanent otherwise, as for redirects.
 pub fn classify(status: StatusCode, retry_after: Option<Duration>) -> Result<StatusCode, AttemptError> {
     if status.is_success() {
         return Ok(status);
     }
-    let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-    if passing {
+    let may_pass = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+    if may_pass {
         Err(AttemptError::Transient { status: Some(status.as_u16()), error: None, retry_after })
     } else {
         Err(AttemptError::Permanent { status: Some(status.as_u16()), error: None })
     }
 }
 
-/// A call without an answer may have had its effect, so it is never given up for certain: transient.
+/// A call without a response may have had its effect, so it is not known to have failed: transient.
 fn unanswered(fault: &reqwest::Error) -> AttemptError {
     if fault.is_builder() {
-        let error = Some(format!("the request cannot be made: {}", innermost(fault)));
+        let error = Some(format!("the request cannot be built: {}", innermost(fault)));
         return AttemptError::Permanent { status: None, error };
     }
     let error = if fault.is_connect() {
@@ -150,13 +149,13 @@ fn unanswered(fault: &reqwest::Error) -> AttemptError {
     AttemptError::Transient { status: None, error: Some(error), retry_after: None }
 }
 
-/// The failure of a call that took too long: the API may have acted.
+/// The error of a call that took too long: the API may have acted.
 pub(crate) fn no_answer_within(deadline: Duration) -> AttemptError {
     let error = Some(format!("no answer within {deadline:?}"));
     AttemptError::Transient { status: None, error, retry_after: None }
 }
 
-/// The cause at the bottom, which is what a person needs, and which never holds the URL.
+/// The innermost cause, which is what a person needs and which never contains the URL.
 fn innermost(fault: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = fault;
     while let Some(deeper) = cause.source() {
@@ -165,7 +164,7 @@ fn innermost(fault: &reqwest::Error) -> String {
     cause.to_string().chars().take(200).collect()
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds or an HTTP date. Garbage counts as absent.
+/// `Retry-After` (RFC 9110, 10.2.3): seconds or an HTTP date. An invalid value counts as absent.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
@@ -181,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_2xx_is_success_and_only_some_failures_may_pass() {
+    fn only_2xx_is_a_success_and_only_some_failures_are_transient() {
         for code in 100..=599_u16 {
             let Ok(status) = StatusCode::from_u16(code) else { continue };
             let wanted = match code {
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_may_live_below_a_path() {
+    fn an_api_may_be_below_a_path() {
         for (base, wanted) in [
             ("http://host", "http://host/api/x"),
             ("http://host/", "http://host/api/x"),
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date_and_garbage_is_ignored() {
+    fn retry_after_is_seconds_or_a_date_and_anything_else_is_ignored() {
         let now = httpdate::parse_http_date("Mon, 23 Nov 2026 12:00:00 GMT").unwrap_or(SystemTime::UNIX_EPOCH);
         let read = |text: &'static str| {
             let mut headers = HeaderMap::new();

@@ -1,11 +1,11 @@
-//! What the services of Tandem share. No destination is named here: a worker is this crate plus
+//! What the services of Tandem share. This crate names no destination: a worker is this crate plus
 //! one implementation of [`destination::Destination`].
 //!
-//! In the order of the flow: an [`order`] becomes an [`event`], under whose id every
-//! [`idempotency`] key is derived; the [`broker`] carries it; a [`worker`] tells its
-//! [`destination`] through the [`http_client`], again after the delays of [`retry`], and reports
-//! the [`outcome`]. [`config`], [`telemetry`], [`health`], [`doctor`], [`http`], [`shutdown`],
-//! [`open_files`] and [`process`] are what a process needs around that.
+//! In the order of the flow: an [`order`] becomes an [`event`], whose id every [`idempotency`] key is
+//! derived from; the [`broker`] carries it; a [`worker`] calls its [`destination`] through the
+//! [`http_client`], retries with the delays of [`retry`], and reports the [`outcome`]. The rest is what
+//! any process needs: [`config`], [`telemetry`], [`health`], [`doctor`], [`http`], [`shutdown`],
+//! [`open_files`] and [`process`].
 
 #![warn(missing_docs)]
 

@@ -14,13 +14,13 @@ pub const MAX_QTY: u32 = 1_000_000;
 /// Longest correlation id, in bytes; it travels as an HTTP header and as an AMQP short string.
 pub const MAX_CORRELATION_ID_BYTES: usize = 128;
 
-/// Names an order. Version 7, so that ids sort by the time they were made.
+/// The id of an order: a version 7 UUID, so that ids sort by creation time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OrderId(pub Uuid);
 
 impl OrderId {
-    /// A fresh id.
+    /// A new id.
     #[must_use]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
@@ -39,30 +39,20 @@ impl fmt::Display for OrderId {
     }
 }
 
-/// Why a value is refused, in words for the person who sent it.
+/// Why a value is refused, worded for the person who sent it.
+#[expect(missing_docs, reason = "the messages say it")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// An id with no character.
     #[error("must not be empty")]
     Empty,
-    /// An id over its limit.
     #[error("must have at most {limit} characters, has {actual}")]
-    TooLong {
-        /// The limit.
-        limit: usize,
-        /// What was sent.
-        actual: usize,
-    },
-    /// A control character, NUL among them.
+    TooLong { limit: usize, actual: usize },
     #[error("must not contain control characters")]
     ControlCharacter,
-    /// A character outside visible ASCII where only that can travel.
     #[error("must consist of visible ASCII characters")]
     NotVisibleAscii,
-    /// No item, or too many.
     #[error("must have between 1 and {MAX_ITEMS} items, has {0}")]
     ItemCount(usize),
-    /// A quantity outside its range.
     #[error("must be between 1 and {MAX_QTY}")]
     QtyOutOfRange,
 }
@@ -92,10 +82,10 @@ macro_rules! text_id {
         pub struct $name(String);
 
         impl $name {
-            /// Takes the text if it keeps the rules of this type.
+            /// Checks the text against the rules of this type.
             ///
             /// # Errors
-            /// [`Invalid`] says which rule is broken.
+            /// The first rule that it breaks.
             pub fn parse(text: String) -> Result<Self, Invalid> {
                 $check(&text)?;
                 Ok(Self(text))
@@ -135,7 +125,7 @@ text_id!(
     check_id
 );
 text_id!(
-    /// Ties together all that happens for one request: 1 to [`MAX_CORRELATION_ID_BYTES`] visible
+    /// Ties together everything that happens for one request: 1 to [`MAX_CORRELATION_ID_BYTES`] visible
     /// ASCII characters, because it travels in HTTP headers and AMQP properties.
     CorrelationId,
     check_correlation_id
@@ -155,7 +145,7 @@ fn check_correlation_id(text: &str) -> Result<(), Invalid> {
 }
 
 impl CorrelationId {
-    /// A fresh id, for a request that brought none.
+    /// A new id, for a request without one.
     #[must_use]
     pub fn fresh() -> Self {
         Self(Uuid::now_v7().to_string())
@@ -168,7 +158,7 @@ impl CorrelationId {
 pub struct Qty(u32);
 
 impl Qty {
-    /// The number.
+    /// The quantity as a number.
     #[must_use]
     pub fn get(self) -> u32 {
         self.0
@@ -184,11 +174,10 @@ impl TryFrom<u32> for Qty {
 }
 
 /// One line of an order.
+#[expect(missing_docs, reason = "the types say it")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// What.
     pub product_id: ProductId,
-    /// How many.
     pub qty: Qty,
 }
 
@@ -218,13 +207,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_counted_in_characters_and_not_in_bytes() {
+    fn an_id_is_measured_in_characters_not_bytes() {
         assert!(CustomerId::parse("é".repeat(128)).is_ok());
         assert_eq!(CustomerId::parse("é".repeat(129)), Err(Invalid::TooLong { limit: 128, actual: 129 }));
     }
 
     #[test]
-    fn an_id_is_refused_when_empty_or_with_a_control_character() {
+    fn an_empty_id_or_one_with_a_control_character_is_refused() {
         assert_eq!(ProductId::parse(String::new()), Err(Invalid::Empty));
         for bad in ["a\nb", "\0", "a\u{7f}", "\u{85}"] {
             assert_eq!(ProductId::parse(bad.into()), Err(Invalid::ControlCharacter), "{bad:?}");
@@ -240,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn quantities_and_item_counts_have_both_ends() {
+    fn quantities_and_item_counts_have_a_minimum_and_a_maximum() {
         assert!(Qty::try_from(0).is_err());
         assert!(Qty::try_from(1).is_ok());
         assert!(Qty::try_from(MAX_QTY).is_ok());

@@ -1,4 +1,4 @@
-//! The origin of a dead letter: which queue it died in.
+//! The origin of a dead letter: the queue in which it died.
 
 use std::{fmt, str::FromStr};
 
@@ -10,12 +10,12 @@ use crate::destination::{Name, NotAName};
 /// The queue of reports in JSON, the database, metrics and logs. No destination can have this name.
 const REPORTS: &str = "outcomes";
 
-/// Which queue a dead letter died in.
+/// The queue in which a dead letter died.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The queue of a destination.
     Destination(Name),
-    /// The queue of reports; written `outcomes`.
+    /// The queue of reports, written as `outcomes`.
     Reports,
 }
 

@@ -1,4 +1,4 @@
-//! The outcome of a delivery: how it ended, and the report that says so.
+//! The outcome of a delivery, and the report that carries it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ words! {
     pub enum OutcomeStatus {
         /// The destination accepted it.
         Delivered = "delivered",
-        /// It waits in the dead-letter queue.
+        /// It has become a dead letter.
         DeadLettered = "dead_lettered",
     }
 }
@@ -24,22 +24,22 @@ words! {
 words! {
     /// Why a delivery was dead-lettered. The list is closed.
     pub enum Reason {
-        /// The destination answered with a status that no repetition will change.
+        /// The destination answered with a status that retrying will not change.
         Rejected = "rejected",
-        /// Every attempt failed for a reason that might have passed.
+        /// Every attempt failed in a way that might have been temporary.
         AttemptsExhausted = "attempts_exhausted",
-        /// The body in the queue is no event.
+        /// The body of the message is not a readable event.
         Unreadable = "unreadable",
-        /// The destination's code in the worker panicked on this order.
+        /// The worker's code for the destination panicked on this order.
         WorkerPanic = "worker_panic",
-        /// The broker gave up: the message came back more often than the queue's delivery limit.
+        /// The message was returned to its queue more often than the delivery limit allows.
         DeliveryLimit = "delivery_limit",
-        /// It was found in the dead-letter queue, and nobody has said why.
+        /// It was found in the dead-letter queue without a report of the reason.
         Unreported = "unreported",
     }
 }
 
-/// One HTTP call, as it is remembered and shown.
+/// One HTTP call, as it is stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Attempt {
@@ -48,41 +48,37 @@ pub struct Attempt {
     pub at: Timestamp,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
-    /// The status of the answer, where there was one.
+    /// The status code of the response, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_code: Option<u16>,
-    /// What went wrong, where there was no answer.
+    /// What went wrong, if there was no response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 /// How one delivery ended.
+#[expect(missing_docs, reason = "the types say it")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The event that was delivered.
     pub event_id: EventId,
-    /// The order it spoke of.
     pub order_id: OrderId,
-    /// The request it belongs to.
     pub correlation_id: CorrelationId,
-    /// The destination's name.
     pub destination: Name,
-    /// The end.
     pub status: OutcomeStatus,
-    /// Set exactly when dead-lettered.
+    /// Present if and only if it was dead-lettered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// Every attempt of this delivery, oldest first.
     pub attempts: Vec<Attempt>,
-    /// When the end was known.
+    /// When it ended.
     pub settled_at: Timestamp,
-    /// The dead letter that was sent again and ended so; none of an event's first way.
+    /// The dead letter that this delivery redrove; `None` for the first delivery of an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<Uuid>,
 }
 
 impl Outcome {
-    /// The outcome of an event that cannot be read, except for its ids.
+    /// The outcome of an event of which only the ids can be read.
     #[must_use]
     pub fn unreadable(
         Identity { event_id, order_id, correlation_id }: Identity,
@@ -103,14 +99,14 @@ impl Outcome {
     }
 }
 
-/// The most outcomes that a worker puts into one report.
+/// The most outcomes in one report.
 pub const MAX_REPORTED: usize = 64;
 
-/// A message on the queue of reports. It gathers outcomes, because a message for each would double
-/// the broker's work. A worker writes it with references.
+/// A message on the queue of reports. It carries many outcomes, because a message for each would double
+/// the broker's work. A worker writes it with references to them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report<O = Outcome> {
-    /// At least one.
+    /// The outcomes, at least one.
     pub outcomes: Vec<O>,
 }
 
@@ -119,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_has_one_word_everywhere() -> Result<(), serde_json::Error> {
+    fn a_reason_is_the_same_word_everywhere() -> Result<(), serde_json::Error> {
         for reason in Reason::ALL {
             assert_eq!(serde_json::to_string(&reason)?, format!("\"{}\"", reason.as_str()));
         }

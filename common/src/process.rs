@@ -1,4 +1,4 @@
-//! The frame of every binary: configuration, telemetry, a runtime, the work, how it ended.
+//! The frame of every binary: configuration, telemetry, runtime, work, exit code.
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
 
 /// Exit code for a configuration that cannot be used (`EX_CONFIG` of `sysexits.h`).
 const EXIT_CONFIG: u8 = 78;
-/// How long the answer to a health check may take.
+/// How long a health check may take.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A binary of Tandem.
@@ -21,26 +21,26 @@ pub trait Process: Sized {
     /// What it does, in one sentence, for `--help`.
     const ABOUT: &'static str;
 
-    /// Every setting it has.
+    /// Every setting of it.
     fn settings() -> Vec<Setting>;
 
-    /// Reads them all.
+    /// Reads all of them.
     ///
     /// # Errors
-    /// Every fault found.
+    /// Every fault that was found.
     fn configure(settings: Settings) -> Result<Self, Faults>;
 
-    /// The settings that every process has.
+    /// The configuration that every process has.
     fn common(&self) -> &CommonConfig;
 
-    /// Works until `shutdown`, drains and returns.
+    /// Works until `shutdown`, then drains and returns.
     fn run(self, shutdown: CancellationToken) -> impl Future<Output = Result<(), Failure>>;
 }
 
-/// Why a process could not start, or could not go on.
+/// Why a process could not start or continue.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs the process to its end and tells how it ended.
+/// Runs the process to its end and returns its exit code.
 #[must_use]
 pub fn main<P: Process>() -> ExitCode {
     let table = P::settings();
@@ -52,7 +52,7 @@ pub fn main<P: Process>() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    // One thread: handing work between threads costs more than the work of an order.
+    // One thread: passing work between threads costs more than the work for an order.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(fault) => {
@@ -77,7 +77,7 @@ pub fn main<P: Process>() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(fault) => {
-            tracing::error!(%fault, "{} cannot go on", P::BINARY);
+            tracing::error!(%fault, "{} cannot continue", P::BINARY);
             ExitCode::FAILURE
         }
     }

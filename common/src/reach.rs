@@ -1,4 +1,4 @@
-//! Reaching a server: the name, a TCP connection and, where it is wanted, TLS. No word of any protocol is said.
+//! Reaching a server: name resolution, a TCP connection and, if requested, TLS. Nothing is sent beyond that.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,52 +20,52 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Why a server is not reached.
+/// Why a server cannot be reached.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreached {
     #[error("the name {host} does not resolve: {cause}")]
     Name { host: String, cause: String },
-    #[error("{host}:{port} takes no connection: {cause}")]
+    #[error("{host}:{port} accepts no connection: {cause}")]
     Connection { host: String, port: u16, cause: String },
-    #[error("{host}:{port} takes connections, but TLS fails: {cause}")]
+    #[error("{host}:{port} accepts connections, but TLS fails: {cause}")]
     Tls { host: String, port: u16, cause: String },
 }
 
 impl Unreached {
-    /// What to do about it; `setting` says where the address comes from.
+    /// What to do about it. `setting` names the source of the address.
     pub(crate) fn remedy(&self, setting: &str) -> String {
         match self {
             Self::Name { host, .. } => {
-                format!("correct the host in {setting}, or make {host} known to this machine's DNS")
+                format!("correct the host in {setting}, or add {host} to the DNS that this machine uses")
             }
             Self::Connection { host, port, .. } => format!(
-                "start the server at {host}:{port}, correct {setting}, or open the way there (firewall, network policy)"
+                "start the server at {host}:{port}, correct {setting}, or allow the connection (firewall, network policy)"
             ),
             Self::Tls { .. } => format!(
-                "check the server's certificate (name, dates, issuer); a private issuer is trusted by SSL_CERT_FILE; \
-                 if the server speaks no TLS at this port, correct the scheme or port in {setting}"
+                "check the server's certificate (name, dates, issuer); to trust a private issuer, set SSL_CERT_FILE; \
+                 if the server does not use TLS on this port, correct the scheme or port in {setting}"
             ),
         }
     }
 }
 
-/// Connects. A name with several addresses is tried address by address.
+/// Connects, and tries each address if the name has several.
 ///
 /// # Errors
-/// [`Unreached`], each within [`STEP`] for every step.
+/// [`Unreached`]; every step fails after [`STEP`] at the latest.
 pub(crate) async fn reach(host: &str, port: u16, with_tls: bool) -> Result<Box<dyn Stream>, Unreached> {
-    // A URL writes an IPv6 address in brackets, a look-up does without.
+    // A URL writes an IPv6 address in brackets, the resolver expects it without.
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let late = || format!("no answer within {} s", STEP.as_secs());
-    let nameless = |cause| Unreached::Name { host: host.to_owned(), cause };
+    let overdue = || format!("no answer within {} s", STEP.as_secs());
+    let unresolved = |cause| Unreached::Name { host: host.to_owned(), cause };
     let addresses: Vec<_> = match timeout(STEP, lookup_host((host, port))).await {
-        Ok(found) => found.map_err(|fault| nameless(fault.to_string()))?.collect(),
-        Err(_) => return Err(nameless(late())),
+        Ok(found) => found.map_err(|fault| unresolved(fault.to_string()))?.collect(),
+        Err(_) => return Err(unresolved(overdue())),
     };
     let refused = |cause| Unreached::Connection { host: host.to_owned(), port, cause };
     let stream = match timeout(STEP, TcpStream::connect(&*addresses)).await {
         Ok(stream) => stream.map_err(|fault| refused(fault.to_string()))?,
-        Err(_) => return Err(refused(late())),
+        Err(_) => return Err(refused(overdue())),
     };
     if !with_tls {
         return Ok(Box::new(stream));
@@ -75,7 +75,7 @@ pub(crate) async fn reach(host: &str, port: u16, with_tls: bool) -> Result<Box<d
     let name = ServerName::try_from(host.to_owned()).map_err(|fault| failed(fault.to_string()))?;
     match timeout(STEP, TlsConnector::from(Arc::new(config)).connect(name, stream)).await {
         Ok(stream) => Ok(Box::new(stream.map_err(|fault| failed(fault.to_string()))?)),
-        Err(_) => Err(failed(late())),
+        Err(_) => Err(failed(overdue())),
     }
 }
 
@@ -86,10 +86,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_name_that_is_none_a_port_that_is_shut_and_tls_that_is_not_there_are_told_apart() {
-        let nameless = reach("no-such-host.invalid", 80, false).await.err().unwrap();
-        assert!(matches!(nameless, Unreached::Name { .. }), "{nameless}");
-        assert!(nameless.remedy("THE_URL").contains("THE_URL"));
+    async fn an_unknown_name_a_closed_port_and_a_server_without_tls_are_distinguished() {
+        let unresolved = reach("no-such-host.invalid", 80, false).await.err().unwrap();
+        assert!(matches!(unresolved, Unreached::Name { .. }), "{unresolved}");
+        assert!(unresolved.remedy("THE_URL").contains("THE_URL"));
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,34 +1,33 @@
-//! When to try again: the one file that knows the `backoff` crate.
+//! When to retry: the only file that knows the `backoff` crate.
 //!
-//! The crate makes exponential delays with jitter and nothing else; the attempt cap, the clamp on
-//! a server's `Retry-After` and the total bound are ours.
+//! The crate only generates exponential delays with jitter; the limit on attempts, the cap on a server's
+//! `Retry-After` and the bound on the total are defined here.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use backoff::backoff::Backoff as _;
 
-/// Delays double from one attempt to the next.
+/// Each delay is twice the one before.
 const MULTIPLIER: f64 = 2.0;
-/// A delay is spread by half of itself in both directions, so that orders that failed together do
-/// not come back together.
+/// A delay varies by half in both directions, so that orders that failed together are not retried
+/// together.
 const JITTER: f64 = 0.5;
 
-/// How often, how long and how far apart a destination is tried.
+/// How often, for how long and how far apart a delivery is attempted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Most attempts for one delivery.
+    /// The most attempts for one delivery.
     pub max_attempts: NonZeroU32,
     /// How long one attempt may take.
     pub attempt_timeout: Duration,
     /// The delay after the first failed attempt, before jitter.
     pub initial: Duration,
-    /// No delay is longer, a server's wish included.
+    /// The longest delay, even if the server asks for a longer one.
     pub max: Duration,
 }
 
 impl RetryPolicy {
-    /// The longest that one delivery can take: every attempt runs into its timeout and every delay
-    /// is the longest.
+    /// The longest that one delivery can take: every attempt times out, and every delay is the longest.
     #[must_use]
     pub fn worst_case(&self) -> Duration {
         let attempts = self.max_attempts.get();
@@ -44,7 +43,7 @@ impl RetryPolicy {
     }
 }
 
-/// The delays of one delivery, or of one reconnecting party.
+/// The delays of one delivery, or of a session that reconnects.
 #[derive(Debug)]
 pub struct Delays {
     left: u32,
@@ -53,7 +52,7 @@ pub struct Delays {
 }
 
 impl Delays {
-    /// Delays without end, for whoever must reconnect for ever.
+    /// Delays without end, for reconnecting.
     #[must_use]
     pub fn endless(initial: Duration, max: Duration) -> Self {
         let mut generator = Self::generator(initial, max);
@@ -62,8 +61,8 @@ impl Delays {
     }
 
     fn generator(initial: Duration, max: Duration) -> backoff::ExponentialBackoff {
-        // Spread upwards, the longest interval is the longest delay: none is cut off, which would
-        // bring those that failed together back together.
+        // With the jitter added, the longest interval is the longest delay. If delays were cut off there,
+        // those that failed together would be retried together.
         let longest = max.div_f64(1.0 + JITTER);
         backoff::ExponentialBackoff {
             current_interval: initial.min(longest),
@@ -76,9 +75,9 @@ impl Delays {
         }
     }
 
-    /// How long to wait before the next attempt; `None` when there is none left.
+    /// How long to wait before the next attempt; `None` if no attempt is left.
     ///
-    /// A server's `Retry-After` can lengthen the delay, up to the policy's longest, and never shorten it.
+    /// A server's `Retry-After` can lengthen the delay up to the longest of the policy, but not shorten it.
     pub fn next(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
         if self.left == 0 {
             return None;
@@ -87,8 +86,8 @@ impl Delays {
             self.left -= 1;
         }
         let own = self.generator.next_backoff().unwrap_or(self.max);
-        // Our own, spread delay comes on top of the server's wish: who was sent away together does not
-        // come back together.
+        // The delay with its jitter comes on top of the server's request, so that those that were turned
+        // away together are not retried together.
         Some(own.saturating_add(retry_after.unwrap_or_default()).min(self.max))
     }
 }
@@ -128,11 +127,11 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_wish_lengthens_a_delay_within_the_limit_and_never_shortens_it() {
+    fn a_server_can_lengthen_a_delay_up_to_the_limit_but_not_shorten_it() {
         let mut delays = policy(9).delays();
-        let wish = Duration::from_secs(7);
-        let Some(delay) = delays.next(Some(wish)) else { panic!("none left") };
-        assert!(delay > wish && delay < wish + Duration::from_secs(1), "{delay:?}");
+        let requested = Duration::from_secs(7);
+        let Some(delay) = delays.next(Some(requested)) else { panic!("none left") };
+        assert!(delay > requested && delay < requested + Duration::from_secs(1), "{delay:?}");
         assert_eq!(delays.next(Some(Duration::from_secs(315_360_000))), Some(Duration::from_secs(30)));
         assert!(delays.next(Some(Duration::ZERO)) >= Some(Duration::from_millis(499)));
     }

@@ -1,27 +1,27 @@
-//! How far things are: deliveries, orders over all their deliveries, dead letters and redrives.
+//! The states of deliveries, orders, dead letters and redrives.
 
 use crate::words;
 
 words! {
-    /// How far one delivery is.
+    /// The status of a delivery.
     pub enum DeliveryStatus {
         /// The destination has not accepted it yet.
         Pending = "pending",
         /// The destination has accepted it.
         Delivered = "delivered",
-        /// It waits in the dead-letter queue.
+        /// It has become a dead letter.
         DeadLettered = "dead_lettered",
     }
 }
 
 words! {
-    /// How far an order is, over all its deliveries.
+    /// The status of an order, over all its deliveries.
     pub enum OrderStatus {
-        /// Some delivery is pending.
+        /// At least one delivery is pending.
         Pending = "pending",
         /// Every destination has accepted it.
         Delivered = "delivered",
-        /// Some destination has accepted it, and some delivery is dead-lettered.
+        /// At least one destination has accepted it, and at least one delivery is dead-lettered.
         PartiallyDelivered = "partially_delivered",
         /// Every delivery is dead-lettered.
         DeadLettered = "dead_lettered",
@@ -29,14 +29,14 @@ words! {
 }
 
 words! {
-    /// Where a dead letter is.
+    /// The state of a dead letter.
     #[cfg_attr(feature = "openapi", schema(as = State))]
     pub enum DeadLetterState {
-        /// It waits for somebody.
+        /// It waits for an operator.
         Dead = "dead",
         /// It is being sent again.
         Redriving = "redriving",
-        /// It was sent again, and is dead again as a later one.
+        /// It was sent again and failed again, as a later dead letter.
         Redriven = "redriven",
         /// Its destination has accepted it.
         Delivered = "delivered",
@@ -44,41 +44,41 @@ words! {
 }
 
 words! {
-    /// How far a redrive is.
+    /// The status of a redrive.
     pub enum RedriveStatus {
-        /// It sends.
+        /// It is sending.
         Running = "running",
-        /// Somebody has paused it.
+        /// An operator has paused it.
         Paused = "paused",
-        /// It has stopped by itself; the detail says why.
+        /// It has stopped automatically; `detail` says why.
         Stopped = "stopped",
-        /// All that it sent has ended.
+        /// Everything that it sent has ended.
         Completed = "completed",
-        /// Somebody has cancelled it: what was sent runs on, the rest waits as before.
+        /// An operator has cancelled it: what it has sent runs to its end, the rest stays dead.
         Cancelled = "cancelled",
     }
 }
 
 words! {
-    /// Why a dead letter is not taken into a redrive.
+    /// Why a dead letter is left out of a redrive.
     pub enum Refusal {
-        /// Its key was first used so long ago that the destination may have forgotten it: sent again it
-        /// could have a second effect.
+        /// Its idempotency key was first used so long ago that the destination may have forgotten it: sending
+        /// it again could have a second effect.
         KeyExpired = "key_expired",
-        /// A redrive that has not ended has it already.
+        /// Another redrive, which has not ended, includes it.
         InAnotherRedrive = "in_another_redrive",
-        /// Its destination is none of those that are configured: it has no queue.
+        /// Its destination is not configured, so it has no queue.
         UnknownDestination = "unknown_destination",
-        /// It is an event of a type that no worker knows: nothing would be heard of it.
+        /// It is an event of a type that no worker knows, so no outcome would be reported.
         UnknownEvent = "unknown_event",
-        /// It is delivered, or was sent again already.
+        /// It has been delivered, or has been sent again already.
         NotDead = "not_dead",
         /// There is no such dead letter.
         NotFound = "not_found",
     }
 }
 
-/// The order's status, from those of its deliveries.
+/// The status of an order, from those of its deliveries.
 #[must_use]
 pub fn fold(deliveries: impl IntoIterator<Item = DeliveryStatus>) -> OrderStatus {
     let (mut pending, mut delivered, mut dead) = (false, false, false);
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_orders_status_is_folded_from_its_deliveries() {
+    fn the_status_of_an_order_follows_from_its_deliveries() {
         use DeliveryStatus::{DeadLettered as X, Delivered as D, Pending as P};
         let table = [
             (vec![P, P], OrderStatus::Pending),

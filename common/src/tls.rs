@@ -1,22 +1,22 @@
-//! TLS as a client: whom it trusts.
+//! TLS for clients: which certificates they trust.
 
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
 
-/// Why there is no TLS.
+/// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsFault {
-    #[error("no trusted certificates found for TLS: install ca-certificates, or name a bundle by SSL_CERT_FILE")]
+    #[error("no trusted certificates found for TLS: install ca-certificates, or set SSL_CERT_FILE to a bundle")]
     NoCertificates,
     #[error(transparent)]
     Unusable(#[from] rustls::Error),
 }
 
-/// Trusts whom the system trusts.
+/// Trusts the certificates that the system trusts.
 pub(crate) fn trusting_the_system() -> Result<ClientConfig, TlsFault> {
     let mut roots = RootCertStore::empty();
-    // Single certificates that cannot be read are skipped, as every client does.
+    // A certificate that cannot be read is skipped, as in other clients.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         return Err(TlsFault::NoCertificates);
@@ -24,7 +24,7 @@ pub(crate) fn trusting_the_system() -> Result<ClientConfig, TlsFault> {
     Ok(trusting(roots)?)
 }
 
-/// Trusts these.
+/// Trusts these certificates.
 pub(crate) fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;

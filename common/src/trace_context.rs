@@ -1,10 +1,10 @@
-//! W3C trace context: enough to keep one request's trace id through store, broker and calls.
+//! W3C trace context: enough of it to carry a request's trace id through store, broker and calls.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// A `traceparent` (W3C Trace Context, version 00): whose trace this is and who called.
+/// A `traceparent` (W3C Trace Context, version 00): the trace and the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
     trace_id: u128,
@@ -16,17 +16,17 @@ impl TraceParent {
     /// The length of its text form.
     pub const LEN: usize = 55;
 
-    /// The root of a new trace, not sampled: nobody upstream asked for one.
+    /// The root of a new trace, not sampled, for a request without one.
     #[must_use]
     pub fn root() -> Self {
         Self { trace_id: random_u128(), parent_id: random_u64(), flags: 0 }
     }
 
-    /// Reads the header. `None` for anything that the standard says to ignore.
+    /// Reads the header. `None` if the standard says to ignore it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
-        // A later version may append fields after a dash; the first four keep their places.
+        // A later version may append fields after a dash; the first four stay where they are.
         if !text.is_ascii() || bytes.len() < Self::LEN {
             return None;
         }
@@ -44,7 +44,7 @@ impl TraceParent {
         (trace_id != 0 && parent_id != 0).then_some(Self { trace_id, parent_id, flags })
     }
 
-    /// The same trace with a new caller: what goes out on the next hop.
+    /// The same trace with a new parent id, for the next hop.
     #[must_use]
     pub fn child(self) -> Self {
         Self { parent_id: random_u64(), ..self }
@@ -79,7 +79,7 @@ mod tests {
     const SAMPLE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]
-    fn the_standards_example_survives_a_round_trip() {
+    fn the_example_of_the_standard_survives_a_round_trip() {
         assert_eq!(TraceParent::parse(SAMPLE).map(|parent| parent.to_string()).as_deref(), Some(SAMPLE));
     }
 
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_keeps_the_trace_and_changes_the_caller() {
+    fn a_child_has_the_same_trace_and_another_parent_id() {
         let root = TraceParent::root();
         let child = root.child();
         assert_eq!(child.trace_id, root.trace_id);

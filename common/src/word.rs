@@ -1,4 +1,4 @@
-//! The words of the contract: lists that may grow, and readers that are not stopped by a new one.
+//! The words of the contract: lists that may grow without breaking readers.
 
 use std::fmt;
 

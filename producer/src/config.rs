@@ -1,4 +1,4 @@
-//! What the producer is told.
+//! The configuration of the producer.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -13,45 +13,48 @@ use store::{Database, PostgresAddress};
 const DATABASE_URL: Setting = Setting::new(
     "DATABASE_URL",
     "sqlite://tandem.db",
-    "Where orders are kept: sqlite://PATH, a file that is created if absent, for one producer; \
-         postgres://USER:PASSWORD@HOST/DATABASE for any number of them (sslmode: disable, prefer or require).",
+    "Where orders are stored: sqlite://PATH, a file that is created if absent, for one producer; or \
+     postgres://USER:PASSWORD@HOST/DATABASE, for any number of producers (sslmode: disable, prefer or require).",
 )
 .secret();
 const DESTINATIONS: Setting = Setting::new(
     "DESTINATIONS",
     "inventory,fulfillment",
-    "Who is told of every order, by name; each has a queue and a worker.",
+    "The destinations of every order, by name. Each has a queue and a worker.",
 );
-const INTAKE_QUEUE: Setting =
-    Setting::new("INTAKE_QUEUE", "1024", "Most requests that may wait for the disk; beyond it 503 with Retry-After.");
+const INTAKE_QUEUE: Setting = Setting::new(
+    "INTAKE_QUEUE",
+    "1024",
+    "The most requests that may wait for the disk; beyond it, 503 with Retry-After.",
+);
 const OUTBOX_LIMIT: Setting = Setting::new(
     "OUTBOX_LIMIT",
     "1000000",
-    "Most accepted orders that may wait for the broker; beyond it 503 with Retry-After.",
+    "The most accepted orders that may wait for the broker; beyond it, 503 with Retry-After.",
 );
 const DEAD_LETTER_COLLECTOR: Setting = Setting::new(
     "DEAD_LETTER_COLLECTOR",
     "on",
-    "on: dead letters are taken from their queues into the database, and listed; off: they stay there.",
+    "on: dead letters are moved from their queues into the database and listed; off: they stay in their queues.",
 );
 const RECONCILE: Setting = Setting::new(
     "RECONCILE",
     "report",
-    "Deliveries that are pending though nothing will end them: report names them, republish also publishes them \
-         again under their own keys, off does not look.",
+    "What to do about deliveries that are stuck, pending with no message left that could end them: report lists \
+     them, republish also publishes them again under the same keys, off does not search for them.",
 );
 const RECONCILE_INTERVAL: Setting =
-    Setting::new("RECONCILE_INTERVAL", "1m", "The pause between two looks for such deliveries.");
+    Setting::new("RECONCILE_INTERVAL", "1m", "The pause between two searches for such deliveries.");
 const RECONCILE_AFTER: Setting = Setting::new(
     "RECONCILE_AFTER",
     "15m",
-    "How long a published delivery may be without an outcome and without a message. It must be longer than a \
-         worker can hold one: all its attempts, time-outs and back-offs together, twice.",
+    "How long a published delivery may have neither an outcome nor a message. It must be longer than a worker can \
+     hold one: twice all its attempts, timeouts and delays together.",
 );
 const IDEMPOTENCY_KEY_TTL: Setting = Setting::new(
     "IDEMPOTENCY_KEY_TTL",
     "24h",
-    "How long a client's Idempotency-Key is known; after that it is as good as new.",
+    "How long a client's Idempotency-Key is remembered; after that, it counts as a new one.",
 );
 const IDEMPOTENCY_KEY_REQUIRED: Setting = Setting::new(
     "IDEMPOTENCY_KEY_REQUIRED",
@@ -61,81 +64,81 @@ const IDEMPOTENCY_KEY_REQUIRED: Setting = Setting::new(
 const WAIT_MAX: Setting = Setting::new(
     "WAIT_MAX",
     "60s",
-    "Longest time that a client may wait for a result by Prefer: wait; a longer wish is cut to it.",
+    "The longest that a client may wait for a result with Prefer: wait; a longer time is reduced to it.",
 );
 const WAITERS: Setting = Setting::new(
     "WAITERS",
     "10000",
-    "Most clients that may wait for a result at a time; beyond it the answer comes at once.",
+    "The most clients that may wait for a result at a time; beyond it, the response is sent at once.",
 );
 const EVENT_STREAMS: Setting = Setting::new(
     "EVENT_STREAMS",
     "1000",
-    "Most streams of events that may be open at a time; beyond it 503 with Retry-After.",
+    "The most streams of events that may be open at a time; beyond it, 503 with Retry-After.",
 );
 const RETENTION: Setting = Setting::new(
     "RETENTION",
     "never",
-    "How old delivered orders are removed, such as 720h; never keeps them. No shorter than IDEMPOTENCY_KEY_TTL.",
+    "How long delivered orders are kept, such as 30d; never removes none. Not shorter than IDEMPOTENCY_KEY_TTL.",
 );
 
-/// What the producer is told.
+/// The configuration of the producer.
 #[derive(Debug)]
 pub struct Config {
-    /// What every process is told.
+    /// The configuration of every process.
     pub common: CommonConfig,
-    /// Where orders are kept.
+    /// Where orders are stored.
     pub database: Database,
-    /// Who is told of every order.
+    /// The destinations of every order.
     pub destinations: Vec<Name>,
-    /// Most requests that wait for the disk.
+    /// The most requests that may wait for the disk.
     pub intake_queue: usize,
-    /// Most orders that wait for the broker.
+    /// The most orders that may wait for the broker.
     pub outbox_limit: u64,
-    /// Whether dead letters are taken from their queues into the store.
+    /// Whether dead letters are moved from their queues into the store.
     pub collector: bool,
-    /// How long each destination remembers an idempotency key; for ever where there is nothing.
+    /// How long each destination remembers an idempotency key; without an entry, indefinitely.
     pub key_ttls: BTreeMap<Name, Duration>,
-    /// How deliveries are looked for that nothing will end.
+    /// The search for overdue deliveries.
     pub reconcile: Reconcile,
-    /// What clients may have.
+    /// The limits for clients.
     pub clients: Clients,
-    /// How long a delivered order is kept; for ever where there is none.
+    /// How long a delivered order is kept; `None` for indefinitely.
     pub retention: Option<Duration>,
 }
 
-/// How deliveries are looked for that nothing will end.
+/// The search for overdue deliveries: pending, with no message left that could end them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reconcile {
-    /// What is done about them.
+    /// What to do about them.
     pub mode: ReconcileMode,
     /// The pause between two sweeps.
     pub interval: Duration,
-    /// How long a delivery may take at most: longer than any worker holds one.
+    /// When a delivery counts as overdue: longer than any worker can hold one.
     pub after: Duration,
 }
 
-/// What is done about overdue deliveries.
+/// What to do about overdue deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconcileMode {
-    /// They are not looked for.
+    /// Nothing; they are not searched for.
     Off,
-    /// They are named.
+    /// List them.
     Report,
-    /// They are named, and published again.
+    /// List them and publish them again.
     Republish,
 }
 
-/// What clients may have.
+/// The limits for clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Clients {
-    /// Longest time that a client may wait for the result of an order.
+    /// The longest that a client may wait for the result of an order.
     pub wait_max: Duration,
-    /// Most clients that wait at a time.
+    /// The most clients that may wait at a time.
     pub waiters: usize,
-    /// Most streams of events at a time.
+    /// The most streams of events at a time.
     pub event_streams: usize,
-    /// How long an idempotency key is known.
+    /// How long an idempotency key is remembered.
     pub key_ttl: Duration,
     /// Whether an order without an idempotency key is refused.
     pub key_required: bool,
@@ -168,7 +171,7 @@ impl Config {
     /// Reads the settings that [`settings`] lists.
     ///
     /// # Errors
-    /// Every fault found.
+    /// Every fault that was found.
     pub fn read(mut settings: Settings) -> Result<Self, Faults> {
         let common = CommonConfig::read(&mut settings);
         let database_url = settings.secret(&DATABASE_URL);
@@ -203,7 +206,8 @@ impl Config {
         if let (Ok(key_ttl), Ok(Some(retention))) = (&key_ttl, &retention)
             && retention < key_ttl
         {
-            settings.fault(&RETENTION, "must not be shorter than IDEMPOTENCY_KEY_TTL: a key stands for an order");
+            settings
+                .fault(&RETENTION, "must not be shorter than IDEMPOTENCY_KEY_TTL: a remembered key needs its order");
         }
         settings.finish()?;
         Ok(Self {
@@ -238,19 +242,19 @@ fn key_ttls(settings: &mut Settings, destinations: &[Name]) -> Result<BTreeMap<N
     Ok(ttls)
 }
 
-/// The variable that tells how long a destination remembers a key.
+/// The variable for how long a destination remembers a key.
 fn key_ttl_variable(destination: &Name) -> String {
     format!("{}_KEY_TTL", destination.as_str().to_ascii_uppercase().replace('-', "_"))
 }
 
-/// The text may hold a password, so it is never repeated.
+/// The URL may contain a password, so no error repeats it.
 fn database(url: &str) -> Result<Database, String> {
     match url.split_once("://") {
         Some(("sqlite", path)) if !path.is_empty() && !path.contains(['?', '#']) && path != ":memory:" => {
             Ok(Database::Sqlite(PathBuf::from(path)))
         }
         Some(("sqlite", _)) => {
-            Err("must name a file: sqlite://orders.db, or sqlite:///var/lib/tandem/orders.db".to_owned())
+            Err("must name a file, such as sqlite://orders.db or sqlite:///var/lib/tandem/orders.db".to_owned())
         }
         Some(("postgres" | "postgresql", _)) => PostgresAddress::parse(url).map(Database::Postgres),
         _ => Err("must be sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned()),
@@ -269,12 +273,12 @@ fn destinations(text: &str) -> Result<Vec<Name>, String> {
     let names: Result<Vec<Name>, _> = text.split(',').map(|name| name.trim().parse()).collect();
     let Some(names) = names.ok().filter(|names| names.len() <= MOST) else {
         return Err(format!(
-            "must be 1 to {MOST} names of lower-case letters, digits and '-', with commas between; \
-             outcomes and dlx name parts of the broker's topology"
+            "must be 1 to {MOST} names of lower-case letters, digits and '-', separated by commas; \
+             outcomes and dlx are reserved for the broker's topology"
         ));
     };
     if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
-        return Err(format!("{} is named twice", twice.1));
+        return Err(format!("{} is listed twice", twice.1));
     }
     Ok(names)
 }
@@ -297,7 +301,7 @@ mod tests {
         assert_eq!(database("sqlite:///var/a.db"), Ok(Database::Sqlite("/var/a.db".into())));
         assert!(matches!(database("postgres://u:p@h/d"), Ok(Database::Postgres(_))));
         for bad in ["sqlite://", "sqlite://:memory:", "a.db", "", "mysql://x", "postgres://u:hush@h"] {
-            let Err(fault) = database(bad) else { panic!("{bad} was taken") };
+            let Err(fault) = database(bad) else { panic!("{bad} was accepted") };
             assert!(!fault.contains("hush"));
         }
     }
@@ -314,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn destinations_are_plain_names_each_once() {
+    fn destinations_are_distinct_names() {
         assert_eq!(destinations("north, south-2"), Ok(vec!["north".parse().unwrap(), "south-2".parse().unwrap()]));
         for bad in ["", "a,,b", "A", "a b", "a,a", "outcomes", "dlx", "a.b"] {
             assert!(destinations(bad).is_err(), "{bad}");

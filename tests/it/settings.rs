@@ -114,7 +114,7 @@ async fn settings_that_contradict_each_other_are_refused() -> Result<()> {
     let (code, said) = ended(&twice).await?;
     std::fs::remove_file(token)?;
     assert_eq!(code, Some(EX_CONFIG), "{said}");
-    assert!(said.contains("FULFILLMENT_API_TOKEN: is given twice") && !said.contains("hush-hush"), "{said}");
+    assert!(said.contains("FULFILLMENT_API_TOKEN: is set twice") && !said.contains("hush-hush"), "{said}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The fulfillment API: a partner ships every order.
+//! The fulfillment API, through which a partner ships every order.
 
 use common::{
     config::{Faults, Setting, Settings},
@@ -12,21 +12,22 @@ use serde::Serialize;
 
 const API_URL: Setting = Setting::required(
     "FULFILLMENT_API_URL",
-    "The fulfillment API, such as https://partner.example; orders go to /api/new_order below it.",
+    "The address of the fulfillment API, such as https://partner.example; orders go to /api/new_order below it.",
 );
 const API_TOKEN: Setting =
-    Setting::required("FULFILLMENT_API_TOKEN", "What the fulfillment API expects in X-Partner-Auth.").secret();
+    Setting::required("FULFILLMENT_API_TOKEN", "The token that the fulfillment API expects in X-Partner-Auth.")
+        .secret();
 
 /// The fulfillment API, ready to call.
 #[derive(Debug)]
 pub struct Fulfillment {
     client: HttpClient,
     new_order: Url,
-    /// Marked sensitive, so that no debug text shows it.
+    /// Marked as sensitive, so that debug output hides it.
     partner_auth: HeaderValue,
 }
 
-/// Where the API is, and what it wants to see.
+/// The address of the API, and what authorises the calls.
 #[derive(Debug)]
 pub struct Config {
     url: Url,

@@ -1,4 +1,4 @@
-//! Tells the fulfillment API of every order.
+//! Calls the fulfillment API for every order.
 
 use std::process::ExitCode;
 

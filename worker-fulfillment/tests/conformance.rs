@@ -1,4 +1,4 @@
-//! What the fulfillment API sees: the contract of every destination, and its own.
+//! The calls of the fulfillment API: the contract of every destination, and its own.
 
 use common::testing::{Env, call_for, conformance, sample_order};
 use worker_fulfillment::Fulfillment;
@@ -13,7 +13,7 @@ fn it_keeps_the_contract_of_a_destination() {
 }
 
 #[test]
-fn an_order_is_shipped_by_order_customer_and_items() {
+fn a_call_has_order_customer_and_items() {
     let order = sample_order();
     let call = call_for::<Fulfillment>(&order, env);
     assert_eq!(call.target, "/api/new_order");
@@ -23,7 +23,7 @@ fn an_order_is_shipped_by_order_customer_and_items() {
 }
 
 #[test]
-fn the_partner_is_shown_the_token_once() {
+fn a_call_carries_the_token_once() {
     let call = call_for::<Fulfillment>(&sample_order(), env);
     assert_eq!(call.header("X-Partner-Auth"), ["a-token-of-the-partner"]);
 }

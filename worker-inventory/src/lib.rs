@@ -1,4 +1,4 @@
-//! The inventory API: stock is deducted for every order.
+//! The inventory API, which deducts stock for every order.
 
 use common::{
     config::{Faults, Setting, Settings},
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 const API_URL: Setting = Setting::required(
     "INVENTORY_API_URL",
-    "The inventory API, such as http://inventory.internal:9000; orders go to /api/deduct_stock below it.",
+    "The address of the inventory API, such as http://inventory.internal:9000; orders go to /api/deduct_stock below it.",
 );
 
 /// The inventory API, ready to call.
@@ -22,7 +22,7 @@ pub struct Inventory {
     deduct_stock: Url,
 }
 
-/// Where the API is.
+/// The address of the API.
 #[derive(Debug)]
 pub struct Config {
     url: Url,

@@ -1,4 +1,4 @@
-//! Tells the inventory API of every order.
+//! Calls the inventory API for every order.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What the inventory API sees: the contract of every destination, and its own.
+//! The calls of the inventory API: the contract of every destination, and its own.
 
 use common::testing::{Env, call_for, conformance, sample_order};
 use worker_inventory::Inventory;
@@ -13,7 +13,7 @@ fn it_keeps_the_contract_of_a_destination() {
 }
 
 #[test]
-fn stock_is_deducted_by_order_and_items() {
+fn a_call_has_order_and_items() {
     let order = sample_order();
     let call = call_for::<Inventory>(&order, env);
     assert_eq!(call.target, "/api/deduct_stock");

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_names_its_unit() {
+    fn a_duration_has_a_unit() {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_may_be_longer_than_a_wait() {
+    fn a_long_duration_may_exceed_a_week() {
         assert_eq!(long_duration("720h"), Ok(Duration::from_secs(720 * 3_600)));
         assert_eq!(duration("720h"), Err("must be at most 7d".to_owned()));
         assert_eq!(long_duration("87601h"), Err("must be at most 3650d".to_owned()));

@@ -1,17 +1,17 @@
-//! What is wrong with the configuration, all of it at once.
+//! Everything that is wrong with the configuration, reported at once.
 
 use std::fmt;
 
-/// One variable that cannot be used as it is.
+/// One variable that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The variable's name.
+    /// The name of the variable.
     pub variable: String,
-    /// What is wrong and what is wanted. Never the value of a secret.
+    /// What is wrong with it. Never the value of a secret.
     pub detail: String,
 }
 
-/// Every fault found. Printed a line each, by variable.
+/// Every fault that was found, printed one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -21,7 +21,7 @@ impl fmt::Display for Faults {
         for Fault { variable, detail } in &self.0 {
             writeln!(f, "  {variable}: {detail}")?;
         }
-        write!(f, "set it in the environment or by its flag; --help lists them all")
+        write!(f, "set each in the environment or by its flag; --help lists all of them")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reading settings: flags over environment over default, every fault gathered.
+//! Reading settings: flags take precedence over the environment, which takes precedence over defaults.
 
 use std::{collections::HashMap, fmt::Display, path::Path, str::FromStr, time::Duration};
 
@@ -9,21 +9,21 @@ use super::{Fault, Faults, Setting, duration};
 
 /// Where values come from. Nothing else in Tandem reads the environment.
 ///
-/// Deliberately without `Debug`: it holds secrets.
+/// It has no `Debug` because it holds secrets.
 #[derive(Default)]
 pub struct Source {
     /// Environment variables.
     pub env: HashMap<String, String>,
-    /// Flags given on the command line, by the name of their setting.
+    /// Flags from the command line, by the name of their setting.
     pub flags: HashMap<String, String>,
-    /// Environment variables whose value is no UTF-8.
+    /// Environment variables whose value is not UTF-8.
     pub unreadable: Vec<String>,
 }
 
 impl Source {
-    /// Takes the process's environment and command line, for a binary with these settings.
+    /// Reads the environment and the command line of the process, for a binary with these settings.
     ///
-    /// `--help`, `--version` and an unknown flag are answered here, as clap does: by printing and exiting.
+    /// `--help`, `--version` and an unknown flag are handled by clap, which prints and exits.
     #[must_use]
     pub fn from_process(binary: &'static str, about: &'static str, settings: &[Setting]) -> (Self, Option<Command>) {
         let matches = command_line(binary, about, settings).get_matches();
@@ -49,10 +49,10 @@ impl Source {
     }
 }
 
-/// What a binary can do besides its work.
+/// What a binary can do instead of its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Ask the process that runs with this configuration whether it is ready, and exit 0 or 1.
+    /// Asks the process that runs with this configuration whether it is ready, and exits with 0 or 1.
     Healthcheck,
 }
 
@@ -69,11 +69,11 @@ fn command_line(binary: &'static str, about: &'static str, settings: &[Setting])
         .about(about)
         .version(env!("CARGO_PKG_VERSION"))
         .after_help(
-            "Each flag is also an environment variable of the name shown. Durations carry their unit: 250ms, 5s, 10m.",
+            "Each flag can also be set by the environment variable of the name shown. Durations have a unit: 250ms, 5s, 10m, 2h, 3d.",
         )
         .subcommand(
             clap::Command::new("healthcheck")
-                .about("Asks the process that runs with the same HTTP_ADDR whether it is ready; exits 0 or 1"),
+                .about("Asks the process that runs with the same HTTP_ADDR whether it is ready, and exits with 0 or 1"),
         );
     for setting in settings {
         let default = setting.default.map_or_else(|| "required".to_owned(), |value| format!("default: {value}"));
@@ -81,7 +81,7 @@ fn command_line(binary: &'static str, about: &'static str, settings: &[Setting])
             let help = if name == setting.name {
                 format!("{} [{default}]", setting.help)
             } else {
-                format!("A file that holds {}.", setting.name)
+                format!("A file that contains {}.", setting.name)
             };
             let flag = name.to_ascii_lowercase().replace('_', "-");
             command = command.arg(clap::Arg::new(name.clone()).long(flag).value_name(name).help(help));
@@ -90,7 +90,7 @@ fn command_line(binary: &'static str, about: &'static str, settings: &[Setting])
     command
 }
 
-/// Reads settings one by one and remembers what is wrong with them.
+/// Reads settings one by one and collects what is wrong with them.
 pub struct Settings {
     source: Source,
     table: Vec<Setting>,
@@ -98,16 +98,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads from `source` what `table` lists.
+    /// Reads the settings in `table` from `source`.
     #[must_use]
     pub fn new(source: Source, table: &[Setting]) -> Self {
         Self { source, table: table.to_vec(), faults: Vec::new() }
     }
 
-    /// A text that `parse` takes.
+    /// A value that `parse` accepts.
     ///
     /// # Errors
-    /// The fault is also remembered for [`Settings::finish`], so the result may wait until after that.
+    /// The fault, which [`Settings::finish`] reports too: read every setting before the first `?`.
     pub fn parsed<T>(&mut self, setting: &Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Faults> {
         let found = self.text(setting).and_then(|text| match text {
             Some(text) => parse(&text),
@@ -116,10 +116,10 @@ impl Settings {
         found.map_err(|detail| self.fault(setting, detail))
     }
 
-    /// A value of a type that reads itself, within a range.
+    /// A number within a range.
     ///
     /// # Errors
-    /// As [`Settings::parsed`].
+    /// As for [`Settings::parsed`].
     pub fn number<T>(&mut self, setting: &Setting, range: std::ops::RangeInclusive<T>) -> Result<T, Faults>
     where
         T: FromStr + PartialOrd + Display,
@@ -130,18 +130,18 @@ impl Settings {
         })
     }
 
-    /// A duration with its unit.
+    /// A duration with its unit, up to a week.
     ///
     /// # Errors
-    /// As [`Settings::parsed`].
+    /// As for [`Settings::parsed`].
     pub fn duration(&mut self, setting: &Setting) -> Result<Duration, Faults> {
         self.parsed(setting, duration::duration)
     }
 
-    /// A base address of an API: `http` or `https`, without query or fragment.
+    /// The base address of an API: `http` or `https`, without query or fragment.
     ///
     /// # Errors
-    /// As [`Settings::parsed`].
+    /// As for [`Settings::parsed`].
     pub fn url(&mut self, setting: &Setting) -> Result<reqwest::Url, Faults> {
         self.parsed(setting, |text| {
             let url: reqwest::Url = text.parse().map_err(|fault| format!("is not a URL: {fault}"))?;
@@ -150,25 +150,25 @@ impl Settings {
                 return Err("must be an http:// or https:// address without query or fragment".to_owned());
             }
             if !url.username().is_empty() || url.password().is_some() {
-                return Err("must not contain credentials: they would reach logs".to_owned());
+                return Err("must not contain credentials: they would appear in logs".to_owned());
             }
             Ok(url)
         })
     }
 
-    /// A secret: its value never appears in a fault, a log or a debug text.
+    /// A secret, whose value never appears in a fault, a log or debug output.
     ///
     /// # Errors
-    /// As [`Settings::parsed`].
+    /// As for [`Settings::parsed`].
     pub fn secret(&mut self, setting: &Setting) -> Result<SecretString, Faults> {
         self.parsed(setting, |text| Ok(SecretString::from(text)))
     }
 
-    /// A secret that travels as the value of an HTTP header, after `prefix` (such as `"Bearer "`, or
-    /// nothing), marked so that no debug text shows it.
+    /// A secret that is sent as the value of an HTTP header, after `prefix` (such as `"Bearer "`). It is
+    /// marked as sensitive, so that debug output hides it.
     ///
     /// # Errors
-    /// As [`Settings::parsed`].
+    /// As for [`Settings::parsed`].
     pub fn secret_header(&mut self, setting: &Setting, prefix: &str) -> Result<HeaderValue, Faults> {
         self.parsed(setting, |text| {
             let mut value = HeaderValue::from_str(&format!("{prefix}{text}"))
@@ -178,11 +178,11 @@ impl Settings {
         })
     }
 
-    /// A value under a name that another setting makes up, such as `NAME_KEY_TTL` for each name in a
-    /// list. It is in no table, so it is no flag: only the environment has it.
+    /// A value whose name derives from another setting, such as `NAME_KEY_TTL` for each name in a list. It is
+    /// not in the table, so it is not a flag: it is read from the environment alone.
     ///
     /// # Errors
-    /// As [`Settings::parsed`].
+    /// As for [`Settings::parsed`].
     pub fn named<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, Faults> {
         if self.source.unreadable.iter().any(|variable| variable == name) {
             return Err(self.fault_of(name, "is not valid UTF-8"));
@@ -191,7 +191,7 @@ impl Settings {
         given.map(|text| parse(&text)).transpose().map_err(|detail| self.fault_of(name, detail))
     }
 
-    /// Remembers a fault that only shows when several values are looked at together.
+    /// Adds a fault that only shows when several values are compared.
     pub fn fault(&mut self, setting: &Setting, detail: impl Into<String>) -> Faults {
         self.fault_of(setting.name, detail)
     }
@@ -210,24 +210,24 @@ impl Settings {
         if self.faults.is_empty() { Ok(()) } else { Err(Faults(self.faults)) }
     }
 
-    /// Flag, environment or default. An empty value counts as absent, because a template that
-    /// renders `TOKEN=` means that there is none.
+    /// The value from the flag, the environment or the default. An empty value counts as absent, because a
+    /// template that renders `TOKEN=` has no value for it.
     fn text(&self, &Setting { name, .. }: &Setting) -> Result<Option<String>, String> {
-        // The table knows the default that this binary gives it.
+        // The table has the default of this binary.
         let Some(setting) = self.table.iter().find(|setting| setting.name == name) else {
-            return Err("is not in this binary's table of settings".to_owned());
+            return Err("is missing from this binary's table of settings".to_owned());
         };
         let file_name = format!("{name}_FILE");
         if self.source.unreadable.iter().any(|variable| variable == name || (setting.secret && *variable == file_name))
         {
             return Err("is not valid UTF-8".to_owned());
         }
-        // A flag outranks the environment, whichever of the two forms it has.
+        // A flag takes precedence over the environment, whichever of the two forms it has.
         for level in [&self.source.flags, &self.source.env] {
             let given = |name: &str| level.get(name).filter(|value| !value.is_empty());
             let file = given(&file_name).filter(|_| setting.secret);
             match (given(name), file) {
-                (Some(_), Some(_)) => return Err(format!("is given twice, directly and by {file_name}")),
+                (Some(_), Some(_)) => return Err(format!("is set twice, directly and by {file_name}")),
                 (Some(value), None) => return Ok(Some(value.clone())),
                 (None, Some(path)) => return read_secret(Path::new(path)).map(Some),
                 (None, None) => {}
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_reported_at_once_by_variable_name() {
+    fn all_faults_are_reported_at_once_by_variable() {
         let mut settings = settings(&[("COUNT", "many"), ("PAUSE", "5")], &[]);
         let _ = settings.number::<u32>(&COUNT, 1..=9);
         let _ = settings.duration(&PAUSE);
@@ -272,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_outranks_the_environment_which_outranks_the_default() {
+    fn a_flag_precedes_the_environment_which_precedes_the_default() {
         assert_eq!(settings(&[], &[]).number(&COUNT, 1..=9), Ok(3));
         assert_eq!(settings(&[("COUNT", "4")], &[]).number(&COUNT, 1..=9), Ok(4));
         assert_eq!(settings(&[("COUNT", "4")], &[("COUNT", "5")]).number(&COUNT, 1..=9), Ok(5));
     }
 
     #[test]
-    fn a_name_that_another_setting_makes_up_is_read_from_the_environment() {
+    fn a_derived_name_is_read_from_the_environment() {
         let number = |text: &str| text.parse::<u8>().map_err(|_| "must be a number".to_owned());
         let mut read = settings(&[("NORTH_KEY_TTL", "7"), ("SOUTH_KEY_TTL", "x"), ("EAST_KEY_TTL", "")], &[]);
         assert_eq!(read.named("NORTH_KEY_TTL", number), Ok(Some(7)));

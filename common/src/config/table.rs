@@ -1,15 +1,15 @@
-//! The table of settings: one place for flags, help and documentation.
+//! Settings, and the table that documents them.
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// The environment variable, which also names the flag: `HTTP_ADDR` is `--http-addr`.
     pub name: &'static str,
-    /// The value where none is given; `None` makes the setting required.
+    /// The value if none is given; `None` makes the setting required.
     pub default: Option<&'static str>,
-    /// A secret is never shown, and can be read from the file that `NAME_FILE` names.
+    /// A secret is never shown, and can also be read from a file, which `NAME_FILE` names.
     pub secret: bool,
-    /// What it does, in one sentence.
+    /// What it does, in a sentence.
     pub help: &'static str,
 }
 
@@ -20,7 +20,7 @@ impl Setting {
         Self { name, default: Some(default), secret: false, help }
     }
 
-    /// A setting that must be given.
+    /// A required setting.
     #[must_use]
     pub const fn required(name: &'static str, help: &'static str) -> Self {
         Self { name, default: None, secret: false, help }
@@ -38,7 +38,7 @@ impl Setting {
         Self { secret: true, ..self }
     }
 
-    /// The flag, without its dashes.
+    /// The flag, without the dashes.
     #[must_use]
     pub fn flag(&self) -> String {
         self.name.to_ascii_lowercase().replace('_', "-")

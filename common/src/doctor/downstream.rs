@@ -8,22 +8,22 @@ use reqwest::Url;
 use super::{Check, Finding};
 use crate::reach::{Unreached, reach};
 
-/// Looks up the name, connects and, for `https`, shakes hands.
+/// Resolves the name, connects and, for `https`, completes a TLS handshake.
 pub async fn downstream(destination: &str, url: &Url) -> Finding {
     let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
     let begun = Instant::now();
-    // The path and what else is in the URL may be a secret; the server's address is not.
+    // The path and the rest of the URL may be secret; the address of the server is not.
     let subject = format!("{destination}: {}://{host}:{port}", url.scheme());
     match reach(host, port, url.scheme() == "https").await {
         Ok(_) => {
-            Finding::ok(Check::Downstream, subject, format!("takes connections ({} ms)", begun.elapsed().as_millis()))
+            Finding::ok(Check::Downstream, subject, format!("accepts connections ({} ms)", begun.elapsed().as_millis()))
         }
         Err(fault) => {
             let remedy = fault.remedy("the URL of this destination's API");
             let waits = match fault {
-                Unreached::Tls { .. } => "; until then orders are tried and then dead-lettered",
+                Unreached::Tls { .. } => "; until then each order is attempted and then dead-lettered",
                 Unreached::Name { .. } | Unreached::Connection { .. } => {
-                    "; until then each order is tried as often as MAX_ATTEMPTS says and then dead-lettered"
+                    "; until then each order is attempted MAX_ATTEMPTS times and then dead-lettered"
                 }
             };
             Finding::error(Check::Downstream, subject, fault.to_string(), format!("{remedy}{waits}"))

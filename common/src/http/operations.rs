@@ -1,4 +1,4 @@
-//! What every process shows to the people who run it: `/livez`, `/readyz`, `/metrics`, `/v1/doctor`.
+//! The routes that every process serves to its operators: `/livez`, `/readyz`, `/metrics`, `/v1/doctor`.
 
 use axum::{
     Json, Router,
@@ -13,7 +13,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// The routes. `before_scrape` runs before metrics are read, for gauges that are measured and not counted.
+/// The routes. `before_scrape` runs before every read of the metrics, to set gauges that are measured.
 pub fn operations<F, Fut>(health: Health, doctor: Doctor, metrics: Metrics, before_scrape: F) -> Router
 where
     F: Fn() -> Fut + Clone + Send + Sync + 'static,
@@ -40,7 +40,7 @@ where
 }
 
 fn answer(report: HealthReport) -> Response {
-    // Degraded is ready: taking the process out of service would add an outage, not cure one.
+    // Degraded counts as ready: taking the process out of service would add to the outage.
     let ready = report.status != Readiness::NotReady;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CACHE_CONTROL, "no-store")], Json(report)).into_response()

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 server with bounds: connections, header time, and a drain with a deadline.
+//! An HTTP/1.1 server with limits on connections, request heads and the drain.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -17,27 +17,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::open_files;
 
-/// Most connections at a time, where the limit on open files allows twice as many; further ones wait in
+/// The most connections at a time, if the limit on open files allows twice as many. Further ones wait in
 /// the kernel's queue.
 const MAX_CONNECTIONS: u64 = 4_096;
-/// How long a client may take to send a request head, or keep an idle connection.
+/// How long a client may take to send a request head, or keep a connection idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Largest request head, in bytes.
+/// The largest request head, in bytes.
 const MAX_HEAD_BYTES: usize = 32 * 1_024;
-/// Pause after a failed accept: out of file descriptors does not pass within microseconds.
+/// The pause after a failed accept: a lack of file descriptors does not go away within microseconds.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A bound listener with its routes.
+/// A bound listener.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     http_addr: SocketAddr,
 }
 
-/// Takes the address.
+/// Binds the address.
 ///
 /// # Errors
-/// The address cannot be taken; the text names it.
+/// The address cannot be bound; the message names it.
 pub async fn bind(http_addr: SocketAddr) -> io::Result<Server> {
     let named =
         |fault: io::Error| io::Error::new(fault.kind(), format!("HTTP_ADDR: cannot listen on {http_addr}: {fault}"));
@@ -47,7 +47,7 @@ pub async fn bind(http_addr: SocketAddr) -> io::Result<Server> {
 }
 
 impl Server {
-    /// The address that was taken, with its port.
+    /// The bound address, with its port.
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
@@ -55,7 +55,7 @@ impl Server {
 
     /// Serves until `shutdown`, then lets running requests finish for at most `grace`.
     ///
-    /// Not cancellation safe: dropping it cuts every connection.
+    /// Not cancellation safe: dropping it closes every connection.
     pub async fn run(self, router: Router, shutdown: CancellationToken, grace: Duration) {
         tracing::info!(http_addr = %self.http_addr, "listening");
         let permits = Arc::new(Semaphore::new(max_connections(open_files::limit())));
@@ -90,13 +90,13 @@ impl Server {
     async fn accept(&self, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
         let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
         let (stream, _) = self.listener.accept().await?;
-        // It fails for a client that has left already, which shows at the first read.
+        // This fails if the client has already disconnected, which the first read shows.
         let _ = stream.set_nodelay(true);
         Ok((stream, permit))
     }
 }
 
-/// Half of what may be open: the rest is for the store, the broker and calls.
+/// Half of the open files that are allowed: the rest is for the store, the broker and calls.
 fn max_connections(open_files: u64) -> usize {
     usize::try_from((open_files / 2).clamp(1, MAX_CONNECTIONS)).unwrap_or(1)
 }
@@ -113,7 +113,7 @@ async fn serve_connection(stream: TcpStream, router: Router, shutdown: Cancellat
         }
     };
     if let Err(fault) = ended {
-        // The client's doing, mostly: it left, or it sent what is no HTTP.
+        // Usually caused by the client: it disconnected, or it sent something other than HTTP.
         tracing::debug!(%fault, "connection ended early");
     }
 }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_leave_half_of_what_may_be_open_to_others() {
+    fn connections_leave_half_of_the_open_files_to_others() {
         for (open_files, connections) in [(1, 1), (1_024, 512), (4_096, 2_048), (20_000, 4_096), (u64::MAX, 4_096)] {
             assert_eq!(max_connections(open_files), connections, "{open_files}");
         }

@@ -1,4 +1,4 @@
-//! The registry behind `/metrics`, and the pieces that more than one process counts with.
+//! The registry behind `/metrics`, and metric types that several processes use.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,8 +6,8 @@ use prometheus_client::{encoding::text::encode, metrics::histogram::Histogram, r
 
 pub use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
-/// The metrics of one process. Cloning shares them. Nothing is global: every part registers what
-/// it counts with the one that it is given.
+/// The metrics of one process. Clones share them. Nothing is global: every part registers its metrics
+/// with the registry that it is given.
 #[derive(Clone)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 
@@ -18,7 +18,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Lets a part register its metrics.
+    /// Registers the metrics of a part.
     pub fn register<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
         register(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,4 +1,4 @@
-//! The billing API: every order becomes an invoice.
+//! The billing API, which makes an invoice for every order.
 
 use common::{
     config::{Faults, Setting, Settings},
@@ -14,9 +14,9 @@ use reqwest::{
 use serde::Serialize;
 
 const API_URL: Setting =
-    Setting::required("BILLING_API_URL", "The billing API; invoices go to /api/invoices below it.");
+    Setting::required("BILLING_API_URL", "The address of the billing API; invoices go to /api/invoices below it.");
 const API_TOKEN: Setting =
-    Setting::required("BILLING_API_TOKEN", "What the billing API expects as a bearer token.").secret();
+    Setting::required("BILLING_API_TOKEN", "The bearer token that the billing API expects.").secret();
 
 /// The billing API, ready to call.
 #[derive(Debug)]
@@ -26,14 +26,14 @@ pub struct Billing {
     authorization: HeaderValue,
 }
 
-/// Where the API is, and what it wants to see.
+/// The address of the API, and what authorises the calls.
 #[derive(Debug)]
 pub struct Config {
     url: Url,
     authorization: HeaderValue,
 }
 
-/// The body of `POST /api/invoices`, in the API's own words.
+/// The body of `POST /api/invoices`, with the API's names.
 #[derive(Serialize)]
 struct Invoice<'a> {
     reference: OrderId,

@@ -1,4 +1,4 @@
-//! Tells the billing API of every order.
+//! Calls the billing API for every order.
 
 use std::process::ExitCode;
 

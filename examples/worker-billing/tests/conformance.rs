@@ -1,4 +1,4 @@
-//! What the billing API sees: the contract of every destination, and its own.
+//! The calls of the billing API: the contract of every destination, and its own.
 
 use common::testing::{Env, call_for, conformance, sample_order};
 use worker_billing::Billing;

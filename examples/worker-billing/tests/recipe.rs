@@ -1,4 +1,4 @@
-//! What `docs/adding-a-destination.md` says is true: how small this crate is, and every line that it quotes.
+//! What `docs/adding-a-destination.md` says is true: the size of this crate, and every line that it quotes.
 
 use std::{fs, path::Path};
 
@@ -15,7 +15,7 @@ fn recipe() -> String {
     read("docs/adding-a-destination.md")
 }
 
-/// The blocks of the recipe that name the file they are from, and that file.
+/// The quotations in the recipe, each with the file that it names.
 fn quotations(recipe: &str) -> Vec<(&str, &str)> {
     let blocks = recipe.split("<!-- ").skip(1).filter_map(|part| {
         let (source, rest) = part.split_once(" -->\n```")?;
@@ -26,7 +26,7 @@ fn quotations(recipe: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn a_destination_is_about_ten_lines_and_about_a_hundred_and_fifty_at_most() {
+fn a_destination_is_about_ten_lines_and_at_most_a_hundred_and_fifty() {
     for (path, most) in [("src/main.rs", 12), ("src/lib.rs", 150)] {
         let lines = read(&format!("examples/worker-billing/{path}")).lines().count();
         assert!(lines <= most, "{path} has {lines} lines");
@@ -36,7 +36,7 @@ fn a_destination_is_about_ten_lines_and_about_a_hundred_and_fifty_at_most() {
 }
 
 #[test]
-fn what_the_recipe_quotes_stands_in_the_file() {
+fn every_quotation_is_in_its_file() {
     let recipe = recipe();
     let quotations: Vec<_> =
         quotations(&recipe).into_iter().filter(|(source, _)| source.starts_with("examples/")).collect();
@@ -47,7 +47,7 @@ fn what_the_recipe_quotes_stands_in_the_file() {
 }
 
 #[test]
-fn the_compose_service_is_that_of_another_worker_by_its_own_name() {
+fn the_compose_service_is_that_of_another_worker_with_its_name() {
     let recipe = recipe();
     let of_compose = |(source, _): &(&str, &str)| source.starts_with("docker-compose.yml");
     let Some((_, quoted)) = quotations(&recipe).into_iter().find(of_compose) else {

@@ -45,7 +45,7 @@ fn the_reason_is_what_the_letter_tells_and_a_rejection_tells_nothing() {
         assert_eq!(letter.identity.map(|identity| identity.order_id.0), Some(Uuid::from_u128(ID + 1)));
         let unreadable = collected(dead(b"none", word, Some(ID), false), "north");
         assert_eq!((unreadable.reason, unreadable.identity), (Some(Reason::Unreadable), None), "{word:?}");
-        assert!(unreadable.error.unwrap().contains("no JSON"));
+        assert!(unreadable.error.unwrap().contains("not JSON"));
     }
 }
 
