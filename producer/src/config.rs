@@ -79,7 +79,7 @@ const EVENT_STREAMS: Setting = Setting::new(
 const RETENTION: Setting = Setting::new(
     "RETENTION",
     "never",
-    "How long delivered orders are kept, such as 30d; never removes none. Not shorter than IDEMPOTENCY_KEY_TTL.",
+    "The age at which delivered orders are removed, such as 30d, or never. Not shorter than IDEMPOTENCY_KEY_TTL.",
 );
 
 /// The configuration of the producer.
