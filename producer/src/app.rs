@@ -37,8 +37,9 @@ use crate::{
     redrive::{RedriveMetrics, Runner, Wake},
     relay::{Relay, RelayMetrics},
     upkeep::{Sweeper, UpkeepMetrics},
+    watch::Watch,
 };
-use store::{Behind, Desk, Store, Watch};
+use store::{Desk, Store, StoreTasks};
 
 /// How long the last transaction may take, after everything else has ended.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -83,8 +84,8 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
 
     let server = common::http::bind(common.http_addr).await?;
     let watch = Watch::default();
-    let Store { writes, desk, committed, backlog, behind } =
-        Store::open(&database, &destinations, intake_queue, &metrics, &watch).await?;
+    let Store { writes, desk, committed, backlog, tasks } =
+        Store::open(&database, &destinations, intake_queue, &metrics).await?;
 
     let outbox = Arc::new(Outbox::new(backlog, outbox_limit));
     if backlog.events > 0 {
@@ -201,7 +202,7 @@ async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure>
     }
     let runner = runner.await?;
     reconciler.await?;
-    end(behind).await;
+    end(tasks).await;
     distributor.await?;
     relay?;
     ledger?;
@@ -221,7 +222,7 @@ async fn ending(
 }
 
 /// Waits for what runs behind the store.
-async fn end(Behind { threads, tasks, ended }: Behind) {
+async fn end(StoreTasks { threads, tasks, ended }: StoreTasks) {
     for thread in threads {
         join(thread).await;
     }

@@ -27,7 +27,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::metrics::CollectorMetrics;
-use store::{Collected, Collection, Desk, Watch};
+use store::{Collected, Collection, Desk};
+
+use crate::watch::Watch;
 
 /// Dead letters in hand at a time.
 const PREFETCH: u16 = 64;

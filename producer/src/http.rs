@@ -29,7 +29,7 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
 };
 use common::{destination::Name, telemetry::metrics::Metrics};
-use store::{Desk, Watch};
+use store::Desk;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -44,7 +44,7 @@ use self::{
     },
     orders::{Streams, Waiting},
 };
-use crate::{config::Clients, intake::Intake, reconcile::Swept, redrive::Wake};
+use crate::{config::Clients, intake::Intake, reconcile::Swept, redrive::Wake, watch::Watch};
 
 /// What the handlers work with.
 pub struct Api {

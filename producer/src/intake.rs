@@ -9,11 +9,11 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
 };
-use store::{Committed, NotAccepted, Placed, Receipt, Room, Space, Watch, Writes};
+use store::{Changes, Committed, NotAccepted, Placed, Receipt, Room, Space, WriterState, Writes};
 use tokio::sync::mpsc;
 
 pub use self::new_order::{Caller, NewOrder};
-use crate::outbox::Outbox;
+use crate::{outbox::Outbox, watch::Watch};
 
 /// Most bytes of orders that wait for the disk, in addition to the bound on their number: a large order
 /// holds a hundred times the memory of a usual one.
@@ -122,14 +122,18 @@ pub async fn distribute(
 ) {
     store.up();
     while let Some(mut group) = committed.recv().await {
-        match &group.result {
-            None => store.sign_of_life(),
-            Some(Ok(())) => store.up(),
-            Some(Err(fault)) => store.down(fault.to_string()),
+        match &group.writer {
+            WriterState::Unchanged => {}
+            WriterState::Alive => store.sign_of_life(),
+            WriterState::Writing => store.up(),
+            WriterState::Failing(fault) => store.down(fault.to_string()),
         }
         outbox.adopt(group.adopted.events, group.adopted.last);
         outbox.hand_over(std::mem::take(&mut group.entries));
-        watch.changed(&group.changed);
+        match &group.changed {
+            Changes::Of(orders) => watch.changed(orders),
+            Changes::Unknown => watch.missed(),
+        }
         group.answer();
     }
 }

@@ -17,6 +17,7 @@ pub mod collector;
 pub mod redrive;
 pub mod reconcile;
 mod views;
+pub mod watch;
 pub mod upkeep;
 mod doctor;
 pub mod config;

@@ -25,7 +25,9 @@ use uuid::Uuid;
 
 use self::bucket::Bucket;
 pub use self::metrics::RedriveMetrics;
-use store::{Desk, RedriveItem, StoreFault, Watch};
+use store::{Desk, RedriveItem, StoreFault};
+
+use crate::watch::Watch;
 
 /// The pause of an idle runner before it looks for redrives that another producer made or has left.
 const IDLE: Duration = Duration::from_secs(2);

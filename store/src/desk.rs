@@ -30,7 +30,7 @@ pub(crate) use self::{
 use crate::{
     Backlog, StoreFault,
     fault::Fault,
-    postgres::{News, Owner, Pool, Purpose, Shared},
+    postgres::{Notifier, Owner, Pool, Purpose, Shared},
     sql::Sql,
     sqlite::{Connection, Thread},
 };
@@ -44,9 +44,9 @@ const ORDER_CONNECTIONS: usize = 1;
 /// Connections to Postgres for lists, dead letters and redrives.
 const OPERATOR_CONNECTIONS: usize = 4;
 
-const RELAY: Purpose = Purpose { name: "relay", by_key: true, statements: &outbox::PREPARED };
+const RELAY: Purpose = Purpose { name: "relay", by_key: true, statements: &[outbox::PREPARED] };
 const OPERATORS: Purpose = Purpose { name: "desk", by_key: false, statements: &[] };
-const ORDERS: Purpose = Purpose { name: "orders", by_key: true, statements: &orders::PREPARED };
+const ORDERS: Purpose = Purpose { name: "orders", by_key: true, statements: &[orders::PREPARED] };
 
 /// Access to the store's data. Cloning shares it.
 ///
@@ -68,7 +68,7 @@ enum Producer {
     /// The only one.
     Sqlite,
     /// One of several.
-    Postgres { owner: Owner, others: News },
+    Postgres { owner: Owner, others: Notifier },
 }
 
 impl std::fmt::Debug for Desk {
@@ -118,10 +118,10 @@ impl Desk {
     }
 
     /// Notifies the other producers, soon, that something was recorded of these orders. Those who wait at
-    /// this one are notified by [`Watch`](crate::Watch).
+    /// this producer are notified by its own code.
     fn notify(&self, orders: impl Iterator<Item = OrderId>) {
         if let Producer::Postgres { others, .. } = &self.producer {
-            others.tell(orders);
+            others.notify(orders);
         }
     }
 }

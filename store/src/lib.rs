@@ -1,8 +1,18 @@
-//! The store: orders, outbox, ledger, dead letters and idempotency keys, in one database.
+//! The store: orders, outbox, ledger, dead letters and idempotency keys, in one database. The only crate that
+//! knows SQL.
 //!
-//! An order comes in through [`Writes`]: one [`writer`] owns all writing on the order path, and commits
-//! whatever waits for the disk in one transaction over a [`Backend`]. Everything else is asked of the
-//! [`Desk`], as statements over [`sql::Sql`].
+//! In the order of the flow, from the contract down to the databases:
+//!
+//! - [`contract`]: what the store is given and what it returns. [`fault`]: why it did not.
+//! - [`rules`]: what is decided without a database: what a repeated key means, which of two reports is true,
+//!   which dead letters a redrive takes.
+//! - [`open`]: a store over one of the databases.
+//! - [`writer`]: the order path. An order comes in through [`Writes`]; one thread owns all writing, and commits
+//!   whatever waits for the disk in one transaction. What came of it goes out as [`Committed`].
+//! - [`desk`]: everything else. The [`Desk`] answers the relay, the clients and the operators, each over its own
+//!   lane to the database. A question is one function over [`sql`], whose rows are read by [`columns`].
+//! - [`sqlite`], [`postgres`]: the databases. What differs between them for a reason is theirs: how a batch is
+//!   committed, how a long list is read, how several producers share one database.
 
 mod contract;
 mod fault;
@@ -14,7 +24,6 @@ mod sql;
 mod columns;
 mod sqlite;
 mod postgres;
-mod watch;
 #[cfg(test)]
 mod conformance;
 #[cfg(any(test, feature = "testing"))]
@@ -24,8 +33,6 @@ pub mod testing;
 pub use contract::*;
 pub use desk::{Desk, SweptOrders};
 pub use fault::StoreFault;
-pub use open::{Behind, Store};
-pub use postgres::{Postgres, PostgresAddress};
-pub use sqlite::Sqlite;
-pub use watch::{Watch, Watcher};
-pub use writer::{Acceptance, Backend, Batch, Committed, Room, Space, WriterMetrics, Writes};
+pub use open::{Store, StoreTasks};
+pub use postgres::PostgresAddress;
+pub use writer::{Acceptance, Backend, Batch, Changes, Committed, Room, Space, WriterMetrics, WriterState, Writes};

@@ -1,4 +1,4 @@
-//! Opening a store, whichever database it is: from here on nobody needs to know.
+//! Opening a store. From here on nobody needs to know which database it is.
 
 use std::{path::Path, thread::JoinHandle};
 
@@ -6,37 +6,36 @@ use common::{destination::Name, telemetry::metrics::Metrics};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Backlog, Committed, Desk, PostgresAddress, Sqlite, StoreFault, WriterMetrics, Writes, postgres};
-use crate::{Database, Watch};
+use crate::{
+    Backlog, Committed, Database, Desk, PostgresAddress, StoreFault, WriterMetrics, Writes, postgres, sqlite::Sqlite,
+};
 
-/// An open store: the ways to it, and what runs behind them.
+/// An open store, and what runs behind it.
 pub struct Store {
-    /// The way to the writer.
+    /// Accepts orders and records outcomes.
     pub writes: Writes,
-    /// Everything else that is asked.
+    /// Answers everything else.
     pub desk: Desk,
     /// What each transaction brings.
     pub committed: mpsc::UnboundedReceiver<Committed>,
     /// What the outbox held at the start.
     pub backlog: Backlog,
-    /// What runs behind them.
-    pub behind: Behind,
+    pub tasks: StoreTasks,
 }
 
 /// The threads and tasks of a store.
-pub struct Behind {
-    /// Each ends when the last way to it is dropped.
+pub struct StoreTasks {
+    /// They end when the last clones of [`Writes`] and [`Desk`] are dropped.
     pub threads: Vec<JoinHandle<()>>,
-    /// They end after the threads, when `ended` is cancelled and the desk is dropped.
+    /// They end after the threads, when `ended` is cancelled.
     pub tasks: TaskTracker,
-    /// Says that the threads have ended.
+    /// To be cancelled when the threads have ended.
     pub ended: CancellationToken,
 }
 
 impl Store {
-    /// Opens the database, created or brought up to date where need be. Orders are to be told to
-    /// `destinations`; at most `intake_queue` requests wait for the disk. What other producers record is
-    /// told to `watch`.
+    /// Opens the database, creates it if absent, and brings it up to date. Orders are delivered to
+    /// `destinations`; at most `intake_queue` requests wait for the disk.
     ///
     /// # Errors
     /// The database cannot be reached or opened, or a newer version wrote it.
@@ -45,14 +44,11 @@ impl Store {
         destinations: &[Name],
         intake_queue: usize,
         metrics: &Metrics,
-        watch: &Watch,
     ) -> Result<Self, StoreFault> {
         let metrics = WriterMetrics::register(metrics);
         match database {
             Database::Sqlite(path) => Self::sqlite(path, destinations, intake_queue, metrics).await,
-            Database::Postgres(address) => {
-                Self::postgres(address.clone(), destinations, intake_queue, metrics, watch).await
-            }
+            Database::Postgres(address) => Self::postgres(address.clone(), destinations, intake_queue, metrics).await,
         }
     }
 
@@ -67,8 +63,8 @@ impl Store {
         let (sender, committed) = mpsc::unbounded_channel();
         let (writes, writer) = Writes::start(writer, intake_queue, sender, metrics).map_err(no_thread)?;
         threads.push(writer);
-        let behind = Behind { threads, tasks: TaskTracker::new(), ended: CancellationToken::new() };
-        Ok(Self { writes, desk, committed, backlog, behind })
+        let tasks = StoreTasks { threads, tasks: TaskTracker::new(), ended: CancellationToken::new() };
+        Ok(Self { writes, desk, committed, backlog, tasks })
     }
 
     async fn postgres(
@@ -76,21 +72,18 @@ impl Store {
         destinations: &[Name],
         intake_queue: usize,
         metrics: WriterMetrics,
-        watch: &Watch,
     ) -> Result<Self, StoreFault> {
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
         let shared = postgres::Shared::open(address, &tasks).await?;
         let (sender, committed) = mpsc::unbounded_channel();
-        // Before the writer makes the line by which others know of this producer.
-        let news = shared.news(watch.clone(), ended.clone());
-        tasks.spawn(news);
+        // Before the writer takes the lease by which others know of this producer.
+        tasks.spawn(shared.notifications(sender.downgrade(), ended.clone()));
         let (writes, writer) =
             Writes::start(shared.writer(destinations), intake_queue, sender, metrics).map_err(no_thread)?;
-        let desk = Desk::postgres(&shared);
-        // The line is new: what others left comes with the first look at their lines.
+        // The outbox is new: what others left comes with the first tick.
         let backlog = Backlog::default();
-        let behind = Behind { threads: vec![writer], tasks, ended };
-        Ok(Self { writes, desk, committed, backlog, behind })
+        let tasks = StoreTasks { threads: vec![writer], tasks, ended };
+        Ok(Self { writes, desk: Desk::postgres(&shared), committed, backlog, tasks })
     }
 }
 

@@ -1,21 +1,21 @@
 //! Postgres, for many producers on one database.
 //!
-//! The way of an order takes a constant number of statements for a whole group. Each producer gives out
-//! places in a [`line`] of its own under a lease of the server's clock, so that its relay reads its own
-//! orders alone; the line of one that has ended is taken over by the others. Producers tell each
-//! other's watchers what was recorded by [`news`].
+//! The order path takes a constant number of statements for a whole group. Each producer gives the positions
+//! of its own outbox under a [`lease`] of the server's clock, so that its relay reads its own orders alone; the
+//! outbox of one that has ended is taken over by the others. Producers [`notify`] each other of what they
+//! record.
 
 mod address;
 mod tls;
 mod session;
 mod fault;
-mod link;
+mod reconnect;
 mod migrate;
-mod line;
+mod lease;
 mod accept;
 pub(crate) mod record;
 mod commit;
-mod news;
+mod notify;
 mod pool;
 pub(crate) mod order_lists;
 pub(crate) mod dead_letters;
@@ -28,55 +28,50 @@ mod several;
 use std::time::Duration;
 
 use common::destination::Name;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use address::PostgresAddress;
 #[cfg(test)]
 pub(crate) use scratch::PostgresScratch;
 
-use self::{accept::Orders, line::Line, link::Link, record::Outcomes, session::Server};
+use self::{accept::Orders, lease::Lease, reconnect::Reconnecting, record::Outcomes, session::Server};
 pub(crate) use self::{
-    line::Owner,
-    news::News,
+    lease::Owner,
+    notify::Notifier,
     pool::Pool,
     session::{Purpose, Session},
 };
 use crate::{
-    Acceptance, Adopted, Backend, Batch, StoreFault, Watch,
+    Acceptance, Adopted, Backend, Batch, Committed, StoreFault,
     columns::unsigned,
     fault::{Fault, Remedy},
 };
 
-/// How often a transaction that another one was in the way of is tried.
+/// How often a transaction is tried that conflicts with another one.
 const TRIES: usize = 4;
 /// How long a transaction may take, all tries included.
 const COMMIT_WITHIN: Duration = Duration::from_secs(20);
-/// How long the last word may take.
+/// How long ending the lease may take.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
 const BEGIN: &str = "BEGIN";
 
-const WRITER: Purpose = Purpose {
-    name: "writer",
-    by_key: true,
-    statements: &{
-        let [a, b, c, d, e, f] = line::STATEMENTS;
-        let [g, h, i] = accept::STATEMENTS;
-        let [j, k, l, m, n, o, p] = record::STATEMENTS;
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
-    },
-};
-/// Once, at the start.
+const WRITER: Purpose =
+    Purpose { name: "writer", by_key: true, statements: &[lease::STATEMENTS, accept::STATEMENTS, record::STATEMENTS] };
+/// Used once, at the start.
 const MIGRATION: Purpose = Purpose { name: "migration", by_key: false, statements: &[] };
 
-/// One connection to a Postgres database.
-pub struct Postgres {
-    link: Link,
-    line: Line,
-    /// Who is told of the orders that are accepted now.
+/// The writer's connection to a Postgres database.
+pub(crate) struct Postgres {
+    connection: Reconnecting,
+    lease: Lease,
+    /// Where orders that are accepted now are delivered.
     destinations: Vec<String>,
-    news: News,
+    notifier: Notifier,
     /// When the lease was renewed last.
     renewed_at: Option<Instant>,
 }
@@ -86,7 +81,7 @@ pub struct Postgres {
 pub(super) struct Shared {
     server: Server,
     owner: Owner,
-    news: News,
+    notifier: Notifier,
 }
 
 impl Shared {
@@ -101,12 +96,18 @@ impl Shared {
             StoreFault::Database(format!("DATABASE_URL: the database {place} cannot be used: {fault}"))
         })?;
         migrate::migrate(&session).await?;
-        Ok(Self { server, owner: Owner::default(), news: News::default() })
+        Ok(Self { server, owner: Owner::default(), notifier: Notifier::default() })
     }
 
     /// The writer's connection, which accepts orders for `destinations`.
     pub(super) fn writer(&self, destinations: &[Name]) -> Postgres {
-        self.backend(WRITER, destinations)
+        Postgres {
+            connection: Reconnecting::new(self.server.clone(), WRITER),
+            lease: Lease::new(self.owner.clone()),
+            destinations: destinations.iter().map(Name::to_string).collect(),
+            notifier: self.notifier.clone(),
+            renewed_at: None,
+        }
     }
 
     /// Connections for questions.
@@ -114,34 +115,28 @@ impl Shared {
         Pool::new(self.server.clone(), purpose, connections, answer_within)
     }
 
-    /// Whose outbox it is.
+    /// The owner of this producer's outbox.
     pub(crate) fn owner(&self) -> Owner {
         self.owner.clone()
     }
 
-    /// Notifies other producers.
-    pub(crate) fn notifier(&self) -> News {
-        self.news.clone()
+    /// Notifies the other producers.
+    pub(crate) fn notifier(&self) -> Notifier {
+        self.notifier.clone()
     }
 
-    /// Exchanges news with other producers until `ended`.
-    pub(super) fn news(&self, watch: Watch, ended: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
-        self.news.clone().run(self.server.clone(), watch, ended)
-    }
-
-    fn backend(&self, purpose: Purpose, destinations: &[Name]) -> Postgres {
-        Postgres {
-            link: Link::new(self.server.clone(), purpose),
-            line: Line::new(self.owner.clone()),
-            destinations: destinations.iter().map(Name::to_string).collect(),
-            news: self.news.clone(),
-            renewed_at: None,
-        }
+    /// Exchanges notifications with the other producers until `ended`. What they record goes to `committed`.
+    pub(super) fn notifications(
+        &self,
+        committed: mpsc::WeakUnboundedSender<Committed>,
+        ended: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        self.notifier().run(self.server.clone(), committed, ended)
     }
 }
 
 impl Backend for Postgres {
-    const TICK: Option<Duration> = Some(line::TICK);
+    const TICK: Option<Duration> = Some(lease::TICK);
 
     async fn commit(&mut self, batch: &Batch) -> Result<Vec<Acceptance>, StoreFault> {
         if batch.orders.is_empty() && batch.outcomes.is_empty() && batch.published_up_to.is_none() {
@@ -153,7 +148,7 @@ impl Backend for Postgres {
         match timeout(COMMIT_WITHIN, committing).await {
             Ok(committed) => committed,
             Err(_) => {
-                self.link.lose();
+                self.connection.disconnect();
                 self.leave_in_doubt(batch);
                 Err(Fault::overdue().into())
             }
@@ -186,10 +181,10 @@ impl Backend for Postgres {
     }
 
     async fn release(&mut self) {
-        let Some(session) = self.link.standing() else { return };
-        match timeout(RELEASE_WITHIN, self.line.release(session)).await {
+        let Some(session) = self.connection.current() else { return };
+        match timeout(RELEASE_WITHIN, self.lease.release(session)).await {
             Ok(Ok(())) => {}
-            Ok(Err(fault)) => tracing::warn!(fault = %StoreFault::from(fault), "others take over after the lease"),
+            Ok(Err(fault)) => tracing::warn!(%fault, "others take over after the lease"),
             Err(_) => tracing::warn!("the database did not answer in time: others take over after the lease"),
         }
     }
@@ -197,33 +192,34 @@ impl Backend for Postgres {
 
 impl Postgres {
     async fn try_tick(&mut self) -> Result<Adopted, Fault> {
-        let session = self.link.session().await?;
-        let owner = self.line.owner(session).await?;
-        let last = self.line.last();
-        let advance: session::Parameters<'_> = &[&owner, &last, &0_i64, &line::LEASE];
-        let ((), line) = tokio::try_join!(biased; session.batch(BEGIN), session.query_first(line::ADVANCE, advance))?;
-        let Some(line) = line else {
-            self.line.lose();
-            return Err(Fault::new(Remedy::Repeat, "another producer took this one's line over"));
+        let session = self.connection.session().await?;
+        let owner = self.lease.owner(session).await?;
+        let last = self.lease.last();
+        let advance: session::Parameters<'_> = &[&owner, &last, &0_i64, &lease::LEASE];
+        let ((), renewed) =
+            tokio::try_join!(biased; session.batch(BEGIN), session.query_first(lease::ADVANCE, advance))?;
+        let Some(renewed) = renewed else {
+            self.lease.lose();
+            return Err(Fault::new(Remedy::Repeat, "another producer took this one's outbox over"));
         };
-        let others = line.try_get(0)?;
-        let taken_over = self.line.take_over(session, owner).await?;
+        let others = renewed.try_get(0)?;
+        let taken_over = self.lease.take_over(session, owner).await?;
         session.commit().await?;
         self.renewed(others);
         if taken_over.rows > 0 {
             tracing::info!(events = taken_over.rows, "took over the outbox of a producer that has ended");
         }
-        Ok(Adopted { events: unsigned(taken_over.rows), last: unsigned(self.line.last()), more: taken_over.more })
+        Ok(Adopted { events: unsigned(taken_over.rows), last: unsigned(self.lease.last()), more: taken_over.more })
     }
 
     /// Leaves the session without a transaction, or drops it.
     async fn recover(&mut self, fault: &Fault) {
-        let rolled_back = match self.link.standing() {
+        let rolled_back = match self.connection.current() {
             Some(session) if fault.remedy != Remedy::Reconnect => session.rollback().await.is_ok(),
             _ => false,
         };
         if !rolled_back {
-            self.link.lose();
+            self.connection.disconnect();
         }
     }
 }

@@ -28,7 +28,7 @@ const WAL_SIZE_LIMIT: i64 = 64 * 1_024 * 1_024;
 
 /// The writer's connection to an SQLite file.
 #[derive(Debug)]
-pub struct Sqlite {
+pub(crate) struct Sqlite {
     connection: Inner,
     /// Where orders that are accepted now are delivered: names with commas between.
     destinations: String,
@@ -52,7 +52,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// The file cannot be opened or written, or a newer version wrote it.
-    pub fn open(path: &Path, destinations: &[Name]) -> Result<Self, StoreFault> {
+    pub(crate) fn open(path: &Path, destinations: &[Name]) -> Result<Self, StoreFault> {
         Ok(Self {
             connection: open(path)?,
             destinations: destinations.iter().map(Name::as_str).collect::<Vec<_>>().join(","),
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_commit_is_flushed_to_the_disk_before_it_returns() {
         let scratch = Scratch::default();
-        let connection = scratch.writer().connection;
+        let connection = open(scratch.path()).unwrap();
         let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         let full: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         assert_eq!((mode.as_str(), full), ("wal", 2));
@@ -139,16 +139,15 @@ mod tests {
         let (mut writer, desk) = (scratch.writer(), scratch.desk());
         conformance::orders::an_accepted_order_waits_in_the_outbox_until_it_is_marked(&mut writer, &desk).await;
         let before = desk.backlog().await.unwrap().last;
-        writer.connection.execute_batch("DELETE FROM pending; DELETE FROM orders").unwrap();
+        open(scratch.path()).unwrap().execute_batch("DELETE FROM pending; DELETE FROM orders").unwrap();
         assert_eq!(desk.backlog().await.unwrap().last, before);
     }
 
     #[test]
     fn a_newer_schema_is_refused_and_a_known_one_is_opened_again() {
         let scratch = Scratch::default();
-        drop(scratch.writer());
-        let store = scratch.writer();
-        store.connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(open(scratch.path()).unwrap());
+        open(scratch.path()).unwrap().pragma_update(None, "user_version", 99).unwrap();
         assert!(matches!(Sqlite::open(scratch.path(), &[]), Err(StoreFault::NewerSchema { found: 99, .. })));
     }
 

@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Desk, Placed, Sqlite};
+use crate::{Backend, Desk, Placed, sqlite::Sqlite};
 
 /// An SQLite file, removed at the end.
 pub struct Scratch(PathBuf);
@@ -38,7 +38,7 @@ impl Scratch {
 
     /// For orders that are to be told to north and south.
     #[must_use]
-    pub fn writer(&self) -> Sqlite {
+    pub fn writer(&self) -> impl Backend {
         Sqlite::open(&self.0, &names(["north", "south"])).unwrap()
     }
 

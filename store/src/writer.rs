@@ -1,8 +1,8 @@
-//! Group commit: one owner of all writing, on a thread of its own.
+//! Group commit: one owner of all writing, on a separate thread.
 //!
-//! Intake is committed at once: a lone order never waits for company, and while a commit runs the
-//! next group gathers by itself. Marks and outcomes ride along with whatever is committed next, and
-//! are committed by themselves only when nothing came for [`LINGER`].
+//! Orders are committed at once: a single order never waits for others, and while a commit runs the
+//! next group gathers by itself. Marks and outcomes share whatever is committed next, and
+//! are committed alone only when nothing came for [`LINGER`].
 
 mod room;
 mod marks;
@@ -17,7 +17,7 @@ use std::{
 use common::{order::OrderId, outcome::Outcome};
 use tokio::{
     sync::{mpsc, mpsc::error::TrySendError, oneshot},
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use self::marks::Marks;
@@ -28,19 +28,19 @@ pub use self::{
 };
 use crate::{Adopted, NotAccepted, OutboxEntry, Placed, Position, Receipt, StoreFault};
 
-/// How long marks and outcomes wait for an intake to ride along with.
+/// How long marks and outcomes wait for orders to share a transaction with.
 const LINGER: Duration = Duration::from_millis(20);
-/// So many orders fill a transaction, which bounds how long the first of them waits for the last. Those
-/// that were asked for together are never parted, and may exceed it.
+/// At most this many orders per transaction, which bounds how long the first of them waits for the last.
+/// Orders that were placed together are never parted, and may exceed it.
 const MAX_ORDERS: usize = 512;
 /// Most outcomes in one transaction.
 const MAX_OUTCOMES: usize = 4_096;
 /// The pause after a failed transaction, before marks and outcomes are tried again.
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a caller waits for a commit. A disk that takes longer is no disk to wait for.
+/// How long a caller waits for a commit.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// How often an idle writer says that it is alive.
+/// How often an idle writer shows that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// What the writer is asked for. Room is given back when the order is committed, or refused.
@@ -56,8 +56,8 @@ enum Request {
 type Answer = Result<Receipt, NotAccepted>;
 
 /// What one transaction brought, in one message: waking another thread costs more than the rest of
-/// an answer.
-#[derive(Debug, Default)]
+/// an answer. A message may also come without a transaction.
+#[derive(Debug)]
 pub struct Committed {
     /// New events for the relay, in the order of their commit.
     pub entries: Vec<OutboxEntry>,
@@ -65,18 +65,64 @@ pub struct Committed {
     recorded: Vec<oneshot::Sender<()>>,
     /// What was taken over from producers that have ended.
     pub adopted: Adopted,
-    /// Orders of which something was recorded.
-    pub changed: Vec<OrderId>,
-    /// What came of the transaction; nothing where there was none, and the writer is just alive.
-    pub result: Option<Result<(), StoreFault>>,
+    /// What was recorded of orders, here or by other producers.
+    pub changed: Changes,
+    /// What the writer is known to be able to do.
+    pub writer: WriterState,
+}
+
+/// Of which orders something was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// Of these.
+    Of(Vec<OrderId>),
+    /// Possibly of any.
+    Unknown,
+}
+
+/// What is known of the writer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriterState {
+    /// Nothing new: the message does not come from it.
+    Unchanged,
+    /// It runs, and had nothing to write.
+    Alive,
+    /// It can write.
+    Writing,
+    /// It cannot write.
+    Failing(StoreFault),
+}
+
+impl WriterState {
+    fn is_failing(&self) -> bool {
+        matches!(self, Self::Failing(_))
+    }
+}
+
+impl From<Result<(), StoreFault>> for WriterState {
+    fn from(written: Result<(), StoreFault>) -> Self {
+        written.map_or_else(Self::Failing, |()| Self::Writing)
+    }
 }
 
 impl Committed {
-    fn idle(result: Option<Result<(), StoreFault>>) -> Self {
-        Self { result, ..Self::default() }
+    fn without_transaction(writer: WriterState) -> Self {
+        Self {
+            entries: Vec::new(),
+            answers: Vec::new(),
+            recorded: Vec::new(),
+            adopted: Adopted::default(),
+            changed: Changes::Of(Vec::new()),
+            writer,
+        }
     }
 
-    /// Answers everyone who waits. Who has left meanwhile misses nothing: the order is stored.
+    /// What other producers have recorded.
+    pub(crate) fn elsewhere(changed: Changes) -> Self {
+        Self { changed, ..Self::without_transaction(WriterState::Unchanged) }
+    }
+
+    /// Answers all callers. One that has left misses nothing: the order is stored.
     pub fn answer(self) {
         for (sender, answer) in self.answers {
             let _ = sender.send(answer);
@@ -87,7 +133,7 @@ impl Committed {
     }
 }
 
-/// The way to the writer. Cloning shares it; the writer ends when the last one is dropped.
+/// Access to the writer. Cloning shares it; the writer ends when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Writes {
     requests: mpsc::Sender<Request>,
@@ -101,10 +147,10 @@ impl std::fmt::Debug for Request {
 }
 
 impl Writes {
-    /// Starts the writer's thread. `queue` bounds what may wait for the disk.
+    /// Starts the writer's thread. At most `queue` requests wait for the disk.
     ///
     /// # Errors
-    /// The operating system gives no thread.
+    /// The thread cannot be started.
     pub fn start(
         backend: impl Backend,
         queue: usize,
@@ -121,24 +167,23 @@ impl Writes {
         Ok((Self { requests: sender, marks }, thread))
     }
 
-    /// Asks for an order to be accepted; the answer comes after the commit.
+    /// Accepts an order that takes up this room; the answer comes after the commit.
     ///
-    /// Cancellation safe in this sense: an order whose caller has left is stored and delivered all the
-    /// same, or not stored at all.
+    /// Cancelling is safe: an order whose caller has left is either stored and delivered, or not stored at all.
     ///
     /// # Errors
     /// [`NotAccepted`].
     pub async fn accept(&self, placed: Placed, room: Room) -> Answer {
         let (sender, answer) = oneshot::channel();
-        // The queue is the bound: beyond it the caller is told at once.
+        // The queue is the bound: beyond it the caller is refused at once.
         self.requests.try_send(Request::Accept(Box::new(placed), room, sender)).map_err(not_taken)?;
         answered(answer, Instant::now() + ANSWER_WITHIN).await
     }
 
-    /// Asks for orders to be accepted, all in one transaction; the answers are in the order of the
-    /// orders. They take one place in the queue; it is the caller who bounds their number.
+    /// Accepts orders in one transaction; the answers are in the order of the orders. They count as one request
+    /// in the queue; the caller has to bound their number.
     ///
-    /// Cancellation safe as [`Writes::accept`] is.
+    /// Cancelling is as safe as with [`Writes::accept`].
     pub async fn accept_all(&self, placed: Vec<(Placed, Room)>) -> Vec<Answer> {
         let (asked, answers): (Vec<_>, Vec<_>) = placed
             .into_iter()
@@ -165,10 +210,10 @@ impl Writes {
         self.marks.published(up_to);
     }
 
-    /// Has marks committed even if nothing else comes.
+    /// Commits marks even if nothing else comes.
     ///
     /// # Errors
-    /// [`StoreFault::Busy`]: marks ride along with what the store is busy with. [`StoreFault::Ended`].
+    /// [`StoreFault::Busy`]: marks share a transaction with what the store is busy with. [`StoreFault::Ended`].
     pub fn commit_marks(&self) -> Result<(), StoreFault> {
         if self.marks.due().is_none() {
             return Ok(());
@@ -179,7 +224,7 @@ impl Writes {
         })
     }
 
-    /// Records outcomes, soon; the receiver hears of it after the commit.
+    /// Records outcomes, soon; the receiver is notified after the commit.
     ///
     /// # Errors
     /// [`StoreFault::Ended`].
@@ -201,12 +246,12 @@ async fn answered(answer: oneshot::Receiver<Answer>, deadline: Instant) -> Answe
     match timeout_at(deadline, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(NotAccepted::Store(StoreFault::Ended.to_string())),
-        // It may still be stored: only a repetition under the same key tells.
+        // It may still be stored: only a repetition under the same key shows.
         Err(_) => Err(NotAccepted::Store("the disk did not answer in time".to_owned())),
     }
 }
 
-/// Everything that waits for the next transaction.
+/// Everything for the next transaction.
 #[derive(Default)]
 struct Gathering {
     batch: Batch,
@@ -214,7 +259,7 @@ struct Gathering {
     rooms: Vec<Room>,
     callers: Vec<oneshot::Sender<Answer>>,
     recorders: Vec<oneshot::Sender<()>>,
-    /// When marks and outcomes are committed even without an intake.
+    /// When marks and outcomes are committed even without orders.
     due: Option<Instant>,
 }
 
@@ -243,6 +288,48 @@ impl Gathering {
         self.callers.push(caller);
     }
 
+    /// All of it is on disk: orders become entries of the outbox, and those who wait get their answers.
+    fn committed(self, acceptances: Vec<Acceptance>) -> Committed {
+        let Self { batch, rooms, callers, recorders, due: _ } = self;
+        drop(rooms);
+        let mut entries = Vec::with_capacity(acceptances.len());
+        let mut answers = Vec::with_capacity(acceptances.len());
+        for ((acceptance, placed), caller) in acceptances.into_iter().zip(batch.orders).zip(callers) {
+            let answer = match acceptance {
+                Acceptance::New(position) => {
+                    entries.push(OutboxEntry::new(position, &placed));
+                    Ok(placed.receipt())
+                }
+                Acceptance::Replayed(receipt) => Ok(receipt),
+                Acceptance::KeyReused => Err(NotAccepted::KeyReused),
+            };
+            answers.push((caller, answer));
+        }
+        let mut changed: Vec<_> = batch.outcomes.iter().map(|outcome| outcome.order_id).collect();
+        changed.dedup();
+        Committed {
+            entries,
+            answers,
+            recorded: recorders,
+            adopted: Adopted::default(),
+            changed: Changes::Of(changed),
+            writer: WriterState::Writing,
+        }
+    }
+
+    /// Nothing of it is on disk. Callers get the fault at once, and may place again; marks and outcomes are
+    /// kept for the next transaction, after a pause.
+    fn failed(&mut self, fault: StoreFault) -> Committed {
+        self.batch.orders.clear();
+        self.rooms.clear();
+        if self.due.is_some() {
+            self.due = Some(Instant::now() + FAULT_PAUSE);
+        }
+        let not_accepted = NotAccepted::Store(fault.to_string());
+        let answers = self.callers.drain(..).map(|caller| (caller, Err(not_accepted.clone()))).collect();
+        Committed { answers, ..Committed::without_transaction(WriterState::Failing(fault)) }
+    }
+
     fn full(&self) -> bool {
         self.batch.orders.len() >= MAX_ORDERS || self.batch.outcomes.len() >= MAX_OUTCOMES
     }
@@ -261,7 +348,7 @@ async fn write<B: Backend>(
 ) {
     let mut gathering = Gathering::default();
     let mut open = true;
-    let mut faulty = false;
+    let mut failing = false;
     // At once, and then under load as well.
     let mut tick_at = B::TICK.map(|_| Instant::now());
     while open {
@@ -269,11 +356,11 @@ async fn write<B: Backend>(
             && tick_at.is_some_and(|at| at <= Instant::now())
         {
             let (ticked, more) = tick(&mut backend).await;
-            faulty = matches!(ticked.result, Some(Err(_)));
+            failing = ticked.writer.is_failing();
             tick_at = Some(Instant::now() + if more { Duration::ZERO } else { every });
             let _ = committed.send(ticked);
         }
-        let idle = if faulty { FAULT_PAUSE } else { SIGN_OF_LIFE };
+        let idle = if failing { FAULT_PAUSE } else { SIGN_OF_LIFE };
         let mut wake_at = gathering.due.unwrap_or_else(|| Instant::now() + idle);
         if let Some(tick_at) = tick_at {
             wake_at = wake_at.min(tick_at);
@@ -288,91 +375,58 @@ async fn write<B: Backend>(
             }
             Ok(None) => open = false,
             Err(_) if gathering.due.is_none() && tick_at.is_none_or(|at| at > Instant::now()) => {
-                // Nobody sends orders to a store that is down: it has to look by itself.
-                let result = if faulty { Some(backend.probe().await) } else { None };
-                faulty = matches!(result, Some(Err(_)));
-                let _ = committed.send(Committed::idle(result));
+                // Nobody sends orders to a store that is down: it has to check by itself.
+                let state = if failing { backend.probe().await.into() } else { WriterState::Alive };
+                failing = state.is_failing();
+                let _ = committed.send(Committed::without_transaction(state));
             }
             Err(_) => {}
         }
         if !open || gathering.is_due() {
-            faulty = !commit(&mut backend, &mut gathering, &marks, &committed, &metrics).await;
+            let message = commit(&mut backend, &mut gathering, &marks, &metrics).await;
+            failing = message.writer.is_failing();
+            // Nobody receives it only when the process ends.
+            let _ = committed.send(message);
         }
     }
     backend.release().await;
 }
 
-/// Says that this producer lives. Tells what came of it, and whether there is more to take over.
+/// Shows that this producer is alive. Returns what came of it, and whether there is more to take over.
 async fn tick(backend: &mut impl Backend) -> (Committed, bool) {
     match backend.tick().await {
-        Ok(adopted) => (Committed { adopted, result: Some(Ok(())), ..Committed::default() }, adopted.more),
-        Err(fault) => (Committed::idle(Some(Err(fault))), false),
+        Ok(adopted) => (Committed { adopted, ..Committed::without_transaction(WriterState::Writing) }, adopted.more),
+        Err(fault) => (Committed::without_transaction(WriterState::Failing(fault)), false),
     }
 }
 
-/// One transaction over all that was gathered. Tells whether it was committed.
+/// One transaction over all that was gathered.
 async fn commit(
     backend: &mut impl Backend,
     gathering: &mut Gathering,
     marks: &Marks,
-    committed: &mpsc::UnboundedSender<Committed>,
     metrics: &WriterMetrics,
-) -> bool {
+) -> Committed {
     gathering.batch.published_up_to = marks.due();
     let started = StdInstant::now();
     let result = backend.commit(&gathering.batch).await;
     metrics.seconds.observe(started.elapsed().as_secs_f64());
-    let callers = std::mem::take(&mut gathering.callers);
-    let message = match result {
+    match result {
         Ok(acceptances) => {
-            metrics.commits.inc();
+            metrics.committed(gathering.batch.orders.len());
             if let Some(up_to) = gathering.batch.published_up_to {
                 marks.committed(up_to);
             }
-            if !callers.is_empty() {
-                #[expect(clippy::cast_precision_loss, reason = "a group has at most hundreds of orders")]
-                metrics.group.observe(callers.len() as f64);
-            }
-            let placed = std::mem::take(&mut gathering.batch.orders);
-            gathering.rooms.clear();
-            let mut entries = Vec::with_capacity(acceptances.len());
-            let mut answers = Vec::with_capacity(acceptances.len());
-            for ((acceptance, placed), caller) in acceptances.into_iter().zip(placed).zip(callers) {
-                let answer = match acceptance {
-                    Acceptance::New(position) => {
-                        entries.push(OutboxEntry::new(position, &placed));
-                        Ok(placed.receipt())
-                    }
-                    Acceptance::Replayed(receipt) => Ok(receipt),
-                    Acceptance::KeyReused => Err(NotAccepted::KeyReused),
-                };
-                answers.push((caller, answer));
-            }
-            let Gathering { batch, recorders: recorded, .. } = std::mem::take(gathering);
-            let mut changed: Vec<_> = batch.outcomes.iter().map(|outcome| outcome.order_id).collect();
-            changed.dedup();
-            Committed { entries, answers, recorded, changed, result: Some(Ok(())), ..Committed::default() }
+            std::mem::take(gathering).committed(acceptances)
         }
         Err(fault) => {
             metrics.faults.inc();
-            tracing::error!(%fault, orders = callers.len(), "a transaction failed, nothing of it is stored");
-            // Callers are told at once, and place again; marks and outcomes are kept and tried again.
-            gathering.batch.orders.clear();
-            gathering.rooms.clear();
-            let not_accepted = NotAccepted::Store(fault.to_string());
-            let answers = callers.into_iter().map(|caller| (caller, Err(not_accepted.clone()))).collect();
-            let pause = Instant::now() + FAULT_PAUSE;
-            if gathering.due.is_some() {
-                gathering.due = Some(pause);
-            }
+            tracing::error!(%fault, orders = gathering.callers.len(), "a transaction failed, nothing of it is stored");
+            let message = gathering.failed(fault);
             if gathering.full() {
-                sleep_until(pause).await;
+                sleep(FAULT_PAUSE).await;
             }
-            Committed { answers, result: Some(Err(fault)), ..Committed::default() }
+            message
         }
-    };
-    let done = matches!(message.result, Some(Ok(())));
-    // Nobody listens any more only when the process ends.
-    let _ = committed.send(message);
-    done
+    }
 }

@@ -17,7 +17,7 @@ const ORDER: Text = Text {
 };
 const DELIVERIES: Text = Text::of("SELECT outcome, status = 'pending' FROM deliveries WHERE order_id = $1");
 
-pub(super) const PREPARED: [&str; 2] = [ORDER.postgres, DELIVERIES.postgres];
+pub(super) const PREPARED: &[&str] = &[ORDER.postgres, DELIVERIES.postgres];
 
 impl Desk {
     /// An order with the outcomes of its deliveries.

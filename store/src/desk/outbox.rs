@@ -47,7 +47,7 @@ const BACKLOG: Text = Text {
     FROM lines WHERE owner = $1",
 };
 
-pub(super) const PREPARED: [&str; 2] = [PAGE.postgres, BACKLOG.postgres];
+pub(super) const PREPARED: &[&str] = &[PAGE.postgres, BACKLOG.postgres];
 
 impl Desk {
     /// Events in this producer's outbox beyond `after`, oldest first: at least one if there is any, at most

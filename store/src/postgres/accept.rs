@@ -41,7 +41,7 @@ const INSERT: &str = "
     SELECT order_id, $6, $7, $8 + n FROM unnest($1::uuid[]) WITH ORDINALITY AS new (order_id, n)";
 
 /// What the writer's session prepares.
-pub(super) const STATEMENTS: [&str; 3] = [TAKE_KEYS, KEYS, INSERT];
+pub(super) const STATEMENTS: &[&str] = &[TAKE_KEYS, KEYS, INSERT];
 
 /// The orders of a batch, as they are written.
 pub(super) struct Orders<'a> {

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     TRIES,
-    link::Link,
+    reconnect::Reconnecting,
     session::{Purpose, Server},
 };
 use crate::{
@@ -37,33 +37,33 @@ struct Connections {
     places: Semaphore,
     /// One for each connection that nobody uses.
     free: Semaphore,
-    idle: Mutex<Vec<Link>>,
+    idle: Mutex<Vec<Reconnecting>>,
 }
 
 /// A connection that nobody else uses in the meantime. It is opened when it is needed.
 struct Lent<'a> {
-    link: Option<Link>,
+    connection: Option<Reconnecting>,
     connections: &'a Connections,
     _permit: SemaphorePermit<'a>,
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take() {
-            self.connections.idle().push(link);
+        if let Some(connection) = self.connection.take() {
+            self.connections.idle().push(connection);
         }
     }
 }
 
 impl Connections {
-    fn idle(&self) -> MutexGuard<'_, Vec<Link>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Reconnecting>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn lend(&self) -> Result<Lent<'_>, StoreFault> {
         let permit = self.free.acquire().await.map_err(|_| StoreFault::Ended)?;
-        let link = self.idle().pop().unwrap_or_else(|| Link::new(self.server.clone(), self.purpose));
-        Ok(Lent { link: Some(link), connections: self, _permit: permit })
+        let connection = self.idle().pop().unwrap_or_else(|| Reconnecting::new(self.server.clone(), self.purpose));
+        Ok(Lent { connection: Some(connection), connections: self, _permit: permit })
     }
 }
 
@@ -102,24 +102,24 @@ impl Pool {
             tries += 1;
             let mut lent = self.0.lend().await?;
             // Taken out while it is used: a caller that stops waiting drops it, and with it the transaction.
-            let Some(mut link) = lent.link.take() else { return Err(StoreFault::Ended) };
+            let Some(mut connection) = lent.connection.take() else { return Err(StoreFault::Ended) };
             let mut committing = false;
-            let fault = match once(&mut link, access, &work, &mut committing).await {
+            let fault = match once(&mut connection, access, &work, &mut committing).await {
                 Ok(done) => {
-                    lent.link = Some(link);
+                    lent.connection = Some(connection);
                     return Ok(done);
                 }
                 Err(fault) => fault,
             };
             let rolled_back = fault.remedy != Remedy::Reconnect
-                && match link.standing() {
+                && match connection.current() {
                     Some(session) if access == Access::Write => session.rollback().await.is_ok(),
                     _ => true,
                 };
             if !rolled_back {
-                link.lose();
+                connection.disconnect();
             }
-            lent.link = Some(link);
+            lent.connection = Some(connection);
             let in_doubt = committing && fault.remedy == Remedy::Reconnect;
             if in_doubt || fault.remedy == Remedy::None || tries == TRIES {
                 return Err(fault.into());
@@ -128,11 +128,11 @@ impl Pool {
     }
 }
 
-async fn once<T, W>(link: &mut Link, access: Access, work: &W, committing: &mut bool) -> Result<T, Fault>
+async fn once<T, W>(connection: &mut Reconnecting, access: Access, work: &W, committing: &mut bool) -> Result<T, Fault>
 where
     W: AsyncFn(Sql<'_>) -> Result<T, Fault>,
 {
-    let session = link.session().await?;
+    let session = connection.session().await?;
     if access == Access::Write {
         session.begin().await?;
     }

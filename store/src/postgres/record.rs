@@ -54,7 +54,7 @@ const CLOSE_PART: &str = "
 const REMOVE: &str = "DELETE FROM pending WHERE order_id = ANY($1::uuid[]) AND open = '{}'";
 
 /// What a session on the way of an order prepares.
-pub(super) const STATEMENTS: [&str; 7] = [INSERT, KNOWN, UPDATE, dead_letters::CORRECT, CLOSE, CLOSE_PART, REMOVE];
+pub(super) const STATEMENTS: &[&str] = &[INSERT, KNOWN, UPDATE, dead_letters::CORRECT, CLOSE, CLOSE_PART, REMOVE];
 
 /// Outcomes of a batch: of each delivery the first report, in the order of the table, and all others.
 pub(super) struct Outcomes<'a> {

@@ -59,7 +59,7 @@ pub(crate) struct Purpose {
     /// Whether it is on the way of an order.
     pub(crate) by_key: bool,
     /// What is prepared at once.
-    pub(crate) statements: &'static [&'static str],
+    pub(crate) statements: &'static [&'static [&'static str]],
 }
 
 /// One connection. Dropping it ends it, and rolls back what was not committed.
@@ -109,7 +109,7 @@ impl Server {
             client.batch_execute(BY_KEY).await?;
         }
         let session = Session { client, prepared: Mutex::default() };
-        for prepared in join_all(purpose.statements.iter().map(|text| session.prepare(text))).await {
+        for prepared in join_all(purpose.statements.iter().copied().flatten().map(|text| session.prepare(text))).await {
             prepared?;
         }
         Ok(session)

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{commit::LAPSED, scratch::Producer, *};
-use crate::{Placed, Position, conformance};
+use crate::{Changes, Placed, Position, WriterState, conformance};
 
 async fn accept(producer: &mut Producer, orders: Vec<Placed>) -> Vec<Acceptance> {
     producer.commit(&Batch { orders, ..Batch::default() }).await.unwrap()
@@ -202,12 +202,20 @@ async fn a_connection_that_the_server_ends_is_replaced_and_nothing_is_stored_twi
 }
 
 #[tokio::test]
-async fn who_waits_at_one_producer_hears_of_what_another_records() {
+async fn a_producer_is_notified_of_what_another_records() {
     let scratch = PostgresScratch::new().await;
     let (here, there) = (scratch.another().await, scratch.another().await);
-    let (watch, ended) = (Watch::default(), CancellationToken::new());
-    let here_runs = tokio::spawn(here.news(watch.clone(), ended.clone()));
-    let there_runs = tokio::spawn(there.news(Watch::default(), ended.clone()));
+    let (sender, mut committed) = mpsc::unbounded_channel();
+    let (elsewhere, _) = mpsc::unbounded_channel();
+    let ended = CancellationToken::new();
+    let here_runs = tokio::spawn(here.notifications(sender.downgrade(), ended.clone()));
+    let there_runs = tokio::spawn(there.notifications(elsewhere.downgrade(), ended.clone()));
+    let mut changed = async || {
+        let message = timeout(::tests::waiting::PATIENCE, committed.recv()).await.expect("a notification").unwrap();
+        assert_eq!(message.writer, WriterState::Unchanged);
+        message.changed
+    };
+    assert_eq!(changed().await, Changes::Unknown, "what was recorded before it listened");
     while count(&scratch, "pg_stat_activity WHERE query LIKE 'LISTEN tandem_orders%' AND state = 'idle'").await < 2 {
         tokio::task::yield_now().await;
     }
@@ -216,18 +224,18 @@ async fn who_waits_at_one_producer_hears_of_what_another_records() {
     let orders = orders(2);
     let events: Vec<OrderCreated> = orders.iter().map(|placed| placed.event()).collect();
     accept(&mut there, orders).await;
-
-    let watcher = watch.order(events[0].order_id);
-    let changed = watcher.changed();
     let outcomes = events.iter().map(|order| conformance::outcome(order, "north", OutcomeStatus::Delivered)).collect();
     there.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
-    timeout(::tests::waiting::PATIENCE, changed).await.expect("news");
+    let Changes::Of(mut changed_orders) = changed().await else { panic!("not of these orders") };
+    changed_orders.sort_unstable_by_key(|order_id| order_id.0);
+    let mut recorded: Vec<_> = events.iter().map(|order| order.order_id).collect();
+    recorded.sort_unstable_by_key(|order_id| order_id.0);
+    assert_eq!(changed_orders, recorded);
 
-    // One that stood still was held for dead, and told nothing.
-    let changed = watcher.changed();
+    // One that stood still was taken for dead, and was not notified.
     here.renewed_at = Instant::now().checked_sub(LAPSED * 2);
     here.tick().await.unwrap();
-    timeout(::tests::waiting::PATIENCE, changed).await.expect("a look at what was missed");
+    assert_eq!(changed().await, Changes::Unknown);
     ended.cancel();
     let ends = timeout(::tests::waiting::PATIENCE, join(here_runs, there_runs)).await.expect("the end of both");
     assert!(ends.0.is_ok() && ends.1.is_ok(), "{ends:?}");

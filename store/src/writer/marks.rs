@@ -7,8 +7,8 @@ use std::sync::{
 
 use crate::Position;
 
-/// How far the outbox is published. The writer takes it along with whatever it commits next, so that
-/// a mark costs no wake-up.
+/// How far the outbox is published. The writer commits it with whatever comes next, so that a mark costs no
+/// wake-up.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Marks(Arc<MarkedUpTo>);
 

@@ -1,14 +1,14 @@
-//! What is known of the writer's transactions.
+//! Metrics of the writer's transactions.
 
 use common::telemetry::metrics::Metrics;
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 
-/// What the writer counts.
+/// Metrics of the writer's transactions.
 #[derive(Clone, Debug)]
 pub struct WriterMetrics {
-    pub(super) commits: Counter,
+    commits: Counter,
     pub(super) faults: Counter,
-    pub(super) group: Histogram,
+    group: Histogram,
     pub(super) seconds: Histogram,
 }
 
@@ -29,5 +29,14 @@ impl WriterMetrics {
             registry.register("store_commit_seconds", "Duration of a transaction", this.seconds.clone());
         });
         this
+    }
+
+    /// Counts a transaction with this many orders.
+    pub(super) fn committed(&self, orders: usize) {
+        self.commits.inc();
+        if orders > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "a group has at most hundreds of orders")]
+            self.group.observe(orders as f64);
+        }
     }
 }

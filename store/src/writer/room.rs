@@ -1,21 +1,24 @@
-//! A bound on bytes: what is taken comes back when its holder is dropped, wherever that is.
+//! A bound on bytes: what is taken is given back when its holder is dropped, wherever that is.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// So many bytes for all. Cloning shares them.
+/// A number of bytes for all. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Space {
     taken: Arc<AtomicUsize>,
     most: usize,
 }
 
-/// Some of them, until dropped. It goes with an order on its way to the disk, which may take longer than
-/// its caller waits. The default is none.
-#[derive(Debug, Default)]
-pub struct Room(Option<(Arc<AtomicUsize>, usize)>);
+/// Some of them, until dropped. It goes with an order to the disk, which may take longer than the caller
+/// waits.
+#[derive(Debug)]
+pub struct Room {
+    taken: Arc<AtomicUsize>,
+    bytes: usize,
+}
 
 impl Space {
     /// Room for this many bytes.
@@ -24,20 +27,18 @@ impl Space {
         Self { taken: Arc::default(), most }
     }
 
-    /// Room for so many bytes, if there is. Whoever comes alone gets it, however much it is.
+    /// Room for this many bytes, if there is any left. If nothing is taken, it is given however much it is.
     #[must_use]
     pub fn take(&self, bytes: usize) -> Option<Room> {
         let before = self.taken.fetch_add(bytes, Relaxed);
-        let room = Room(Some((Arc::clone(&self.taken), bytes)));
+        let room = Room { taken: Arc::clone(&self.taken), bytes };
         (before == 0 || before + bytes <= self.most).then_some(room)
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        if let Some((taken, bytes)) = &self.0 {
-            taken.fetch_sub(*bytes, Relaxed);
-        }
+        self.taken.fetch_sub(self.bytes, Relaxed);
     }
 }
 

@@ -14,9 +14,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use store::{Change, Changed, Desk, StoreFault, Watch, Watcher};
+use store::{Change, Changed, Desk, StoreFault};
 
-use crate::views;
+use crate::{
+    views,
+    watch::{Watch, Watcher},
+};
 
 /// How many waiting clients look at the store at a time. The store allows more, so that those who do not
 /// wait are served even while thousands of orders end at once.

@@ -1,5 +1,7 @@
-//! The line of this producer: the places that it gives out, the lease that says that it lives, and the
-//! lines of others that have ended, which it takes over.
+//! The lease of a producer on its outbox: the positions that it gives, the time until which it counts as
+//! alive, and the outboxes of others that have ended, which it takes over.
+//!
+//! The outbox of a producer is a row of `lines`, which names its owner, and the rows of `pending` with that owner.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,9 +13,9 @@ use uuid::Uuid;
 use super::session::Session;
 use crate::fault::Fault;
 
-/// How long a producer is taken to be alive after its last commit, in seconds of the server's clock.
+/// How long a producer counts as alive after its last commit, in seconds of the server's clock.
 pub(super) const LEASE: f64 = 12.0;
-/// How often the lease is renewed, and dead lines are looked for: a third of the lease.
+/// How often the lease is renewed, and ended producers are looked for: a third of the lease.
 pub(super) const TICK: Duration = Duration::from_secs(4);
 /// Most orders that are taken over in one transaction.
 const TAKEN_OVER: i64 = 2_000;
@@ -22,21 +24,20 @@ pub(super) const CREATE: &str = "
     INSERT INTO lines (owner, last_place, published_up_to, leased_until)
     VALUES ($1, $2, $2, now() + make_interval(secs => $3))";
 
-/// No row: the line is gone, because the lease was over and another producer took it over.
+/// No row: the outbox is gone, because the lease had ended and another producer took it over.
 pub(super) const ADVANCE: &str = "
     UPDATE lines
     SET last_place = $2, published_up_to = greatest(published_up_to, $3), leased_until = now() + make_interval(secs => $4)
     WHERE owner = $1
     RETURNING EXISTS (SELECT FROM lines AS other WHERE other.owner <> $1 AND other.leased_until > now())";
 
-/// A dead line, for this transaction alone. The own line is locked before: two producers that take
-/// over each other's line do not wait for one another.
+/// The outbox of a producer that has ended, for this transaction alone. The producer's own row is locked
+/// before, so that two that take over each other's outbox do not wait for one another.
 const DEAD: &str = "
     SELECT owner, published_up_to FROM lines WHERE owner <> $1 AND leased_until < now()
     ORDER BY owner LIMIT 1 FOR UPDATE SKIP LOCKED";
 
-/// Whoever records an outcome at the moment holds the row: it is taken over next time, if it is still
-/// there.
+/// A row that is locked because an outcome is being recorded is taken over next time, if it is still there.
 const TAKE_OVER: &str = "
     WITH dead AS MATERIALIZED (
         SELECT order_id, place FROM pending WHERE owner = $1 AND place > $2
@@ -53,9 +54,9 @@ const REMOVE_IF_EMPTY: &str = "
 const RELEASE: &str = "UPDATE lines SET leased_until = '-infinity' WHERE owner = $1";
 
 /// What the writer's session prepares.
-pub(super) const STATEMENTS: [&str; 6] = [CREATE, ADVANCE, DEAD, TAKE_OVER, REMOVE_IF_EMPTY, RELEASE];
+pub(super) const STATEMENTS: &[&str] = &[CREATE, ADVANCE, DEAD, TAKE_OVER, REMOVE_IF_EMPTY, RELEASE];
 
-/// Whose places are read: the reader and the writer of one producer share it.
+/// The owner of this producer's outbox; `None` while it has none. The desk and the writer share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owner(Arc<Mutex<Option<Uuid>>>);
 
@@ -69,15 +70,15 @@ impl Owner {
     }
 }
 
-/// The writer's side of it.
+/// The writer's hold on its outbox.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Lease {
     owner: Owner,
-    /// The last place that was given, whatever became of the transaction. It outlives the line.
+    /// The last position that was given, whatever became of the transaction. It outlives the lease.
     last: i64,
 }
 
-/// What was taken over of other lines.
+/// What was taken over from other producers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TakenOver {
     pub(super) rows: i64,
@@ -85,7 +86,7 @@ pub(super) struct TakenOver {
     pub(super) more: bool,
 }
 
-impl Line {
+impl Lease {
     pub(super) fn new(owner: Owner) -> Self {
         Self { owner, last: 0 }
     }
@@ -94,15 +95,15 @@ impl Line {
         self.last
     }
 
-    /// Sets aside so many places, and tells the one before them. They are never given again.
-    pub(super) fn take(&mut self, places: usize) -> i64 {
+    /// Sets positions aside, and returns the one before them. They are never given again.
+    pub(super) fn take(&mut self, positions: usize) -> i64 {
         let before = self.last;
-        self.last = before.saturating_add(i64::try_from(places).unwrap_or(i64::MAX));
+        self.last = before.saturating_add(i64::try_from(positions).unwrap_or(i64::MAX));
         before
     }
 
-    /// The line, made if there is none. It goes on from the last place: what this process remembers of
-    /// an earlier line lies before it.
+    /// The owner of the outbox, which is created if there is none. It continues after the last position: what
+    /// this process remembers of an earlier one lies before it.
     pub(super) async fn owner(&self, session: &Session) -> Result<Uuid, Fault> {
         if let Some(owner) = self.owner.get() {
             return Ok(owner);
@@ -113,13 +114,13 @@ impl Line {
         Ok(owner)
     }
 
-    /// The line is gone: the next one is another.
+    /// The outbox is lost: the next one is another.
     pub(super) fn lose(&self) {
         self.owner.set(None);
     }
 
-    /// Takes over a part of a line whose producer has ended. In a transaction that has advanced the own
-    /// line.
+    /// Takes over a part of the outbox of a producer that has ended. In a transaction that has renewed this
+    /// producer's own lease.
     pub(super) async fn take_over(&mut self, session: &Session, owner: Uuid) -> Result<TakenOver, Fault> {
         let Some(dead) = session.query_first(DEAD, &[&owner]).await? else { return Ok(TakenOver::default()) };
         let (dead, published_up_to): (Uuid, i64) = (dead.try_get(0)?, dead.try_get(1)?);
@@ -131,11 +132,11 @@ impl Line {
             self.last = before.saturating_add(rows);
             session.query(ADVANCE, &[&owner, &self.last, &0_i64, &LEASE]).await?;
         }
-        // A line of which only locked rows are left is looked at again at the next tick.
+        // If only locked rows are left, they are looked at again at the next tick.
         Ok(TakenOver { rows, more: rows > 0 || removed > 0 })
     }
 
-    /// Says that this producer has ended, so that others need not wait for the lease.
+    /// Ends the lease, so that others need not wait for its end.
     pub(super) async fn release(&self, session: &Session) -> Result<(), Fault> {
         let Some(owner) = self.owner.get() else { return Ok(()) };
         if session.execute(REMOVE_IF_EMPTY, &[&owner]).await? == 0 {

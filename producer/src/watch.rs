@@ -1,4 +1,4 @@
-//! Watch: who waits for an order hears of it when something was recorded, and costs nothing until then.
+//! Watch: those who wait for an order are woken when something is recorded of it, and cost nothing until then.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 use common::order::OrderId;
 use tokio::sync::{Notify, watch};
 
-/// Those who wait, by the order they wait for. Cloning shares it.
+/// Wakes those who wait for changes, by order. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Watch {
     orders: Arc<Mutex<HashMap<OrderId, Watched>>>,
@@ -22,7 +22,7 @@ struct Watched {
     changed: Arc<Notify>,
 }
 
-/// One who waits for an order. Dropping it ends the wait.
+/// Waits for changes of one order. Dropping it ends the wait.
 #[derive(Debug)]
 pub struct Watcher {
     watch: Watch,
@@ -37,9 +37,8 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// Begins to wait for an order. Look at the order after this: what is recorded from now on wakes
-    /// the watcher, and nothing is missed in between.
-    #[must_use]
+    /// Begins to wait for an order. Read the order after this: what is recorded from now on wakes the watcher,
+    /// and nothing is missed in between.
     pub fn order(&self, order_id: OrderId) -> Watcher {
         let mut orders = self.lock();
         let watched =
@@ -48,13 +47,12 @@ impl Watch {
         Watcher { watch: self.clone(), order_id, changed: Arc::clone(&watched.changed) }
     }
 
-    /// Hears of every order: the number rises with whatever is recorded.
-    #[must_use]
+    /// Waits for any order: the number rises with whatever is recorded.
     pub fn any(&self) -> watch::Receiver<u64> {
         self.any.subscribe()
     }
 
-    /// Tells that something was recorded of these orders.
+    /// Something was recorded of these orders.
     pub fn changed(&self, order_ids: &[OrderId]) {
         if order_ids.is_empty() {
             return;
@@ -69,7 +67,7 @@ impl Watch {
         self.any.send_modify(|changes| *changes += 1);
     }
 
-    /// Tells that anything may have been recorded: what was missed is looked for.
+    /// Something may have been recorded of any order.
     pub fn missed(&self) {
         for watched in self.lock().values() {
             watched.changed.notify_waiters();
@@ -83,7 +81,7 @@ impl Watch {
 }
 
 impl Watcher {
-    /// The next change. Ask for it, then look at the order, then await it: so nothing is missed.
+    /// The next change. To miss none, call this, then read the order, then await it.
     pub fn changed(&self) -> tokio::sync::futures::OwnedNotified {
         Arc::clone(&self.changed).notified_owned()
     }
@@ -108,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_for_an_order_hears_of_it_and_of_no_other() {
+    fn a_watcher_is_woken_by_its_order_and_by_no_other() {
         let (watch, mine, other) = (Watch::default(), OrderId::new(), OrderId::new());
         let watcher = watch.order(mine);
         let changed = watcher.changed();
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recorded_between_asking_and_awaiting_is_not_missed() {
+    fn a_change_before_the_await_is_not_missed() {
         let (watch, order_id) = (Watch::default(), OrderId::new());
         let watcher = watch.order(order_id);
         let changed = watcher.changed();
@@ -129,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_left_leaves_nothing_behind() {
+    fn a_watcher_that_has_left_leaves_nothing_behind() {
         let (watch, order_id) = (Watch::default(), OrderId::new());
         let (one, two) = (watch.order(order_id), watch.order(order_id));
         drop(one);

@@ -1,4 +1,4 @@
-//! The link to the server: a session when one is needed, another after it was lost.
+//! A connection to the server that reconnects: a session when one is needed, another after it was lost.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// One connection, as often as it takes.
-pub(super) struct Link {
+/// One connection at a time.
+pub(super) struct Reconnecting {
     server: Server,
     purpose: Purpose,
     session: Option<Session>,
-    /// Why there is none, and when the next one is tried: until then everybody is told at once.
+    /// Why there is none, and when the next one is tried: until then every caller gets the fault at once.
     absent: Option<Absent>,
 }
 
@@ -27,7 +27,7 @@ struct Absent {
     retry_at: Instant,
 }
 
-impl Link {
+impl Reconnecting {
     pub(super) fn new(server: Server, purpose: Purpose) -> Self {
         Self { server, purpose, session: None, absent: None }
     }
@@ -59,13 +59,13 @@ impl Link {
         }
     }
 
-    /// The session that stands, if one does.
-    pub(super) fn standing(&self) -> Option<&Session> {
+    /// The session that is open, if one is.
+    pub(super) fn current(&self) -> Option<&Session> {
         self.session.as_ref().filter(|session| !session.is_closed())
     }
 
-    /// Drops the session: its state is not known.
-    pub(super) fn lose(&mut self) {
+    /// Drops the session, whose state is not known.
+    pub(super) fn disconnect(&mut self) {
         self.session = None;
     }
 }
