@@ -10,7 +10,7 @@ pub use name::{Name, NotAName};
 use crate::{
     config::{Faults, Setting, Settings},
     event::OrderCreated,
-    http_client::HttpClient,
+    http_client::{AttemptError, HttpClient},
     trace_context::TraceParent,
 };
 
@@ -84,25 +84,4 @@ impl Call {
             .header(CORRELATION_ID, order.correlation_id.as_str())
             .header(TRACEPARENT, self.trace.to_string())
     }
-}
-
-/// Why an attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AttemptError {
-    /// It may succeed later: the API is busy or failing, or did not respond.
-    Transient {
-        /// The status code of the response, if there was one.
-        status: Option<u16>,
-        /// What went wrong, if there was no response.
-        error: Option<String>,
-        /// How long the API asks the worker to wait.
-        retry_after: Option<std::time::Duration>,
-    },
-    /// Retrying will not change it.
-    Permanent {
-        /// The status code of the response, if there was one.
-        status: Option<u16>,
-        /// What went wrong, if there was no response.
-        error: Option<String>,
-    },
 }

@@ -232,8 +232,8 @@ mod tests {
     #[test]
     fn a_finding_without_a_fault_has_no_remedy() {
         let well = serde_json::to_value(Finding::ok(Check::DeadLetterExchange, "x", "y")).unwrap();
-        let wanted =
+        let expected =
             serde_json::json!({"check": "dead_letter_exchange", "subject": "x", "status": "ok", "detail": "y"});
-        assert_eq!(well, wanted);
+        assert_eq!(well, expected);
     }
 }

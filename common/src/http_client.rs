@@ -10,7 +10,7 @@ use reqwest::{
 };
 use tokio::time::timeout;
 
-use crate::{destination::AttemptError, tls};
+use crate::tls;
 
 /// How long opening a TCP and TLS connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -35,6 +35,27 @@ pub struct HttpClient {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot build an HTTP client: {0}")]
 pub struct ClientError(String);
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptError {
+    /// It may succeed later: the API is busy or failing, or did not respond.
+    Transient {
+        /// The status code of the response, if there was one.
+        status: Option<u16>,
+        /// What went wrong, if there was no response.
+        error: Option<String>,
+        /// How long the API asks the worker to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Retrying will not change it.
+    Permanent {
+        /// The status code of the response, if there was one.
+        status: Option<u16>,
+        /// What went wrong, if there was no response.
+        error: Option<String>,
+    },
+}
 
 impl HttpClient {
     /// A client for the API at `url` that keeps up to `connections` idle connections. A call may take
@@ -183,7 +204,7 @@ mod tests {
     fn only_2xx_is_a_success_and_only_some_failures_are_transient() {
         for code in 100..=599_u16 {
             let Ok(status) = StatusCode::from_u16(code) else { continue };
-            let wanted = match code {
+            let expected = match code {
                 200..=299 => "ok",
                 408 | 425 | 429 | 500..=599 => "transient",
                 _ => "permanent",
@@ -193,20 +214,20 @@ mod tests {
                 Err(AttemptError::Transient { .. }) => "transient",
                 Err(AttemptError::Permanent { .. }) => "permanent",
             };
-            assert_eq!(found, wanted, "{code}");
+            assert_eq!(found, expected, "{code}");
         }
     }
 
     #[test]
     fn an_api_may_be_below_a_path() {
-        for (base, wanted) in [
+        for (base, expected) in [
             ("http://host", "http://host/api/x"),
             ("http://host/", "http://host/api/x"),
             ("http://host/v2", "http://host/v2/api/x"),
             ("http://host/v2/", "http://host/v2/api/x"),
         ] {
             let base: Url = base.parse().unwrap();
-            assert_eq!(below(&base, "api/x").as_str(), wanted);
+            assert_eq!(below(&base, "api/x").as_str(), expected);
         }
     }
 

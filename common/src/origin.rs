@@ -66,12 +66,6 @@ impl PartialOrd for Origin {
     }
 }
 
-impl PartialEq<&str> for Origin {
-    fn eq(&self, other: &&str) -> bool {
-        self.as_str() == *other
-    }
-}
-
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -113,8 +113,8 @@ mod tests {
             (vec![X, X], OrderStatus::DeadLettered),
             (vec![X], OrderStatus::DeadLettered),
         ];
-        for (deliveries, wanted) in table {
-            assert_eq!(fold(deliveries.clone()), wanted, "{deliveries:?}");
+        for (deliveries, expected) in table {
+            assert_eq!(fold(deliveries.clone()), expected, "{deliveries:?}");
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use common::{
     config::{Faults, Setting, Settings},
-    destination::{AttemptError, Call, Defaults, Destination},
+    destination::{Call, Defaults, Destination},
     event::OrderCreated,
-    http_client::HttpClient,
+    http_client::{AttemptError, HttpClient},
     order::{Items, OrderId},
 };
 use reqwest::{StatusCode, Url};

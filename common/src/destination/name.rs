@@ -1,6 +1,6 @@
 //! The name of a destination.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 use serde::{
@@ -11,7 +11,7 @@ use serde::{
 use super::Destination;
 
 /// The name of a destination, as it appears in queues, keys, metrics and the API: 1 to 64 lower-case
-/// letters, digits and dashes, and no word that the broker's topology has taken.
+/// letters, digits and dashes, and not a word that is reserved for the broker's topology.
 ///
 /// A clone shares the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,18 +54,6 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, NotAName> {
         if is_valid(text) { Ok(Self(text.into())) } else { Err(NotAName) }
-    }
-}
-
-impl AsRef<str> for Name {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for Name {
-    fn borrow(&self) -> &str {
-        &self.0
     }
 }
 
@@ -129,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_plain_and_no_word_of_the_topology() {
+    fn a_name_is_plain_and_not_reserved() {
         for good in ["north", "north-1", "a", &"a".repeat(64)] {
             assert_eq!(good.parse::<Name>().map(|name| name.to_string()), Ok(good.to_owned()));
         }

@@ -11,7 +11,7 @@ use super::{
     report::{ConformanceReport, equal, holds},
     subject::{Answered, PATIENCE, Subject, a_call, describe},
 };
-use crate::destination::{AttemptError, Destination};
+use crate::{destination::Destination, http_client::AttemptError};
 
 /// What a response may mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

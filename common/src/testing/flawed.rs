@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::check;
 use crate::{
     config::{Faults, Setting, Settings},
-    destination::{AttemptError, Call, Defaults, Destination},
+    destination::{Call, Defaults, Destination},
     event::OrderCreated,
-    http_client::{HttpClient, below, classify, without_tls},
+    http_client::{AttemptError, HttpClient, below, classify, without_tls},
     order::Item,
 };
 

@@ -10,7 +10,7 @@ use super::{
     report::{ConformanceReport, holds},
     subject::{Answered, Subject, a_call, attempt, describe},
 };
-use crate::destination::{AttemptError, Destination};
+use crate::{destination::Destination, http_client::AttemptError};
 
 /// The worker's deadline for an attempt, much shortened.
 const DEADLINE: Duration = Duration::from_millis(200);

@@ -16,9 +16,9 @@ use uuid::Uuid;
 use super::{Env, Request, api::Api};
 use crate::{
     config::{Faults, Settings, Source},
-    destination::{AttemptError, Call, Destination},
+    destination::{Call, Destination},
     event::OrderCreated,
-    http_client::HttpClient,
+    http_client::{AttemptError, HttpClient},
     trace_context::TraceParent,
     worker::worker_settings,
 };

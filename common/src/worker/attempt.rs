@@ -12,9 +12,9 @@ use super::{
     metrics::WorkerMetrics,
 };
 use crate::{
-    destination::{AttemptError, Call, Destination, Name},
+    destination::{Call, Destination, Name},
     event::{OrderCreated, now},
-    http_client::{BODY_TIMEOUT, no_answer_within},
+    http_client::{AttemptError, BODY_TIMEOUT, no_answer_within},
     idempotency,
     outcome::{Attempt, Outcome, OutcomeStatus, Reason},
     retry::RetryPolicy,

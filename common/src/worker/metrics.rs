@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    destination::AttemptError,
+    http_client::AttemptError,
     outcome::{Outcome, Reason},
     telemetry::metrics::{Metrics, seconds},
 };

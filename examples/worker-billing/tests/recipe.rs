@@ -56,12 +56,12 @@ fn the_compose_service_is_that_of_another_worker_with_its_name() {
     let compose = read("docker-compose.yml");
     let Some((_, other)) = compose.split_once("\n  worker-fulfillment:\n") else { panic!("no such service") };
     let Some((other, _)) = other.split_once("\n\n") else { panic!("no end of the service") };
-    let wanted = format!("  worker-fulfillment:\n{other}\n")
+    let expected = format!("  worker-fulfillment:\n{other}\n")
         .replace("fulfillment", "billing")
         .replace("FULFILLMENT", "BILLING")
         .replace("${BILLING_API_URL:-http://fake-billing:8080}", "https://billing.example")
         .replace("      fake-billing: { condition: service_healthy }\n", "");
-    assert_eq!(quoted, wanted);
+    assert_eq!(quoted, expected);
 }
 
 #[test]
