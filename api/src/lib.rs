@@ -5,16 +5,15 @@
 //! delivered is a [`DeadLetter`], which a [`Redrive`] sends again. [`Reconciliation`] lists what got stuck. How a
 //! process examines itself is in [`common::doctor`] and [`common::health`], because workers do so too.
 //!
-//! Readers are tolerant: a member that this version does not know is ignored, a member that may be missing takes its
-//! default, and a [`Word`] from a list that may grow keeps the text of a new one. To a reader an id is opaque: it is
-//! text here.
+//! Readers are tolerant: they ignore members that they do not know, and a [`Word`] keeps the text of a value that is
+//! not yet in their list. Ids are opaque to clients, so they are strings here.
 //!
 //! With the feature `openapi` each type has its schema.
 
 mod new_order;
+mod placed;
 mod problem;
 mod order;
-mod placed;
 mod list;
 mod event;
 mod dead_letter;

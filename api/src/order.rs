@@ -79,3 +79,27 @@ impl Delivery {
         Self { status: DeliveryStatus::Pending.into(), reason: None, attempts: Vec::new(), settled_at: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_of_a_newer_version_is_read() {
+        let json = r#"{"order_id": "o-1", "correlation_id": "c-1", "customer_id": "c", "items": [], "status": "on_hold",
+            "created_at": "2026-01-02T03:04:05Z", "new": 1, "deliveries": {"north": {"status": "dead_lettered",
+            "reason": "a_new_reason", "attempts": [{"at": "2026-01-02T03:04:05Z", "duration_ms": 3, "new": [1]}]}}}"#;
+        let order: Order = serde_json::from_str(json).unwrap();
+        assert_eq!(order.status, Word::Other("on_hold".to_owned()));
+        let delivery = &order.deliveries["north"];
+        assert_eq!(delivery.status, DeliveryStatus::DeadLettered);
+        assert_eq!(delivery.reason, Some(Word::Other("a_new_reason".to_owned())));
+        assert_eq!((delivery.attempts[0].status_code, delivery.settled_at), (None, None));
+    }
+
+    #[test]
+    fn a_pending_delivery_is_written_with_its_nulls() {
+        let json = serde_json::to_string(&Delivery::pending()).unwrap();
+        assert_eq!(json, r#"{"status":"pending","reason":null,"attempts":[],"settled_at":null}"#);
+    }
+}
