@@ -1,5 +1,5 @@
-//! What every store must do, written once; each database runs it over scratch stores of its own, for orders
-//! that are delivered to north and south.
+//! What every store must do, written once; each database runs it over scratch stores, for orders that are
+//! delivered to north and south.
 
 pub(crate) mod orders;
 pub(crate) mod lists;
@@ -24,28 +24,28 @@ macro_rules! conforms {
             orders:
                 an_accepted_order_waits_in_the_outbox_until_it_is_marked
                 one_key_is_one_order
-                the_ledger_tells_one_truth
+                the_ledger_keeps_one_truth_per_delivery
                 a_failed_transaction_stores_nothing;
             lists:
-                every_combination_of_filters_lists_what_fits
-                pages_are_stable_while_orders_come
+                every_combination_of_filters_lists_what_matches
+                pages_are_stable_while_orders_are_placed
                 the_feed_is_in_the_order_of_commits
                 an_expired_key_is_as_good_as_new
                 only_old_orders_that_are_delivered_everywhere_are_removed;
             dead_letters:
                 a_dead_letter_is_stored_once_and_ends_its_delivery
                 a_report_is_waited_for_and_corrects_when_it_comes_late
-                a_dead_letter_tells_what_the_ledger_knows
-                what_names_no_order_is_kept_too
+                a_dead_letter_shows_what_the_ledger_knows
+                a_dead_letter_without_an_order_is_kept_too
                 dead_letters_are_found_and_counted_by_their_cause
-                an_archived_one_leaves_the_list_until_it_is_put_back
+                an_archived_dead_letter_leaves_the_list_until_it_is_put_back
                 a_lineage_leads_to_the_first_failure;
             redrives:
                 a_redrive_sends_what_was_dead_when_it_was_created_and_ends_with_it
-                a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced
+                a_redrive_is_controlled_and_a_forgotten_key_refused_unless_forced
                 a_repeated_key_returns_its_redrive_even_if_an_earlier_version_stored_it
                 an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it
-                what_is_pending_is_found_by_where_it_was_seen;
+                pending_deliveries_are_found_by_where_they_were_seen_last;
         }
     };
     ($scratch:expr; $($area:ident: $($name:ident)*;)*) => {

@@ -50,7 +50,10 @@ const ORDERS: Purpose = Purpose { name: "orders", by_key: true, statements: &[or
 
 /// Access to the store's data. Cloning shares it.
 ///
-/// Cancelling a question is safe: what was asked is done as a whole, or not at all.
+/// Every question has a deadline. It is refused with [`StoreFault::Busy`] if too many wait already, and with
+/// [`StoreFault::Ended`] if the store has ended; any other fault means that nothing was stored, except where the
+/// connection was lost during a commit. Cancelling a question is safe: what was asked is done as a whole, or
+/// not at all.
 #[derive(Clone)]
 pub struct Desk {
     /// Pages of the outbox, and its backlog.

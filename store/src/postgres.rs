@@ -90,10 +90,10 @@ impl Shared {
     /// # Errors
     /// It cannot be reached, or a newer version wrote it.
     pub(super) async fn open(address: PostgresAddress, tasks: &TaskTracker) -> Result<Self, StoreFault> {
-        let place = address.place();
+        let location = address.location();
         let server = Server::new(address, tasks.clone())?;
         let session = server.open(MIGRATION, None).await.map_err(|fault| {
-            StoreFault::Database(format!("DATABASE_URL: the database {place} cannot be used: {fault}"))
+            StoreFault::Database(format!("DATABASE_URL: the database {location} cannot be used: {fault}"))
         })?;
         migrate::migrate(&session).await?;
         Ok(Self { server, owner: Owner::default(), notifier: Notifier::default() })

@@ -1,4 +1,4 @@
-//! What tests need of a store: a database to throw away, and orders to put into it.
+//! What tests need of a store: a scratch database, and orders to put into it.
 
 use std::path::{Path, PathBuf};
 
@@ -36,13 +36,13 @@ impl Scratch {
         &self.0
     }
 
-    /// For orders that are to be told to north and south.
+    /// A writer for orders that are delivered to north and south.
     #[must_use]
     pub fn writer(&self) -> impl Backend {
         Sqlite::open(&self.0, &names(["north", "south"])).unwrap()
     }
 
-    /// As if a dead letter had come into this state.
+    /// Puts a dead letter into this state.
     pub fn set_state(&self, id: Uuid, state: &str) {
         let connection = rusqlite::Connection::open(&self.0).unwrap();
         connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
@@ -103,7 +103,7 @@ impl Placed {
     }
 }
 
-/// How a delivery of it has ended.
+/// The outcome of a delivery of the order.
 #[must_use]
 pub fn ended(order: &OrderCreated, destination: &str, delivered: bool) -> Outcome {
     Outcome {

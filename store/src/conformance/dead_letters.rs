@@ -1,4 +1,4 @@
-//! What every desk must do with dead letters.
+//! Dead letters.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn identity(order: &OrderCreated) -> Identity {
     Identity { event_id: order.event_id, order_id: order.order_id, correlation_id: order.correlation_id.clone() }
 }
 
-/// A dead letter of an order that tells nothing by itself, at second 0; its report is waited for until second 5.
+/// A dead letter of an order that says nothing by itself, at second 0; its report is waited for until second 5.
 pub(super) fn letter(order: Option<&OrderCreated>, destination: &str) -> Collected {
     Collected {
         fingerprint: fingerprint(),
@@ -69,13 +69,13 @@ pub(super) async fn order(backend: &mut impl Backend) -> OrderCreated {
     order
 }
 
-/// The end of a delivery as the ledger has it.
+/// The outcome of a delivery in the ledger.
 async fn known(desk: &Desk, order: &OrderCreated, destination: &str) -> Option<Outcome> {
     let known = desk.order(order.order_id).await.unwrap().unwrap();
     known.outcomes.into_iter().map(|delivery| delivery.outcome).find(|outcome| outcome.destination == destination)
 }
 
-/// A dead letter that nobody reported ends its delivery, once.
+/// A dead letter without a report ends its delivery, once.
 pub(crate) async fn a_dead_letter_is_stored_once_and_ends_its_delivery(backend: &mut impl Backend, desk: &Desk) {
     let order = order(backend).await;
     let limit = Collected { reason: Some(Reason::DeliveryLimit), ..letter(Some(&order), "north") };
@@ -95,7 +95,7 @@ pub(crate) async fn a_dead_letter_is_stored_once_and_ends_its_delivery(backend: 
     assert_eq!((letter.failed_at, letter.key_used_at), (time(0), Some(order.occurred_at)));
     assert_eq!(desk.dead_letter(Uuid::now_v7()).await.unwrap(), None);
 
-    // It is the last delivery but one: the order is settled by the other one.
+    // The other delivery settles the order.
     let south = outcome_of(&order, "south", OutcomeStatus::Delivered);
     assert_eq!(status(desk, &order).await, OrderStatus::Pending);
     backend.commit(&Batch { outcomes: vec![south], ..Batch::default() }).await.unwrap();
@@ -106,7 +106,7 @@ fn outcome_of(order: &OrderCreated, destination: &str, status: OutcomeStatus) ->
     super::outcome(order, destination, status)
 }
 
-/// A report is waited for; after that it is told that there was none, until one comes late.
+/// A report is waited for; after that the reason is that there was none, until one comes late.
 pub(crate) async fn a_report_is_waited_for_and_corrects_when_it_comes_late(backend: &mut impl Backend, desk: &Desk) {
     let order = order(backend).await;
     let north = letter(Some(&order), "north");
@@ -117,7 +117,7 @@ pub(crate) async fn a_report_is_waited_for_and_corrects_when_it_comes_late(backe
         panic!("{collected:?}")
     };
     let mut late = outcome_of(&order, "north", OutcomeStatus::DeadLettered);
-    // From before the letter was found, as it is in truth.
+    // From before the dead letter was found, as reports are.
     late.settled_at = time(-1);
     late.attempts[0].error = Some("no stock".to_owned());
     backend.commit(&Batch { outcomes: vec![late.clone()], ..Batch::default() }).await.unwrap();
@@ -133,9 +133,8 @@ pub(crate) async fn a_report_is_waited_for_and_corrects_when_it_comes_late(backe
     assert!(!listed(desk, Filter::default()).await.contains(&id));
 }
 
-/// What the ledger knows of a delivery is told of its dead letter, and a copy of what was delivered is
-/// nobody's business.
-pub(crate) async fn a_dead_letter_tells_what_the_ledger_knows(backend: &mut impl Backend, desk: &Desk) {
+/// A dead letter shows what the ledger knows of its delivery, and a copy of what was delivered is not listed.
+pub(crate) async fn a_dead_letter_shows_what_the_ledger_knows(backend: &mut impl Backend, desk: &Desk) {
     let order = order(backend).await;
     let north = outcome_of(&order, "north", OutcomeStatus::DeadLettered);
     let south = outcome_of(&order, "south", OutcomeStatus::Delivered);
@@ -161,8 +160,8 @@ pub(crate) async fn a_dead_letter_tells_what_the_ledger_knows(backend: &mut impl
     assert_eq!(known(desk, &order, "south").await.unwrap().status, OutcomeStatus::Delivered);
 }
 
-/// What names no order is kept too; twins are told apart where they can be.
-pub(crate) async fn what_names_no_order_is_kept_too(_: &mut impl Backend, desk: &Desk) {
+/// A dead letter that names no order is kept too; twins are distinguished if possible.
+pub(crate) async fn a_dead_letter_without_an_order_is_kept_too(_: &mut impl Backend, desk: &Desk) {
     let stranger = Collected { otherwise: Some(fingerprint()), ..letter(None, "north") };
     let again = Collected { otherwise: None, ..stranger.clone() };
     let twin = Collected { otherwise: Some(fingerprint()), ..stranger.clone() };
@@ -192,7 +191,7 @@ pub(crate) async fn what_names_no_order_is_kept_too(_: &mut impl Backend, desk: 
     assert_eq!((found.order_id, found.error.as_deref(), found.status_code), (None, Some("unreadable: no JSON"), None));
 }
 
-/// Each filter finds what it names, pages neither repeat nor skip, and groups count the same letters.
+/// Each filter finds what matches, pages neither repeat nor skip, and groups count the same dead letters.
 pub(crate) async fn dead_letters_are_found_and_counted_by_their_cause(backend: &mut impl Backend, desk: &Desk) {
     let mut ids = Vec::new();
     for (destination, status_code, error, second) in [
@@ -261,8 +260,11 @@ pub(crate) async fn dead_letters_are_found_and_counted_by_their_cause(backend: &
     assert_eq!(desk.dead_letter_groups(all(), None, 1).await.unwrap(), groups[..1]);
 }
 
-/// An archived one leaves the list with its note, and comes back without.
-pub(crate) async fn an_archived_one_leaves_the_list_until_it_is_put_back(backend: &mut impl Backend, desk: &Desk) {
+/// An archived dead letter leaves the list with its note, and comes back without it.
+pub(crate) async fn an_archived_dead_letter_leaves_the_list_until_it_is_put_back(
+    backend: &mut impl Backend,
+    desk: &Desk,
+) {
     let order = order(backend).await;
     let limit = Collected { reason: Some(Reason::DeliveryLimit), ..letter(Some(&order), "north") };
     let id = stored(desk, &limit).await;
@@ -272,7 +274,7 @@ pub(crate) async fn an_archived_one_leaves_the_list_until_it_is_put_back(backend
     assert!(listed(desk, Filter::default()).await.is_empty());
     assert_eq!(listed(desk, Filter { archived: true, ..Filter::default() }).await, [id]);
     assert_eq!(desk.dead_letter(id).await.unwrap().unwrap().letter, *letter);
-    assert_eq!(known(desk, &order, "north").await, before, "it is as dead as before");
+    assert_eq!(known(desk, &order, "north").await, before, "the delivery has not changed");
 
     let Archiving::Done(letter) = desk.unarchive(id).await.unwrap() else { panic!("not put back") };
     assert_eq!((letter.note, letter.archived_at), (None, None));
@@ -284,7 +286,7 @@ pub(crate) async fn an_archived_one_leaves_the_list_until_it_is_put_back(backend
     assert_eq!(desk.archive(id, None).await.unwrap(), Archiving::Elsewhere(DeadLetterState::Delivered));
 }
 
-/// One that came of another names its whole lineage, and counts how often it was sent again.
+/// A dead letter that came of another shows the whole lineage, and counts how often it was sent again.
 pub(crate) async fn a_lineage_leads_to_the_first_failure(backend: &mut impl Backend, desk: &Desk) {
     let order = order(backend).await;
     let limit = Collected { reason: Some(Reason::DeliveryLimit), ..letter(Some(&order), "north") };
@@ -299,7 +301,7 @@ pub(crate) async fn a_lineage_leads_to_the_first_failure(backend: &mut impl Back
         assert_eq!(opened.lineage.iter().map(|link| link.id).collect::<Vec<_>>(), ids);
         assert_eq!((opened.letter.redrives, opened.letter.key_used_at), (redrives, Some(order.occurred_at)));
     }
-    // A parent that nobody knows is a stranger's word.
+    // A parent that is not stored is ignored.
     let stranger = Collected { parent: Some(Uuid::new_v4()), fingerprint: fingerprint(), ..limit };
     let stranger = desk.dead_letter(stored(desk, &stranger).await).await.unwrap().unwrap();
     assert_eq!((stranger.letter.parent, stranger.letter.redrives, stranger.lineage.len()), (None, 0, 1));

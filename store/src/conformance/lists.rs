@@ -39,13 +39,13 @@ async fn place_all(backend: &mut impl Backend, desk: &Desk) -> Vec<OrderRecord> 
     shown
 }
 
-/// No store promises an order among the deliveries.
+/// No store promises an order of the deliveries.
 fn sorted(mut known: OrderRecord) -> OrderRecord {
     known.outcomes.sort_by(|one, other| one.outcome.destination.cmp(&other.outcome.destination));
     known
 }
 
-/// Whether an order fits, from what is known of it.
+/// Whether an order matches, from what is known of it.
 fn fits(order: &OrderRecord, filter: &OrderFilter) -> bool {
     let (deliveries, event) = (order.deliveries(), &order.event);
     let delivery = filter.destination.as_ref().map(|name| deliveries.get(name.as_str()));
@@ -74,8 +74,8 @@ async fn pages(desk: &Desk, filter: &OrderFilter, limit: u32) -> Vec<OrderRecord
     }
 }
 
-/// Each filter, alone and with every other, lists exactly the orders that fit, as they are shown.
-pub(crate) async fn every_combination_of_filters_lists_what_fits(backend: &mut impl Backend, desk: &Desk) {
+/// Each filter, alone and with every other, lists exactly the orders that match.
+pub(crate) async fn every_combination_of_filters_lists_what_matches(backend: &mut impl Backend, desk: &Desk) {
     let all = place_all(backend, desk).await;
     let texts = |texts: [&'static str; 3]| texts.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()));
     let statuses = OrderStatus::ALL.into_iter().map(Some).chain([None]);
@@ -104,8 +104,8 @@ pub(crate) async fn every_combination_of_filters_lists_what_fits(backend: &mut i
     assert!(listed > 1_000, "{listed}");
 }
 
-/// Orders that come while a list is read neither push one onto the next page nor off it.
-pub(crate) async fn pages_are_stable_while_orders_come(backend: &mut impl Backend, desk: &Desk) {
+/// Orders that are placed while a list is read neither repeat nor skip any.
+pub(crate) async fn pages_are_stable_while_orders_are_placed(backend: &mut impl Backend, desk: &Desk) {
     let all = place_all(backend, desk).await;
     let (mut seen, mut after, mut second) = (Vec::new(), None, 10_000);
     loop {
@@ -121,7 +121,7 @@ pub(crate) async fn pages_are_stable_while_orders_come(backend: &mut impl Backen
     assert_eq!(seen, all.iter().map(|order| order.event.order_id).collect::<Vec<_>>());
 }
 
-/// The feed tells each change in the order of its commit, and an order's end with the last of them.
+/// The feed has each change in the order of its commit, and the end of an order with the last of them.
 pub(crate) async fn the_feed_is_in_the_order_of_commits(backend: &mut impl Backend, desk: &Desk) {
     let (one, two) = (order("c-1", 0), order("c-1", 1));
     let (first, second) = (one.event(), two.event());
@@ -135,8 +135,8 @@ pub(crate) async fn the_feed_is_in_the_order_of_commits(backend: &mut impl Backe
     for outcomes in reports {
         backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
     }
-    let told = async |after: Change, limit: u32, count: usize| {
-        // A transaction that began earlier, whoever's it is, may keep the feed back for a moment.
+    let read = async |after: Change, limit: u32, count: usize| {
+        // Any transaction that began earlier may hold the feed back for a moment.
         let changes = loop {
             let changes = desk.changes(after, limit).await.unwrap();
             if changes.len() >= count {
@@ -146,26 +146,26 @@ pub(crate) async fn the_feed_is_in_the_order_of_commits(backend: &mut impl Backe
         };
         assert!(changes.is_sorted_by(|a, b| a.change < b.change));
         let short = |name: OrderId| if name == first.order_id { 1 } else { 2 };
-        let told: Vec<_> = changes
+        let read: Vec<_> = changes
             .iter()
             .map(|it| (short(it.delivery.outcome.order_id), it.delivery.outcome.destination.clone(), it.settled))
             .collect();
-        (told, changes.last().map(|last| last.change))
+        (read, changes.last().map(|last| last.change))
     };
-    let (all, last) = told(start, 100, 4).await;
+    let (all, last) = read(start, 100, 4).await;
     let [north, south] = names(["north", "south"]);
     let (partly, dead) = (Some(OrderStatus::PartiallyDelivered), Some(OrderStatus::DeadLettered));
     let wanted = [(1, north.clone(), None), (2, north.clone(), None), (2, south.clone(), dead), (1, south, partly)];
     assert_eq!(all, wanted);
     assert!(last <= Some(desk.last_change().await.unwrap()));
-    let (page, after) = told(start, 2, 2).await;
+    let (page, after) = read(start, 2, 2).await;
     assert_eq!(page, wanted[..2]);
-    assert_eq!(told(after.unwrap(), 100, 2).await.0, wanted[2..]);
+    assert_eq!(read(after.unwrap(), 100, 2).await.0, wanted[2..]);
 
     // A further report of a delivery moves it to the end of the feed.
     let again = vec![ended(&first, "north", true)];
     backend.commit(&Batch { outcomes: again, ..Batch::default() }).await.unwrap();
-    assert_eq!(told(last.unwrap(), 100, 1).await.0, [(1, north, partly)]);
+    assert_eq!(read(last.unwrap(), 100, 1).await.0, [(1, north, partly)]);
 }
 
 fn keyed(key: &str, fill: u8, second: i64, expired_up_to: i64) -> Placed {
@@ -183,7 +183,7 @@ async fn accept(backend: &mut impl Backend, placed: Placed) -> Acceptance {
     backend.commit(&Batch { orders: vec![placed], ..Batch::default() }).await.unwrap().remove(0)
 }
 
-/// A key that has expired is as good as new to the microsecond, swept or not; another client's is another key.
+/// An expired key is as good as new to the microsecond, swept or not; the same key of another client is another.
 pub(crate) async fn an_expired_key_is_as_good_as_new(backend: &mut impl Backend, desk: &Desk) {
     assert!(matches!(accept(backend, keyed("k", 1, 100, 0)).await, Acceptance::New(_)));
     assert!(matches!(accept(backend, keyed("k", 2, 199, 99)).await, Acceptance::KeyReused));
@@ -204,7 +204,7 @@ pub(crate) async fn an_expired_key_is_as_good_as_new(backend: &mut impl Backend,
     assert!(matches!(accept(backend, keyed("k", 2, 299, 199)).await, Acceptance::Replayed(_)));
 }
 
-/// Retention removes delivered orders that are old enough, whole, and nothing else.
+/// Retention removes old delivered orders with all that belongs to them, and nothing else.
 pub(crate) async fn only_old_orders_that_are_delivered_everywhere_are_removed(backend: &mut impl Backend, desk: &Desk) {
     let all = place_all(backend, desk).await;
     let limit = at(400);
@@ -223,7 +223,7 @@ pub(crate) async fn only_old_orders_that_are_delivered_everywhere_are_removed(ba
     let left = pages(desk, &OrderFilter::default(), 500).await;
     let wanted: Vec<_> = all.iter().filter(|order| !goes(order)).map(|order| order.event.order_id).collect();
     assert_eq!(left.iter().map(|order| order.event.order_id).collect::<Vec<_>>(), wanted);
-    // Their deliveries are gone with them: the feed tells of what is left.
-    let told = desk.changes(Change::default(), 1_000).await.unwrap();
-    assert!(told.iter().all(|change| wanted.contains(&change.delivery.outcome.order_id)));
+    // Their deliveries are gone with them: the feed has what is left.
+    let read = desk.changes(Change::default(), 1_000).await.unwrap();
+    assert!(read.iter().all(|change| wanted.contains(&change.delivery.outcome.order_id)));
 }

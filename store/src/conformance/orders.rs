@@ -22,13 +22,13 @@ pub(crate) async fn an_accepted_order_waits_in_the_outbox_until_it_is_marked(bac
         backend.commit(&Batch { published_up_to: Some(published_up_to), ..Batch::default() }).await.unwrap();
         let backlog = desk.backlog().await.unwrap();
         assert_eq!((backlog.events, backlog.last), (events, positions[4]));
-        // What was published stays published, whatever comes late.
+        // What was published stays published, even if an earlier mark comes late.
         assert!(backlog.published_up_to >= published_up_to);
         assert_eq!(backlog.oldest_at.is_some(), events > 0);
     }
 }
 
-/// One key is one order: within a transaction, over transactions, and never with another request.
+/// One key is one order, within a transaction and over transactions; another request under it is refused.
 pub(crate) async fn one_key_is_one_order(backend: &mut impl Backend, desk: &Desk) {
     let (first, twin, other) = (placed(Some(("k", 1))), placed(Some(("k", 1))), placed(Some(("k", 2))));
     let (order_id, correlation_id) = (first.order_id, first.correlation_id.clone());
@@ -46,8 +46,8 @@ pub(crate) async fn one_key_is_one_order(backend: &mut impl Backend, desk: &Desk
     assert_eq!(desk.outbox(0, 10).await.unwrap().len(), 1);
 }
 
-/// The ledger tells one truth per delivery, however often it is reported.
-pub(crate) async fn the_ledger_tells_one_truth(backend: &mut impl Backend, desk: &Desk) {
+/// The ledger has one truth per delivery, however often it is reported.
+pub(crate) async fn the_ledger_keeps_one_truth_per_delivery(backend: &mut impl Backend, desk: &Desk) {
     let placed = placed(None);
     let order = placed.event();
     accept(backend, vec![placed]).await;

@@ -1,4 +1,4 @@
-//! What every desk must do with redrives, and with what it is asked for reconciliation.
+//! Redrives, and what reconciliation asks.
 
 use std::time::Duration;
 
@@ -99,12 +99,12 @@ pub(crate) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_w
     assert_eq!(desk.unconfirmed_redrives(None, 10).await.unwrap().len(), 1);
     assert_eq!(desk.unconfirmed_redrives(Some(ids[1]), 10).await.unwrap().len(), 0);
 
-    // A late report of the first way changes nothing; the one of the redrive ends it.
+    // A late report of the first delivery changes nothing; the report of the redrive ends it.
     assert!(!end(backend, desk, &dead_letters[0].0, OutcomeStatus::DeadLettered, None).await);
     assert!(redriving(desk, &dead_letters[0].0).await);
     assert!(end(backend, desk, &dead_letters[0].0, OutcomeStatus::Delivered, Some(ids[0])).await);
     assert!(!redriving(desk, &dead_letters[0].0).await);
-    // Before the confirm was marked, and dead again.
+    // Dead again, before the confirm was marked.
     assert!(end(backend, desk, &dead_letters[1].0, OutcomeStatus::DeadLettered, Some(ids[1])).await);
     desk.sent_redrives(vec![ids[1]]).await.unwrap();
     let progress = job(desk, redrive.id).await.progress;
@@ -114,7 +114,7 @@ pub(crate) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_w
     assert_eq!((again.letter.redrives, again.lineage.len()), (1, 2));
     assert_eq!(again.letter.attempts.len(), 2, "{:?}", again.letter.attempts);
 
-    // The last one, whose report says that it arrived although an earlier one said nothing.
+    // The last one is reported as delivered, by a report that does not name the dead letter.
     ids = desk.take_redrive(redrive.id, 9).await.unwrap().iter().map(|sending| sending.dead_letter).collect();
     assert_eq!(ids, [dead_letters[2].1]);
     let standing = desk.running_redrives().await.unwrap();
@@ -128,25 +128,25 @@ pub(crate) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_w
     assert_eq!(desk.redrives(None, 10).await.unwrap(), [done]);
 }
 
-/// A redrive is paused, resumed and cancelled, and a key that may be forgotten is a reason to refuse.
-pub(crate) async fn a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced(
+/// A redrive is paused, resumed and cancelled, and a key that may be forgotten is refused.
+pub(crate) async fn a_redrive_is_controlled_and_a_forgotten_key_refused_unless_forced(
     backend: &mut impl Backend,
     desk: &Desk,
 ) {
     let dead_letters = dead(backend, desk, 2).await;
     let redrive = create(desk, everything()).await;
-    let told = async |control| desk.control_redrive(redrive.id, control).await.unwrap();
-    assert_eq!(told(Control::Resume).await, Controlled::NotPossible(RedriveStatus::Running));
-    assert!(matches!(told(Control::Pause).await, Controlled::Done(_)));
+    let controlled = async |control| desk.control_redrive(redrive.id, control).await.unwrap();
+    assert_eq!(controlled(Control::Resume).await, Controlled::NotPossible(RedriveStatus::Running));
+    assert!(matches!(controlled(Control::Pause).await, Controlled::Done(_)));
     assert_eq!(desk.take_redrive(redrive.id, 9).await.unwrap().len(), 0);
-    assert!(matches!(told(Control::Resume).await, Controlled::Done(_)));
+    assert!(matches!(controlled(Control::Resume).await, Controlled::Done(_)));
     assert_eq!(desk.take_redrive(redrive.id, 1).await.unwrap().len(), 1);
-    let Controlled::Done(cancelled) = told(Control::Cancel).await else { panic!("not cancelled") };
+    let Controlled::Done(cancelled) = controlled(Control::Cancel).await else { panic!("not cancelled") };
     assert_eq!((cancelled.progress.cancelled, cancelled.progress.sending), (1, 1));
-    assert_eq!(told(Control::Cancel).await, Controlled::NotPossible(RedriveStatus::Cancelled));
+    assert_eq!(controlled(Control::Cancel).await, Controlled::NotPossible(RedriveStatus::Cancelled));
     assert_eq!(desk.control_redrive(Uuid::now_v7(), Control::Pause).await.unwrap(), Controlled::Unknown);
 
-    // The other one waits as before.
+    // The other one is dead as before.
     let ids = vec![dead_letters[1].1, Uuid::now_v7()];
     let mut request = request(Selection::Ids(ids));
     request.origins.insert("north".parse().unwrap(), Some(Timestamp::MAX));
@@ -157,8 +157,8 @@ pub(crate) async fn a_redrive_obeys_and_a_forgotten_key_is_refused_unless_forced
     assert_eq!(desk.plan_redrive(request).await.unwrap().matched, 1);
 }
 
-/// What a job has queued is not removed with its order, though it was delivered meanwhile: the job would
-/// wait for it for ever.
+/// A dead letter that a redrive has queued is not removed with its order, even if it was delivered in the
+/// meantime: the redrive would wait for it forever.
 pub(crate) async fn an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it(backend: &mut impl Backend, desk: &Desk) {
     let (order, _) = dead(backend, desk, 1).await.remove(0);
     let redrive = create(desk, everything()).await;
@@ -171,8 +171,8 @@ pub(crate) async fn an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it(bac
     assert_eq!(desk.sweep_orders(later, None, 9).await.unwrap().removed, 1);
 }
 
-/// What is pending is found by where it was seen last.
-pub(crate) async fn what_is_pending_is_found_by_where_it_was_seen(backend: &mut impl Backend, desk: &Desk) {
+/// A pending delivery is found by where it was seen last.
+pub(crate) async fn pending_deliveries_are_found_by_where_they_were_seen_last(backend: &mut impl Backend, desk: &Desk) {
     let order = letters::order(backend).await;
     let later = now() + jiff::SignedDuration::from_secs(60);
     let marks = desk.published_marks().await.unwrap();
@@ -190,7 +190,7 @@ pub(crate) async fn what_is_pending_is_found_by_where_it_was_seen(backend: &mut 
     end(backend, desk, &order, OutcomeStatus::DeadLettered, None).await;
     assert_eq!(desk.pending_published("north".parse().unwrap(), marks.clone(), 9).await.unwrap().total, 0);
 
-    // Under redrive it is found by its dead letter, and not by its order.
+    // While it is redriven it is found by its dead letter, and not by its order.
     let id = letters::stored(desk, &letters::letter(Some(&order), "north")).await;
     let redrive = create(desk, everything()).await;
     desk.take_redrive(redrive.id, 9).await.unwrap();

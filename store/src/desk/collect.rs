@@ -38,9 +38,6 @@ const INSERT: Text = Text::of(
 impl Desk {
     /// Stores dead letters in one transaction, each once, and the end of its delivery if the ledger does not
     /// have it. One answer for each, in their order.
-    ///
-    /// # Errors
-    /// [`StoreFault`]: nothing is stored.
     pub async fn collect(&self, letters: Vec<Arc<Collected>>, now: Timestamp) -> Result<Vec<Collection>, StoreFault> {
         let collected = letters.clone();
         let collections = self.operators.write(async move |sql| collect(sql, &letters, now).await).await?;

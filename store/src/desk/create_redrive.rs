@@ -80,17 +80,11 @@ const KEY: Text = Text::of(
 
 impl Desk {
     /// What a redrive would send, without making one.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn plan_redrive(&self, request: RedriveRequest) -> Result<Plan, StoreFault> {
         self.operators.read(async move |sql| plan(sql, &request).await).await
     }
 
     /// Makes a redrive in one transaction, which is its cut-off: what fails later is not in it.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn create_redrive(&self, request: RedriveRequest, terms: RedriveTerms) -> Result<Created, StoreFault> {
         self.operators.write(async move |sql| create(sql, &request, &terms).await).await
     }

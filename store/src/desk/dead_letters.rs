@@ -43,9 +43,6 @@ const ARCHIVE: Text = Text::of("UPDATE dead_letters SET archived_at = $2, note =
 
 impl Desk {
     /// Dead letters that match, the last stored first: those before `before`, at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn dead_letters(
         &self,
         filter: Filter,
@@ -61,9 +58,6 @@ impl Desk {
 
     /// The same, counted by origin and cause, in the order of these: those after the group that has (or had)
     /// the dead letter `after`, at most `limit`. The list begins again if that one is not stored any more.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn dead_letter_groups(
         &self,
         filter: Filter,
@@ -78,26 +72,17 @@ impl Desk {
     }
 
     /// A dead letter with everything, whatever its state.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetterDetails>, StoreFault> {
         self.operators.read(async move |sql| details(sql, id).await).await
     }
 
     /// Archives a dead letter with a note: it leaves the list, and stays dead.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn archive(&self, id: Uuid, note: Option<String>) -> Result<Archiving, StoreFault> {
         let now = now();
         self.operators.write(async move |sql| set_archived(sql, id, Some(now), note.as_deref()).await).await
     }
 
     /// Puts an archived dead letter back into the list.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn unarchive(&self, id: Uuid) -> Result<Archiving, StoreFault> {
         self.operators.write(async move |sql| set_archived(sql, id, None, None).await).await
     }

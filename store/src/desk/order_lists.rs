@@ -86,9 +86,6 @@ impl Desk {
     /// Orders that match the filter, newest first, beyond `after`: at most `limit`. A page also ends after many
     /// orders were looked at, or many bytes gathered; so it may have fewer orders, or none, and still a next
     /// page.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn orders(
         &self,
         filter: OrderFilter,
@@ -99,18 +96,12 @@ impl Desk {
     }
 
     /// The end of the feed: everything that is recorded from now on comes beyond it.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn last_change(&self) -> Result<Change, StoreFault> {
         self.operators.read(async |sql| Ok(sql.first(LAST_CHANGE, &[], change).await?.unwrap_or_default())).await
     }
 
     /// Deliveries that changed beyond `after`, in the order of their changes: at most `limit`. A delivery that
     /// has changed several times comes once, with its last change.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn changes(&self, after: Change, limit: u32) -> Result<Vec<Changed>, StoreFault> {
         let (commit, number, limit) = (signed(after.commit), signed(after.number), i64::from(limit));
         self.operators.read(async move |sql| sql.all(CHANGES, &[&commit, &number, &limit], changed).await).await

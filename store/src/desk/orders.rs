@@ -21,9 +21,6 @@ pub(super) const PREPARED: &[&str] = &[ORDER.postgres, DELIVERIES.postgres];
 
 impl Desk {
     /// An order with the outcomes of its deliveries.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn order(&self, order_id: OrderId) -> Result<Option<OrderRecord>, StoreFault> {
         self.orders.read(async move |sql| order(sql, order_id).await).await
     }

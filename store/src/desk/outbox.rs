@@ -52,18 +52,12 @@ pub(super) const PREPARED: &[&str] = &[PAGE.postgres, BACKLOG.postgres];
 impl Desk {
     /// Events in this producer's outbox beyond `after`, oldest first: at least one if there is any, at most
     /// `limit`, and fewer if they are large.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn outbox(&self, after: Position, limit: u32) -> Result<Vec<OutboxEntry>, StoreFault> {
         let Some(owner) = self.owner() else { return Ok(Vec::new()) };
         self.relay.read(async move |sql: Sql<'_>| page(sql, owner, after, limit).await).await
     }
 
     /// How much waits in this producer's outbox.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn backlog(&self) -> Result<Backlog, StoreFault> {
         let Some(owner) = self.owner() else { return Ok(Backlog::default()) };
         self.relay.read(async move |sql: Sql<'_>| backlog(sql, owner).await).await

@@ -83,9 +83,6 @@ const RELEASE: Text = Text::of("DELETE FROM leases WHERE what = $1 AND holder = 
 
 impl Desk {
     /// How far the outbox of every producer is published.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn published_marks(&self) -> Result<Vec<Mark>, StoreFault> {
         let mark = |row: &Row<'_>| Ok(Mark { owner: row.get(0)?, up_to: row.count(1)? });
         self.operators.read(async move |sql| sql.all(MARKS, &[], mark).await).await
@@ -93,9 +90,6 @@ impl Desk {
 
     /// Deliveries to this destination that are pending, not being sent again, and published according to these
     /// marks.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn pending_published(
         &self,
         destination: Name,
@@ -111,18 +105,12 @@ impl Desk {
     }
 
     /// Deliveries of orders that were accepted before this time and are not published.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn pending_unpublished(&self, accepted_before: Timestamp, limit: u32) -> Result<Found, StoreFault> {
         let (before, limit) = (accepted_before.as_microsecond(), i64::from(limit));
         self.operators.read(async move |sql| found(sql.all(UNPUBLISHED, &[&before, &limit], overdue).await?)).await
     }
 
     /// Dead letters that were sent again to this destination before this time, and have not ended.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn pending_redriven(
         &self,
         destination: Name,
@@ -137,9 +125,6 @@ impl Desk {
     }
 
     /// The events of these orders, to be published again. An order that is not known is left out.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn events_of(&self, order_ids: Vec<OrderId>) -> Result<Vec<OutboxEntry>, StoreFault> {
         let ids: Vec<Uuid> = order_ids.into_iter().map(|order_id| order_id.0).collect();
         let read = async move |sql: Sql<'_>| {
@@ -150,9 +135,6 @@ impl Desk {
     }
 
     /// Has the runner of redrives publish dead letters again that were sent.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn send_redriven_again(&self, dead_letters: Vec<Uuid>) -> Result<(), StoreFault> {
         let mark = async move |sql: Sql<'_>| sql.execute(AGAIN, &[&Array(&dead_letters)]).await.map(|_| ());
         self.operators.write(mark).await
@@ -160,9 +142,6 @@ impl Desk {
 
     /// Takes the right to do `what`, or keeps it, for this long: of several processes one has it at a time.
     /// Returns whether `holder` has it. An SQLite file belongs to one process.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn lease(&self, what: &str, holder: Uuid, length: Duration) -> Result<bool, StoreFault> {
         if self.is_sqlite() {
             return Ok(true);
@@ -174,9 +153,6 @@ impl Desk {
     }
 
     /// Gives the right back.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn release(&self, what: &str, holder: Uuid) -> Result<(), StoreFault> {
         if self.is_sqlite() {
             return Ok(());

@@ -40,25 +40,16 @@ const CANCEL: Text =
 
 impl Desk {
     /// A redrive with its progress.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn redrive(&self, id: Uuid) -> Result<Option<Redrive>, StoreFault> {
         self.operators.read(async move |sql| one(sql, id).await).await
     }
 
     /// Redrives, the last created first: those before `before`, at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn redrives(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<Redrive>, StoreFault> {
         self.operators.read(async move |sql| list(sql, before, limit).await).await
     }
 
     /// Pauses, resumes or cancels.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn control_redrive(&self, id: Uuid, control: Control) -> Result<Controlled, StoreFault> {
         self.operators.write(async move |sql| self::control(sql, id, control).await).await
     }

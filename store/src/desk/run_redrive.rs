@@ -82,9 +82,6 @@ const END: Text =
 
 impl Desk {
     /// Every redrive that is running, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn running_redrives(&self) -> Result<Vec<RedriveState>, StoreFault> {
         let last = i64::from(RedriveState::LAST);
         self.operators.read(async move |sql| sql.all(RUNNING, &[&last], state).await).await
@@ -92,9 +89,6 @@ impl Desk {
 
     /// Takes the next dead letters of a running redrive, at most `limit`, and fewer if they are large: they
     /// count as being sent, and their deliveries as pending. To be called before they are published.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn take_redrive(&self, id: Uuid, limit: u32) -> Result<Vec<RedriveItem>, StoreFault> {
         let taken = self.operators.write(async move |sql| take(sql, id, limit).await).await?;
         self.notify(taken.iter().filter_map(|item| item.order_id));
@@ -103,9 +97,6 @@ impl Desk {
 
     /// The dead letters of any redrive that were taken and not confirmed, beyond `after`, in ascending order:
     /// at most `limit`, and fewer if they are large.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn unconfirmed_redrives(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<RedriveItem>, StoreFault> {
         let after = after.unwrap_or(Uuid::nil());
         let page = async move |sql: Sql<'_>| {
@@ -116,9 +107,6 @@ impl Desk {
     }
 
     /// Marks these dead letters as confirmed by the broker.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn sent_redrives(&self, dead_letters: Vec<Uuid>) -> Result<(), StoreFault> {
         let now = now().as_microsecond();
         let mark = async move |sql: Sql<'_>| sql.execute(SENT, &[&Array(&dead_letters), &now]).await.map(|_| ());
@@ -126,9 +114,6 @@ impl Desk {
     }
 
     /// Ends the redrive of a dead letter well that is not a delivery: no worker reports it.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn delivered_redrive(&self, dead_letter: Uuid) -> Result<(), StoreFault> {
         let end = async move |sql: Sql<'_>| sql.end_redriven(dead_letter, OutcomeStatus::Delivered).await;
         self.operators.write(end).await
@@ -136,9 +121,6 @@ impl Desk {
 
     /// Ends a running redrive: `Completed` if nothing remains, `Stopped` with a detail otherwise. Does nothing
     /// to one that is not running.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn end_redrive(&self, id: Uuid, status: RedriveStatus, detail: Option<String>) -> Result<(), StoreFault> {
         let now = now().as_microsecond();
         let end = async move |sql: Sql<'_>| {

@@ -75,9 +75,6 @@ const REMOVALS: [Text; 3] = [
 impl Desk {
     /// Removes idempotency keys that were first used at this time or before: at most `limit`. Returns how
     /// many were removed.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn sweep_keys(&self, used_up_to: Timestamp, limit: u32) -> Result<u32, StoreFault> {
         let sweep = async move |sql: Sql<'_>| {
             let removed = sql.execute(KEYS, &[&used_up_to.as_microsecond(), &i64::from(limit)]).await?;
@@ -89,9 +86,6 @@ impl Desk {
     /// Looks at orders that were accepted before this time, oldest first, beyond `after`, at most `limit`.
     /// Removes those that are delivered everywhere, with their deliveries and their dead letters that were
     /// sent again. An order that is pending or has a dead letter stays.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
     pub async fn sweep_orders(
         &self,
         accepted_before: Timestamp,

@@ -1,20 +1,20 @@
--- Times are microseconds since 1970, as in every database of this program: they are compared and shown,
--- and never calculated with here. Only a lease is a timestamp: it is of the server's clock.
+-- Times are microseconds since 1970, as in every database of this program: they are compared and shown here,
+-- and never calculated with. Only leases are timestamps: they follow the server's clock.
 
--- An order, as the event that is published of it: the bytes that go on the wire, written once.
+-- An order, as the event that is published: the bytes that go on the wire, written once.
 CREATE TABLE orders (
     order_id     uuid   NOT NULL PRIMARY KEY, -- version 7: sorts by time
     customer_id  text   NOT NULL,
     created_at   bigint NOT NULL,
     event        bytea  NOT NULL,
     traceparent  text   NOT NULL,
-    destinations text[] NOT NULL -- who was to be told when it was accepted
+    destinations text[] NOT NULL -- the destinations that were configured when it was accepted
 );
 
 CREATE INDEX orders_by_customer ON orders (customer_id, order_id);
 
--- Each producer that runs has a line: it gives out the places of the orders that it accepts. A line
--- whose lease is over is taken over by any other producer, row by row, and removed when it is empty.
+-- Each running producer has a line: its outbox, which gives the orders that it accepts their places. A line
+-- whose lease has ended is taken over by any other producer, row by row, and removed when it is empty.
 CREATE TABLE lines (
     owner           uuid        NOT NULL PRIMARY KEY,
     last_place      bigint      NOT NULL, -- a place is never given twice
@@ -22,27 +22,27 @@ CREATE TABLE lines (
     leased_until    timestamptz NOT NULL  -- renewed with every commit
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
--- Orders of which some delivery is pending. A row goes when the last of them has ended, so that the
--- table is small. Those with a place beyond their line's published_up_to are the outbox. Room in the
--- pages, so that a change of `open` touches no index.
+-- Orders with a pending delivery. A row is removed when the last of them has ended, so that the table is
+-- small. Those with a place beyond their line's published_up_to are the outbox. The pages have room, so that
+-- a change of `open` touches no index.
 CREATE TABLE pending (
     order_id uuid   NOT NULL PRIMARY KEY,
     open     text[] NOT NULL, -- the destinations whose delivery is pending
-    owner    uuid,            -- the line of its place; none where a dead letter is being sent again
+    owner    uuid,            -- the line of its place; null while a dead letter is being sent again
     place    bigint           -- in the order of its owner's commits
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 CREATE UNIQUE INDEX pending_by_place ON pending (owner, place) WHERE place IS NOT NULL;
 
--- Numbers changes within a transaction.
+-- Numbers the changes of a transaction.
 CREATE SEQUENCE changes CACHE 64;
 
--- The ledger: how each delivery ended. No row means that nothing was heard of it yet.
+-- The ledger: how each delivery ended. No row means that nothing has been reported yet.
 --
 -- The feed of changes is ordered by (recorded, change). Transactions of several producers do not end in
--- the order in which they began, so a reader goes no further than what no running transaction can come
--- before: WHERE recorded < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY recorded, change. Whoever
--- changes a row writes both anew: recorded = pg_current_xact_id(), change = nextval('changes').
+-- the order in which they began, so a reader stops where a running transaction may still come
+-- before: WHERE recorded < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY recorded, change. Every change of
+-- a row sets both again: recorded = pg_current_xact_id(), change = nextval('changes').
 CREATE TABLE deliveries (
     order_id    uuid   NOT NULL,
     destination text   NOT NULL,
@@ -59,7 +59,7 @@ CREATE INDEX deliveries_dead ON deliveries (order_id, destination) WHERE status 
 
 -- The clients' keys, written in the transaction of their order.
 CREATE TABLE idempotency_keys (
-    scope       text   NOT NULL, -- the client; one for all while there is no authentication
+    scope       text   NOT NULL, -- the client; the same for all while there is no authentication
     key         text   NOT NULL,
     fingerprint bytea  NOT NULL, -- SHA-256 of the request
     order_id    uuid   NOT NULL,
@@ -69,13 +69,13 @@ CREATE TABLE idempotency_keys (
 
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
--- Every dead letter that was taken from a dead-letter queue, whoever made it.
+-- Every dead letter that was taken from a dead-letter queue, whatever program put it there.
 CREATE TABLE dead_letters (
     id          uuid    NOT NULL PRIMARY KEY, -- version 7: sorts by the time it was recorded
-    fingerprint bytea   NOT NULL UNIQUE,      -- SHA-256 of what makes the same one recognisable when it comes again
-    order_id    uuid,                         -- none where the body names no order
+    fingerprint bytea   NOT NULL UNIQUE,      -- SHA-256 of what identifies it when it comes again
+    order_id    uuid,                         -- null if the body names no order
     destination text    NOT NULL,
-    state       text    NOT NULL, -- dead; redriving: being sent again; redriven: dead again, as a later one; delivered
+    state       text    NOT NULL, -- dead; redriving: being sent again; redriven: dead again as a later one; delivered
     reason      text    NOT NULL,
     status_code integer,
     error       text,
@@ -92,7 +92,7 @@ CREATE TABLE dead_letters (
     note        text
 );
 
--- All that lists and groups look at, in the order of lists: neither reads the rows, which are wide.
+-- Everything that lists and groups look at, in the order of lists: neither reads the rows, which are wide.
 CREATE INDEX dead_letters_listed ON dead_letters (id)
     INCLUDE (destination, reason, status_code, error, failed_at, archived_at, order_id) WHERE state = 'dead';
 CREATE INDEX dead_letters_by_order ON dead_letters (order_id, destination) WHERE order_id IS NOT NULL;
@@ -105,18 +105,18 @@ CREATE TABLE redrives (
     detail                  text,                      -- why it stopped
     filter                  text             NOT NULL, -- JSON: what was asked for
     rate                    double precision NOT NULL, -- dead letters a second
-    concurrency             bigint           NOT NULL, -- most that are sent and have not ended
+    concurrency             bigint           NOT NULL, -- at most this many that were sent and have not ended
     stop_after_failed_share double precision NOT NULL,
-    body                    bytea,                     -- in place of the dead letter's own
+    body                    bytea,                     -- replaces the dead letter's own
     new_key                 boolean          NOT NULL,
     matched                 bigint           NOT NULL,
-    refused                 text             NOT NULL, -- JSON: how many were not taken, and why
-    judged_from             bigint           NOT NULL, -- what ended before does not count when it stops by itself
+    refused                 text             NOT NULL, -- JSON: how many were refused, and why
+    judged_from             bigint           NOT NULL, -- what ended before is not counted for stopping
     created_at              bigint           NOT NULL,
     updated_at              bigint           NOT NULL
 );
 
--- What each job sends, fixed when it is created: what fails later is not swept in.
+-- What each job sends, fixed when it is created: what fails later is not included.
 CREATE TABLE redrive_items (
     redrive_id  uuid NOT NULL,
     dead_letter uuid NOT NULL,
@@ -133,7 +133,7 @@ CREATE INDEX redrive_items_sent ON redrive_items (sent_at) WHERE state = 'sent';
 CREATE INDEX redrive_items_ended ON redrive_items (redrive_id, ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX redrives_running ON redrives (id) WHERE status = 'running';
 
--- What one producer does at a time, and which: another one takes over when the lease is over.
+-- What only one producer does at a time, and which one: another takes over when the lease has ended.
 CREATE TABLE leases (
     what         text        NOT NULL PRIMARY KEY,
     holder       uuid        NOT NULL,

@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// In the order of the keys, so that two producers with the same ones wait for each other in turn and
-/// not in a circle. Who comes second waits for the end of the first, and then finds the key taken. The
-/// row of a key that has expired and was not swept yet is the new one's.
+/// not in a circle. The second one waits for the end of the first, and then finds the key taken. The
+/// row of an expired key that was not swept yet is the new one's.
 const TAKE_KEYS: &str = "
     INSERT INTO idempotency_keys AS known (scope, key, fingerprint, order_id, created_at)
     SELECT scope, key, fingerprint, order_id, created_at
@@ -50,7 +50,7 @@ pub(super) struct Orders<'a> {
     keys: Vec<(&'a Idempotency, &'a Placed)>,
 }
 
-/// What a key is known by.
+/// What identifies a key.
 fn name(idempotency: &Idempotency) -> (&str, &str) {
     (&idempotency.scope, &idempotency.key)
 }
@@ -72,7 +72,7 @@ impl<'a> Orders<'a> {
         self.keys.iter().map(|(idempotency, _)| name(idempotency)).unzip()
     }
 
-    /// Takes the keys that are free. Tells how many were.
+    /// Takes the keys that are free. Returns how many were.
     pub(super) async fn take_keys(&self, session: &Session) -> Result<u64, Fault> {
         if self.keys.is_empty() {
             return Ok(0);
@@ -81,7 +81,7 @@ impl<'a> Orders<'a> {
         let fingerprints: Vec<_> = self.keys.iter().map(|(idempotency, _)| &idempotency.fingerprint[..]).collect();
         let order_ids: Vec<_> = self.keys.iter().map(|(_, placed)| placed.order_id.0).collect();
         let times: Vec<_> = self.keys.iter().map(|(_, placed)| placed.accepted_at.as_microsecond()).collect();
-        // How long a key is known is a setting of the process, the same for all of them.
+        // The lifetime of keys is a setting of the process, the same for all of them.
         let lives = |(idempotency, placed): &(&Idempotency, &Placed)| {
             placed.accepted_at.as_microsecond().saturating_sub(idempotency.expired_up_to.as_microsecond())
         };
@@ -89,7 +89,7 @@ impl<'a> Orders<'a> {
         session.execute(TAKE_KEYS, &[&scopes, &keys, &fingerprints, &order_ids, &times, &ttl]).await
     }
 
-    /// What those keys were used for that were not free: nothing is asked where all were.
+    /// What the keys that were not free were used for. Nothing is asked if all were free.
     pub(super) async fn earlier(&self, session: &Session, taken: u64) -> Result<Earlier<'a>, Fault> {
         if usize::try_from(taken).ok() == Some(self.keys.len()) {
             return Ok(Earlier::new());
@@ -98,7 +98,7 @@ impl<'a> Orders<'a> {
         let rows = session.query(KEYS, &[&scopes, &keys]).await?;
         if rows.len() < keys.len() {
             // It was swept between the two statements.
-            return Err(Fault::new(Remedy::Repeat, "an idempotency key came to the end of its time"));
+            return Err(Fault::new(Remedy::Repeat, "an idempotency key has just expired"));
         }
         let mut earlier = Earlier::with_capacity(rows.len());
         for row in rows {

@@ -1,4 +1,4 @@
-//! Where the database is.
+//! The address of a database.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use tokio_postgres::{
 
 /// How long each address of a host may take to answer.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Where none is given.
+/// The port if none is given.
 const DEFAULT_PORT: u16 = 5432;
-/// After so long without an answer to what was sent, the operating system gives a connection up.
+/// After this time without an acknowledgement of what was sent, the operating system gives a connection up.
 const UNANSWERED: Duration = Duration::from_secs(20);
-/// An idle connection is asked for a sign of life so often.
+/// How often an idle connection is probed.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// Where the database is, and as whom we come. Its text form never shows the password.
+/// The server, the database and the user. Its debug form never shows the password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresAddress(Box<Config>);
 
 impl PostgresAddress {
     /// Reads a URL such as `postgres://user:password@host:5432/database`, which may have parameters:
-    /// `sslmode` is `disable` for a connection in clear, `prefer` (also without it) for TLS where the server
-    /// offers it, `require` or `verify-full` for TLS and nothing else. The server's certificate is held
-    /// against the system's roots in every case.
+    /// `sslmode` is `disable` for plain text, `prefer` (the default) for TLS if the server offers it, `require`
+    /// or `verify-full` for TLS only. The server's certificate is checked against the system's roots in every
+    /// case.
     ///
     /// # Errors
-    /// What is wanted, in words for whoever set it. It never repeats the text, which may hold a password.
+    /// What the URL must be, for the operator who set it. It never repeats the text, which may hold a password.
     pub fn parse(url: &str) -> Result<Self, String> {
         let wanted = "must be a URL such as postgres://user:password@host:5432/database \
                       (special characters percent-encoded)";
@@ -50,15 +50,15 @@ impl PostgresAddress {
         Ok(Self(Box::new(config)))
     }
 
-    /// With the name under which the server lists the connection.
+    /// The configuration of a connection, with the name under which the server lists it.
     pub(super) fn named(&self, purpose: &str) -> Config {
         let mut config = (*self.0).clone();
         config.application_name(format!("tandem producer: {purpose}"));
         config
     }
 
-    /// The database and where it is, for whoever has to look there.
-    pub(super) fn place(&self) -> String {
+    /// The database and its server, for a message to the operator.
+    pub(super) fn location(&self) -> String {
         let hosts = self.0.get_hosts().iter().map(|host| match host {
             Host::Tcp(name) => name.clone(),
             Host::Unix(path) => path.display().to_string(),
@@ -69,7 +69,7 @@ impl PostgresAddress {
         format!("{:?} at {}", self.0.get_dbname().unwrap_or_default(), hosts.join(", "))
     }
 
-    /// Whether a connection may be secured.
+    /// Whether a connection may use TLS.
     pub(super) fn allows_tls(&self) -> bool {
         self.0.get_ssl_mode() != SslMode::Disable
     }
@@ -98,7 +98,7 @@ mod tests {
             "postgres://u:hush@h/d?sslmode=maybe",
             "postgres://u:hush@h:x/d",
         ] {
-            let Err(fault) = PostgresAddress::parse(bad) else { panic!("{bad} was taken") };
+            let Err(fault) = PostgresAddress::parse(bad) else { panic!("{bad} was accepted") };
             assert!(!fault.contains("hush"), "{fault}");
         }
     }
@@ -107,6 +107,6 @@ mod tests {
     fn a_password_is_not_shown() {
         let address = PostgresAddress::parse("postgres://u:hush@h/d").unwrap();
         assert!(!format!("{address:?}").contains("hush"));
-        assert_eq!(address.place(), "\"d\" at h:5432");
+        assert_eq!(address.location(), "\"d\" at h:5432");
     }
 }

@@ -3,12 +3,12 @@
 use super::session::Session;
 use crate::{StoreFault, fault::Fault};
 
-/// The schema, as steps from one version to the next. A step that was released is never changed.
+/// The schema, as steps from one version to the next. A released step is never changed.
 const MIGRATIONS: [&str; 1] = [include_str!("0001_orders.sql")];
-/// Whoever holds this lock migrates; the number is of no meaning but this.
+/// The holder of this lock migrates; the number is arbitrary.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7310579621944)";
 
-/// Brings the schema up to date. Others who start at the same time wait, and find it done.
+/// Brings the schema up to date. Producers that start at the same time wait, and find it done.
 ///
 /// # Errors
 /// A newer version wrote it, or the database failed.

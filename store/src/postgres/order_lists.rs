@@ -28,10 +28,10 @@ fn ids(along: Along) -> &'static str {
     }
 }
 
-/// What the statements are made for: one for each way, status and whether there is a destination.
+/// What the statements depend on: the index, the status, and whether there is a destination.
 type Shape = (Along, Option<OrderStatus>, bool);
 
-/// The statement of a page, and the one that tells where the looking ended.
+/// The statement of a page, and the one for the last order that was looked at.
 struct Texts {
     page: String,
     end: String,
@@ -77,7 +77,7 @@ impl Texts {
     }
 }
 
-/// Whether an order has the status that is asked for.
+/// The condition on the status.
 fn fits(status: Option<OrderStatus>, destination: bool) -> String {
     const PENDING: &str = "(SELECT true FROM pending WHERE pending.order_id = o.order_id LIMIT 1)";
     let delivery = |condition: &str| {

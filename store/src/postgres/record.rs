@@ -1,4 +1,4 @@
-//! Recording outcomes: the ledger, and the orders that are pending no more. A whole group with each
+//! Recording outcomes: the ledger, and the orders that are no longer pending. A whole group with each
 //! statement, in the transaction of the caller.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ const INSERT: &str = "
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS new (order_id, destination, status, outcome)
     ON CONFLICT (order_id, destination) DO NOTHING";
 
-/// What is known already of these orders. Rows of this transaction are those that were just inserted.
+/// What is known already of these orders. Rows of this transaction were inserted just now.
 const KNOWN: &str = "
     SELECT order_id, destination, outcome, recorded = pg_current_xact_id(), status = 'pending', dead_letter FROM deliveries
     WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, destination FOR UPDATE";
@@ -34,15 +34,15 @@ const UPDATE: &str = "
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS new (order_id, destination, status, outcome)
     WHERE deliveries.order_id = new.order_id AND deliveries.destination = new.destination";
 
-/// The orders whose pending deliveries have all ended with this transaction: nobody else can have
-/// recorded one of them, so nobody else has the row.
+/// The orders whose pending deliveries have all ended with this transaction: no other producer can have
+/// recorded one of them, so no other has the row.
 const CLOSE: &str = "
     DELETE FROM pending USING unnest($1::uuid[], $2::text[]) AS ended (order_id, destinations)
     WHERE pending.order_id = ended.order_id AND pending.open <@ string_to_array(ended.destinations, ',')
     RETURNING pending.order_id";
 
-/// Of the others, one part has ended. Another producer that records the rest at the same moment holds
-/// the row, or waits for it: whoever comes second sees what the first has left.
+/// Of the others, some have ended. Another producer that records the rest at the same moment holds
+/// the row, or waits for it: the second one sees what the first has left.
 const CLOSE_PART: &str = "
     UPDATE pending
     SET open = ARRAY(SELECT name FROM unnest(open) AS name WHERE name <> ALL (string_to_array(ended.destinations, ',')))
@@ -50,10 +50,10 @@ const CLOSE_PART: &str = "
     WHERE pending.order_id = ended.order_id
     RETURNING pending.order_id, open = '{}'";
 
-/// Where the first has left nothing but ours, nothing is left.
+/// If the first has left only what ended here, nothing is left.
 const REMOVE: &str = "DELETE FROM pending WHERE order_id = ANY($1::uuid[]) AND open = '{}'";
 
-/// What a session on the way of an order prepares.
+/// What the writer's session prepares.
 pub(super) const STATEMENTS: &[&str] = &[INSERT, KNOWN, UPDATE, dead_letters::CORRECT, CLOSE, CLOSE_PART, REMOVE];
 
 /// Outcomes of a batch: of each delivery the first report, in the order of the table, and all others.
@@ -63,13 +63,13 @@ pub(super) struct Outcomes<'a> {
     further: Vec<&'a Outcome>,
 }
 
-/// The outcomes of one delivery that were reported, and what the ledger is to say of it.
+/// The reports of each delivery.
 type ByDelivery<'a> = BTreeMap<(Uuid, &'a str), Vec<&'a Outcome>>;
 
 /// Records outcomes in the caller's transaction.
 ///
-/// Whoever calls it over the desk tells [`Watch`](crate::Watch) and the other producers of the
-/// change after the commit.
+/// After the commit, a caller at the desk notifies those who wait for the orders, here and at other
+/// producers.
 pub(crate) async fn record(session: &Session, outcomes: &[Outcome]) -> Result<(), Fault> {
     let outcomes = Outcomes::new(outcomes);
     let inserted = outcomes.insert(session).await?;
@@ -93,7 +93,7 @@ impl<'a> Outcomes<'a> {
         Self { first, further }
     }
 
-    /// Writes what was not heard of before. Tells of how many deliveries that was.
+    /// Inserts deliveries that were not reported before. Returns how many those are.
     pub(super) async fn insert(&self, session: &Session) -> Result<u64, Fault> {
         if self.first.is_empty() {
             return Ok(0);
@@ -102,7 +102,7 @@ impl<'a> Outcomes<'a> {
         columns.run(session, INSERT).await
     }
 
-    /// Merges what was heard before. Tells which deliveries have ended with this transaction.
+    /// Merges those that were reported before. Returns which deliveries have ended with this transaction.
     pub(super) async fn merge(&self, session: &Session, inserted: u64) -> Result<Vec<(Uuid, &'a str)>, Fault> {
         redrives::end(session, redrive_ends(self.first.iter().chain(&self.further).copied())).await?;
         let all_new = usize::try_from(inserted).ok() == Some(self.first.len());
@@ -147,14 +147,15 @@ impl<'a> Outcomes<'a> {
                 }
             }
             columns.run(session, UPDATE).await?;
-            let told: Vec<_> = truths.into_iter().filter(|(_, pending)| !pending).map(|(truth, _)| truth).collect();
-            dead_letters::correct(session, &told).await?;
+            let ended_truths: Vec<_> =
+                truths.into_iter().filter(|(_, pending)| !pending).map(|(truth, _)| truth).collect();
+            dead_letters::correct(session, &ended_truths).await?;
         }
         Ok(ended)
     }
 }
 
-/// Takes deliveries that have ended, in the order of the table, from those that are pending.
+/// Removes deliveries that have ended, in the order of the table, from those that are pending.
 pub(super) async fn close(session: &Session, ended: &[(Uuid, &str)]) -> Result<(), Fault> {
     if ended.is_empty() {
         return Ok(());

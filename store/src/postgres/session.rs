@@ -15,23 +15,23 @@ use tokio_util::task::TaskTracker;
 use super::{PostgresAddress, tls};
 use crate::fault::Fault;
 
-/// How long it may take until a session stands, over all addresses of the host.
+/// How long opening a session may take, over all addresses of the host.
 const OPEN_WITHIN: Duration = Duration::from_secs(15);
-/// How long a statement may take, wherever nothing closer is said. The server ends it before that.
+/// How long a statement may take, unless a caller sets a closer deadline. The server ends it before that.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-/// How long saying goodbye may take.
+/// How long closing a connection may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// In every session. A transaction whose owner stands still must not hold up the others; a server that
-/// is told not to wait for its disk would break our promise, so it is told to wait.
+/// In every session. A transaction whose owner is frozen must not hold up the others; and a commit must be on
+/// disk, even if the server is configured not to wait for its disk.
 const SETTINGS: &str = "
     SET statement_timeout = '10s';
     SET idle_in_transaction_session_timeout = '10s';
     SET client_min_messages = warning;
     SET jit = off;
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
-/// On the way of an order: each statement looks up rows by key, whatever the statistics say at the
-/// moment, and in the order that is given to it, so that two transactions lock in the same order.
+/// On the order path: each statement looks up rows by key, whatever the statistics say at the moment, and in the
+/// order that is given to it, so that two transactions lock in the same order.
 const BY_KEY: &str = "
     SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off;
@@ -54,11 +54,11 @@ pub(super) struct Server {
 /// What a session is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Purpose {
-    /// As the server lists it.
+    /// The name under which the server lists the session.
     pub(crate) name: &'static str,
-    /// Whether it is on the way of an order.
+    /// Whether it looks up rows by key.
     pub(crate) by_key: bool,
-    /// What is prepared at once.
+    /// What is prepared when it opens.
     pub(crate) statements: &'static [&'static [&'static str]],
 }
 
@@ -78,7 +78,7 @@ impl Server {
         Ok(Self { address, tls, tasks })
     }
 
-    /// Opens a session. Where `notified` is given, notifications go there.
+    /// Opens a session. Notifications go to `notified`, if it is given.
     pub(super) async fn open(
         &self,
         purpose: Purpose,
@@ -93,10 +93,10 @@ impl Server {
     async fn connect(&self, purpose: Purpose, notified: Option<mpsc::Sender<Notification>>) -> Result<Session, Fault> {
         let (client, mut connection) = self.address.named(purpose.name).connect(self.tls.clone()).await?;
         self.tasks.spawn(async move {
-            // Ends with the client. Its fault is the fault of the client's next statement.
+            // Ends with the client. Its fault is that of the client's next statement.
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
                 if let (AsyncMessage::Notification(notification), Some(notified)) = (message, &notified) {
-                    // A bound, and a stop: who listens and does not keep up has to start again.
+                    // A bound, and a stop: a listener that does not keep up has to start again.
                     if notified.try_send(notification).is_err() {
                         break;
                     }
@@ -128,7 +128,7 @@ impl Session {
         within(self.client.query(&statement, parameters)).await
     }
 
-    /// The same, for a statement whose first row is all that is wanted.
+    /// The same, for the first row only.
     pub(super) async fn query_first(
         &self,
         text: &'static str,
@@ -137,7 +137,7 @@ impl Session {
         Ok(self.query(text, parameters).await?.into_iter().next())
     }
 
-    /// The same, for the number of rows that it changes.
+    /// The same, for the number of rows that were changed.
     pub(crate) async fn execute(&self, text: &'static str, parameters: Parameters<'_>) -> Result<u64, Fault> {
         let statement = self.prepare(text).await?;
         within(self.client.execute(&statement, parameters)).await

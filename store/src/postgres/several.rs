@@ -40,7 +40,7 @@ async fn waiting(producer: &Producer) -> Vec<OrderId> {
     producer.desk.outbox(0, 100_000).await.unwrap().into_iter().map(|entry| entry.order_id).collect()
 }
 
-/// As when the producer stands still for longer than its lease.
+/// As if the producer was frozen for longer than its lease.
 async fn let_the_lease_end(scratch: &PostgresScratch, producer: &Producer) {
     let client = scratch.database.connect().await.unwrap();
     let owner = producer.desk.owner().unwrap();
@@ -54,7 +54,7 @@ async fn count(scratch: &PostgresScratch, what: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn the_outbox_of_a_producer_that_has_ended_is_taken_over_without_what_is_published() {
+async fn the_unpublished_outbox_of_a_producer_that_has_ended_is_taken_over() {
     let scratch = PostgresScratch::new().await;
     let (mut ended, mut other) = (scratch.open(), scratch.open_another().await);
     let stored = accept(&mut ended, orders(5)).await;
@@ -62,7 +62,7 @@ async fn the_outbox_of_a_producer_that_has_ended_is_taken_over_without_what_is_p
     ended.commit(&Batch { published_up_to: Some(published), ..Batch::default() }).await.unwrap();
     let left = ended.desk.outbox(published, 100).await.unwrap();
     accept(&mut other, orders(1)).await;
-    assert_eq!(other.tick().await.unwrap().events, 0, "it lives");
+    assert_eq!(other.tick().await.unwrap().events, 0, "it is alive");
 
     ended.release().await;
     let adopted = other.tick().await.unwrap();
@@ -75,7 +75,7 @@ async fn the_outbox_of_a_producer_that_has_ended_is_taken_over_without_what_is_p
 }
 
 #[tokio::test]
-async fn what_a_producer_had_published_is_found_overdue_also_after_its_end() {
+async fn what_a_producer_published_is_found_overdue_even_after_its_end() {
     let scratch = PostgresScratch::new().await;
     let (mut ended, desk) = (scratch.open(), scratch.desk());
     let published_up_to = positions(&accept(&mut ended, orders(2)).await).last().copied();
@@ -83,14 +83,14 @@ async fn what_a_producer_had_published_is_found_overdue_also_after_its_end() {
     ended.release().await;
     assert_eq!(count(&scratch, "lines").await, 0);
     let marks = desk.published_marks().await.unwrap();
-    // What is accepted after the look at the marks may well be unpublished.
+    // What is accepted after the marks were read may be unpublished.
     accept(&mut scratch.open_another().await, orders(1)).await;
     let found = desk.pending_published("north".parse().unwrap(), marks, 10).await.unwrap();
     assert_eq!(found.total, 2);
 }
 
 #[tokio::test]
-async fn a_producer_that_stood_still_longer_than_its_lease_goes_on_in_a_new_line() {
+async fn a_producer_frozen_beyond_its_lease_continues_in_a_new_outbox() {
     let scratch = PostgresScratch::new().await;
     let (mut frozen, mut other) = (scratch.open(), scratch.open_another().await);
     let before = accept(&mut frozen, orders(3)).await;
@@ -98,9 +98,9 @@ async fn a_producer_that_stood_still_longer_than_its_lease_goes_on_in_a_new_line
     assert_eq!(other.tick().await.unwrap().events, 3);
 
     let after = accept(&mut frozen, orders(2)).await;
-    assert!(positions(&before).last() < positions(&after).first(), "no place is given twice: {before:?}, {after:?}");
+    assert!(positions(&before).last() < positions(&after).first(), "no position is given twice: {before:?}, {after:?}");
     assert_eq!((waiting(&frozen).await.len(), waiting(&other).await.len()), (2, 3));
-    // A mark of the old line does not hide what is in the new one.
+    // A mark of the old outbox does not hide what is in the new one.
     let published_up_to = positions(&before).last().copied();
     frozen.commit(&Batch { published_up_to, ..Batch::default() }).await.unwrap();
     assert_eq!(frozen.desk.backlog().await.unwrap().events, 2);
@@ -108,7 +108,7 @@ async fn a_producer_that_stood_still_longer_than_its_lease_goes_on_in_a_new_line
 }
 
 #[tokio::test]
-async fn a_lease_that_ended_without_anybody_taking_over_is_renewed() {
+async fn a_lease_that_ended_without_a_takeover_is_renewed() {
     let scratch = PostgresScratch::new().await;
     let mut producer = scratch.open();
     accept(&mut producer, orders(3)).await;
@@ -120,7 +120,7 @@ async fn a_lease_that_ended_without_anybody_taking_over_is_renewed() {
 }
 
 #[tokio::test]
-async fn two_producers_that_take_over_at_once_share_what_they_find() {
+async fn two_producers_that_take_over_at_once_share_the_outbox() {
     const ORDERS: usize = 4_500;
     let scratch = PostgresScratch::new().await;
     let mut ended = scratch.open();
@@ -149,7 +149,7 @@ async fn one_key_is_one_order_over_two_producers() {
     let (mut one, mut other) = (scratch.open(), scratch.open_another().await);
     for round in 0..10 {
         let keys: Vec<_> = (0..20).map(|number| format!("{round}-{number}")).collect();
-        // Each of them twice, and in opposite order: whoever is second waits, and nobody for ever.
+        // Each of them twice, and in opposite order: the second producer waits, and neither waits forever.
         let batch =
             |keys: Vec<&String>| keys.iter().chain(&keys).map(|key| conformance::placed(Some((key, 1)))).collect();
         let (forth, back) = (batch(keys.iter().collect()), batch(keys.iter().rev().collect()));
@@ -163,7 +163,7 @@ async fn one_key_is_one_order_over_two_producers() {
 }
 
 #[tokio::test]
-async fn an_order_whose_last_two_outcomes_come_to_two_producers_at_once_is_settled_once() {
+async fn an_order_whose_last_two_outcomes_reach_two_producers_is_settled_once() {
     let scratch = PostgresScratch::new().await;
     let (mut one, mut other) = (scratch.open(), scratch.open_another().await);
     for _ in 0..10 {
@@ -232,7 +232,7 @@ async fn a_producer_is_notified_of_what_another_records() {
     recorded.sort_unstable_by_key(|order_id| order_id.0);
     assert_eq!(changed_orders, recorded);
 
-    // One that stood still was taken for dead, and was not notified.
+    // A frozen producer was taken for dead, and was not notified.
     here.renewed_at = Instant::now().checked_sub(LAPSED * 2);
     here.tick().await.unwrap();
     assert_eq!(changed().await, Changes::Unknown);
@@ -241,7 +241,7 @@ async fn a_producer_is_notified_of_what_another_records() {
     assert!(ends.0.is_ok() && ends.1.is_ok(), "{ends:?}");
 }
 
-/// A way to the server that breaks right after the next commit, before its answer has come back.
+/// A proxy that breaks the connection right after the next commit, before the answer has come back.
 async fn breaking_after_a_commit(upstream: String) -> (SocketAddr, Arc<AtomicBool>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let (address, armed) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
@@ -268,24 +268,24 @@ async fn until_a_commit(mut client: TcpStream, mut server: TcpStream, armed: Arc
                 }
                 server.write_all(sent).await?;
                 if sent.windows(6).any(|text| text == b"COMMIT") && armed.swap(false, Relaxed) {
-                    // The answer says that it is done, and is lost.
+                    // The answer is lost.
                     server.read_u8().await?;
                     return Ok(());
                 }
             }
             read = server.read(&mut down) => {
-                let told = &down[..read?];
-                if told.is_empty() {
+                let received = &down[..read?];
+                if received.is_empty() {
                     return Ok(());
                 }
-                client.write_all(told).await?;
+                client.write_all(received).await?;
             }
         }
     }
 }
 
 #[tokio::test]
-async fn what_was_committed_though_nobody_heard_of_it_is_published_all_the_same() {
+async fn orders_whose_commit_was_never_confirmed_are_published_all_the_same() {
     let scratch = PostgresScratch::new().await;
     let url = scratch.database.url();
     let (address, armed) = breaking_after_a_commit(::tests::url::address(url).unwrap()).await;
@@ -299,7 +299,7 @@ async fn what_was_committed_though_nobody_heard_of_it_is_published_all_the_same(
     let unheard = Batch { orders: orders(3), published_up_to: Some(first[0]), ..Batch::default() };
     assert!(matches!(producer.commit(&unheard).await, Err(StoreFault::Database(_))));
     assert_eq!((armed.load(Relaxed), count(&scratch, "orders").await), (false, 5), "they are stored");
-    // The relay hears of what comes next, and would go past what it never heard of.
+    // The relay gets what comes next, and would skip what it never got.
     let next = positions(&accept(&mut producer, orders(1)).await);
     let published_up_to = Some(next[0]);
     producer.commit(&Batch { published_up_to, ..Batch::default() }).await.unwrap();

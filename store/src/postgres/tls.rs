@@ -7,11 +7,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::fault::{Fault, Remedy};
 
-/// What connections are secured with. `needed` says whether any can be.
+/// The connector of all connections. `needed` is whether any of them can use TLS.
 pub(super) fn connector(needed: bool) -> Result<MakeRustlsConnect, Fault> {
     let mut roots = RootCertStore::empty();
     if needed {
-        // Where there are none, only a connection that needs them fails, and says so.
+        // Without any roots, only a connection that needs them fails, and says so.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -1,26 +1,26 @@
--- An order, as the event that is published of it: the bytes that go on the wire, written once.
+-- An order, as the event that is published: the bytes that go on the wire, written once.
 CREATE TABLE orders (
     order_id     BLOB    NOT NULL UNIQUE, -- version 7: sorts by time
     customer_id  TEXT    NOT NULL,
     created_at   INTEGER NOT NULL, -- microseconds since 1970, as every time here
     event        BLOB    NOT NULL,
     traceparent  TEXT    NOT NULL,
-    destinations TEXT    NOT NULL  -- who was to be told when it was accepted, with commas between
+    destinations TEXT    NOT NULL  -- the destinations that were configured when it was accepted, with commas between
 ) STRICT;
 
 CREATE INDEX orders_by_customer ON orders (customer_id, order_id);
 
--- Orders of which some delivery is pending. A row goes when the last of them has ended, so that the
--- table is small. Those with a place beyond the line's published_up_to are the outbox.
+-- Orders with a pending delivery. A row is removed when the last of them has ended, so that the table is
+-- small. Those with a place beyond the line's published_up_to are the outbox.
 CREATE TABLE pending (
     order_id BLOB    NOT NULL PRIMARY KEY,
     open     TEXT    NOT NULL, -- the destinations whose delivery is pending, with commas between
-    place    INTEGER           -- in the order of commits; none where a dead letter is being sent again
+    place    INTEGER           -- in the order of commits; null while a dead letter is being sent again
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX pending_by_place ON pending (place) WHERE place IS NOT NULL;
 
--- One row: how far the numbers have been given out, and how far the outbox is published.
+-- One row: the last numbers that were given, and how far the outbox is published.
 CREATE TABLE line (
     last_place      INTEGER NOT NULL, -- a place is never given twice
     published_up_to INTEGER NOT NULL, -- the broker has confirmed every event up to this place
@@ -29,7 +29,7 @@ CREATE TABLE line (
 
 INSERT INTO line VALUES (0, 0, 0);
 
--- The ledger: how each delivery ended. No row means that nothing was heard of it yet.
+-- The ledger: how each delivery ended. No row means that nothing has been reported yet.
 CREATE TABLE deliveries (
     order_id    BLOB    NOT NULL,
     destination TEXT    NOT NULL,
@@ -45,7 +45,7 @@ CREATE INDEX deliveries_dead ON deliveries (order_id, destination) WHERE status 
 
 -- The clients' keys, written in the transaction of their order.
 CREATE TABLE idempotency_keys (
-    scope       TEXT    NOT NULL, -- the client; one for all while there is no authentication
+    scope       TEXT    NOT NULL, -- the client; the same for all while there is no authentication
     key         TEXT    NOT NULL,
     fingerprint BLOB    NOT NULL, -- SHA-256 of the request
     order_id    BLOB    NOT NULL,
@@ -55,13 +55,13 @@ CREATE TABLE idempotency_keys (
 
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
--- Every dead letter that was taken from a dead-letter queue, whoever made it.
+-- Every dead letter that was taken from a dead-letter queue, whatever program put it there.
 CREATE TABLE dead_letters (
     id          BLOB    NOT NULL PRIMARY KEY, -- version 7: sorts by the time it was recorded
-    fingerprint BLOB    NOT NULL UNIQUE,      -- SHA-256 of what makes the same one recognisable when it comes again
-    order_id    BLOB,                         -- none where the body names no order
+    fingerprint BLOB    NOT NULL UNIQUE,      -- SHA-256 of what identifies it when it comes again
+    order_id    BLOB,                         -- null if the body names no order
     destination TEXT    NOT NULL,
-    state       TEXT    NOT NULL, -- dead; redriving: being sent again; redriven: dead again, as a later one; delivered
+    state       TEXT    NOT NULL, -- dead; redriving: being sent again; redriven: dead again as a later one; delivered
     reason      TEXT    NOT NULL,
     status_code INTEGER,
     error       TEXT,
@@ -78,7 +78,7 @@ CREATE TABLE dead_letters (
     note        TEXT
 ) STRICT, WITHOUT ROWID;
 
--- Each holds all that lists and groups look at, in their order: neither reads bodies.
+-- Each holds everything that lists or groups look at, in their order: neither reads bodies.
 CREATE INDEX dead_letters_listed ON dead_letters
     (id, destination, reason, status_code, error, failed_at, archived_at, order_id) WHERE state = 'dead';
 CREATE INDEX dead_letters_grouped ON dead_letters
@@ -93,20 +93,20 @@ CREATE TABLE redrives (
     detail                  TEXT,             -- why it stopped
     filter                  TEXT    NOT NULL, -- JSON: what was asked for
     rate                    REAL    NOT NULL, -- dead letters a second
-    concurrency             INTEGER NOT NULL, -- most that are sent and have not ended
+    concurrency             INTEGER NOT NULL, -- at most this many that were sent and have not ended
     stop_after_failed_share REAL    NOT NULL,
-    body                    BLOB,             -- in place of the dead letter's own
+    body                    BLOB,             -- replaces the dead letter's own
     new_key                 INTEGER NOT NULL,
     matched                 INTEGER NOT NULL,
-    refused                 TEXT    NOT NULL, -- JSON: how many were not taken, and why
-    judged_from             INTEGER NOT NULL, -- what ended before does not count when it stops by itself
+    refused                 TEXT    NOT NULL, -- JSON: how many were refused, and why
+    judged_from             INTEGER NOT NULL, -- what ended before is not counted for stopping
     created_at              INTEGER NOT NULL,
     updated_at              INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX redrives_running ON redrives (id) WHERE status = 'running';
 
--- What each job sends, fixed when it is created: what fails later is not swept in.
+-- What each job sends, fixed when it is created: what fails later is not included.
 CREATE TABLE redrive_items (
     redrive_id  BLOB    NOT NULL,
     dead_letter BLOB    NOT NULL,

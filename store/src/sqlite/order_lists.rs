@@ -28,7 +28,7 @@ fn tables(along: Along) -> (&'static str, &'static str) {
     }
 }
 
-/// Whether an order has the status that is asked for.
+/// The condition on the status.
 fn status_fits(filter: &OrderFilter) -> &'static str {
     const PENDING: &str = "EXISTS (SELECT 1 FROM pending WHERE pending.order_id = o.order_id)";
     match (filter.status, filter.destination.is_some()) {

@@ -88,7 +88,7 @@ where
     match done.and_then(|done| connection.batch("COMMIT").map(|()| done)) {
         Ok(done) => Ok(done),
         Err(fault) => {
-            // Where the fault itself has rolled it back, there is no transaction any more.
+            // It fails if the fault itself has rolled the transaction back.
             let _ = connection.batch("ROLLBACK");
             Err(fault)
         }

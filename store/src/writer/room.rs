@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_room_until_the_bound_and_again_when_some_is_dropped() {
+    fn there_is_room_up_to_the_bound_and_again_when_some_is_dropped() {
         let space = Space::new(10);
         let first = space.take(6).unwrap();
         assert!(space.take(5).is_none());
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_the_bound_is_taken_alone() {
+    fn more_than_the_bound_is_taken_alone() {
         let space = Space::new(10);
         let large = space.take(11);
         assert!(large.is_some() && space.take(1).is_none());

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{sqlite::open, testing::Scratch};
 
-/// Every filter there is, each alone and all together, the order left to the last.
+/// Every filter except the one by order, each alone and all together.
 fn filters() -> Vec<Filter> {
     let all = Filter {
         destination: Some("north".parse().unwrap()),
@@ -37,7 +37,7 @@ fn plan(connection: &rusqlite::Connection, sql: &str, condition: &Condition<'_>)
 }
 
 #[test]
-fn no_list_reads_the_table_whole() {
+fn no_list_reads_the_whole_table() {
     let scratch = Scratch::default();
     let connection = open(scratch.path()).unwrap();
     for filter in filters() {

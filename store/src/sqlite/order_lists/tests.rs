@@ -11,13 +11,12 @@ use crate::{
 
 fn plan(connection: &rusqlite::Connection, statement: &str) -> Vec<String> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
-    // Whatever the values are, the plan is the same.
+    // The plan does not depend on the values.
     let nothing = vec![rusqlite::types::Null; statement.parameter_count()];
     statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3)).unwrap().map(Result::unwrap).collect()
 }
 
-/// The statements that are asked, and how each may go over each table: along an index, from a place
-/// in it, in its order.
+/// Every statement reads each table along an index, from a position in it, in its order.
 #[test]
 fn no_list_is_read_from_end_to_end_or_sorted() {
     let scratch = Scratch::default();
@@ -41,7 +40,7 @@ fn no_list_is_read_from_end_to_end_or_sorted() {
 }
 
 #[tokio::test]
-async fn a_page_ends_where_much_was_looked_through_and_the_next_goes_on() {
+async fn a_page_ends_after_many_orders_were_looked_at_and_the_next_continues() {
     let scratch = Scratch::default();
     let orders: Vec<_> = (0..40).map(|second| testing::order("c-1", second)).collect();
     let oldest = orders[0].order_id;
@@ -63,8 +62,8 @@ async fn a_page_ends_where_much_was_looked_through_and_the_next_goes_on() {
     assert_eq!(last, OrderPage::default());
 }
 
-/// What a page costs does not rise with the number of orders: counted in steps of the database's machine,
-/// which no other load can change.
+/// The cost of a page does not rise with the number of orders. It is counted in steps of the database's virtual
+/// machine, which no other load can change.
 #[tokio::test]
 async fn a_page_costs_the_same_however_many_orders_there_are() {
     let scratch = Scratch::default();
