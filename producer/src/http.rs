@@ -4,15 +4,9 @@
 //! each of its operations; [`edge`] is what they share, and [`documents`] describes them. A route is listed
 //! once, in its resource: paths, the OpenAPI document and the labels of metrics come from there.
 //!
-//! # Layers
-//!
-//! From the outside in, for every route but the operational ones:
-//!
-//! 1. [`count`]: every request is counted, whatever becomes of it.
-//! 2. [`drain`]: whoever refuses a request, the client can read the response.
-//! 3. [`correlate`]: from here on a request has a correlation id, and a refusal is a [`Problem`], rendered here.
-//!
-//! What decides whether a request may reach its handler (who calls, how often) belongs inside these three.
+//! Around every route but the operational ones is the [`frame`]. Further in a request has a correlation id and
+//! may be refused with a [`Problem`]; so what decides whether it reaches its handler (who calls, how often)
+//! belongs inside the frame.
 
 mod edge;
 mod orders;
@@ -23,11 +17,7 @@ mod documents;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    handler::Handler as _,
-    middleware::{from_fn, from_fn_with_state},
-};
+use axum::{Router, handler::Handler as _, middleware::from_fn_with_state};
 use common::{destination::Name, telemetry::metrics::Metrics};
 use store::Desk;
 use tokio_util::sync::CancellationToken;
@@ -37,9 +27,8 @@ use utoipa_axum::router::OpenApiRouter;
 use self::{
     edge::{
         body::BodyReader,
-        correlation::{self, correlate},
-        drain::drain,
-        metrics::{HttpMetrics, count},
+        correlation, frame,
+        metrics::HttpMetrics,
         problem::{METHOD_NOT_ALLOWED, Problem, UNKNOWN_PATH},
     },
     orders::{Streams, Waiting},
@@ -102,15 +91,14 @@ impl Limits {
 /// counted nor correlated.
 pub fn router(api: Api, metrics: &Metrics, operations: Router) -> Router {
     let (resources, document) = resources().split_for_parts();
-    let counters = Arc::new(HttpMetrics::register(metrics, &document));
-    let layers = (from_fn_with_state(counters, count), from_fn(drain), from_fn(correlate));
+    let frame = from_fn_with_state(Arc::new(HttpMetrics::register(metrics, &document)), frame);
     resources
         .merge(documents::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(layers.clone())
+        .layer(frame.clone())
         .with_state(Arc::new(api))
-        .merge(operations.method_not_allowed_fallback(method_not_allowed.layer(layers)))
+        .merge(operations.method_not_allowed_fallback(method_not_allowed.layer(frame)))
 }
 
 /// Every resource, with its document.

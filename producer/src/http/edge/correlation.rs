@@ -26,12 +26,12 @@ static X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id"
 /// The correlation id of a request, for its handler.
 pub(in crate::http) type Correlated = Extension<CorrelationId>;
 
-/// Middleware: takes the client's correlation id, or makes one, and adds it to the response. A request
-/// with an invalid one reaches no handler, and its response bears a fresh one.
+/// Takes the client's correlation id, or makes one, and adds it to the response. A request with an invalid
+/// one goes no further, and its response has a fresh one.
 ///
-/// A problem is rendered here, whichever handler or inner layer refused the request: its body contains
+/// A problem is rendered here, whichever handler or layer further in refused the request: its body contains
 /// the correlation id.
-pub(in crate::http) async fn correlate(mut request: Request, next: Next) -> Response {
+pub(super) async fn correlate(mut request: Request, next: Next) -> Response {
     let (correlation_id, mut response) = match sent(&request) {
         Ok(sent) => {
             let correlation_id = sent.unwrap_or_else(CorrelationId::fresh);

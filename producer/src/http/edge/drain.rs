@@ -11,8 +11,6 @@ use axum::{
     body::{Body, HttpBody},
     extract::Request,
     http::{StatusCode, header},
-    middleware::Next,
-    response::Response,
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -24,29 +22,42 @@ const MAX_BYTES: usize = 1_024 * 1_024;
 /// How long that may take.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// Middleware: drains the body of a request that was refused before its body was read to the end.
-pub(in crate::http) async fn drain(request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
-        return next.run(request).await;
-    }
-    let expects = request.headers().contains_key(header::EXPECT);
-    let (owner, mut rest) = oneshot::channel();
-    let request = request.map(|body| Body::new(Lent { body: Some(body), begun: false, owner: Some(owner) }));
-    let response = next.run(request).await;
-    let refused = response.status().is_client_error() || response.status().is_server_error();
-    // A body that did not arrive in time has had its time.
-    if refused
-        && response.status() != StatusCode::REQUEST_TIMEOUT
-        && let Ok(Rest { body, begun }) = rest.try_recv()
-        // A client that asked whether to send, and was not told to go on, sends nothing.
-        && (begun || !expects)
-    {
-        discard(body).await;
-    }
-    response
+/// What a handler may leave unread of a request's body.
+pub(super) struct Rest {
+    /// `None` if there is no body.
+    back: Option<oneshot::Receiver<Unread>>,
+    /// Whether the client asked whether to send the body.
+    expects: bool,
 }
 
-/// Reads a body to its end or its bounds. Cancelling it is harmless.
+impl Rest {
+    /// Lends the body to whoever handles the request.
+    pub(super) fn of(request: Request) -> (Request, Self) {
+        if request.body().is_end_stream() {
+            return (request, Self { back: None, expects: false });
+        }
+        let expects = request.headers().contains_key(header::EXPECT);
+        let (owner, back) = oneshot::channel();
+        let request = request.map(|body| Body::new(Lent { body: Some(body), begun: false, owner: Some(owner) }));
+        (request, Self { back: Some(back), expects })
+    }
+
+    /// Drains it if the request was refused. Cancelling it is harmless.
+    pub(super) async fn drain(self, response: StatusCode) {
+        let refused = response.is_client_error() || response.is_server_error();
+        // A body that did not arrive in time has had its time.
+        if refused
+            && response != StatusCode::REQUEST_TIMEOUT
+            && let Some(Unread { body, begun }) = self.back.and_then(|mut back| back.try_recv().ok())
+            // A client that asked whether to send, and was not told to go on, sends nothing.
+            && (begun || !self.expects)
+        {
+            discard(body).await;
+        }
+    }
+}
+
+/// Reads a body to its end or its bounds.
 async fn discard(body: Body) {
     let mut chunks = body.into_data_stream();
     let mut discarded = 0;
@@ -65,11 +76,11 @@ struct Lent {
     body: Option<Body>,
     /// Whether reading has begun.
     begun: bool,
-    owner: Option<oneshot::Sender<Rest>>,
+    owner: Option<oneshot::Sender<Unread>>,
 }
 
-/// What a handler has not read.
-struct Rest {
+/// A body that came back.
+struct Unread {
     body: Body,
     begun: bool,
 }
@@ -104,7 +115,7 @@ impl Drop for Lent {
     fn drop(&mut self) {
         if let (Some(body), Some(owner)) = (self.body.take(), self.owner.take()) {
             // Whoever waits no longer needs it.
-            drop(owner.send(Rest { body, begun: self.begun }));
+            drop(owner.send(Unread { body, begun: self.begun }));
         }
     }
 }

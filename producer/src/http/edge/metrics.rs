@@ -1,16 +1,10 @@
 //! Counting requests, by the route that they matched.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Instant};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::MatchedPath,
     http::{Method, StatusCode},
-    middleware::Next,
-    response::Response,
 };
 use common::telemetry::metrics::{Counter, Family, Metrics, seconds};
 use prometheus_client::{encoding::EncodeLabelSet, metrics::histogram::Histogram};
@@ -50,18 +44,11 @@ pub(in crate::http) struct HttpMetrics {
     other: RouteMetrics,
 }
 
-/// Middleware: counts a request and how long it took, from its head to the head of its response.
-pub(in crate::http) async fn count(
-    State(metrics): State<Arc<HttpMetrics>>,
-    path: Option<MatchedPath>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let began = Instant::now();
-    let route = metrics.route(path.as_ref().map(MatchedPath::as_str), request.method());
-    let response = next.run(request).await;
-    route.count(response.status(), began.elapsed());
-    response
+/// A request that has not been answered yet.
+#[derive(Debug)]
+pub(super) struct Counting<'m> {
+    route: &'m RouteMetrics,
+    began: Instant,
 }
 
 impl HttpMetrics {
@@ -95,23 +82,27 @@ impl HttpMetrics {
         Self { routes, other: counters(OTHER) }
     }
 
-    fn route(&self, path: Option<&str>, method: &Method) -> &RouteMetrics {
+    /// A request to the route with this path begins.
+    pub(super) fn begin(&self, path: Option<&MatchedPath>, method: &Method) -> Counting<'_> {
         // A HEAD is a GET without the body.
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        let route = path.and_then(|path| self.routes.get(path)?.iter().find(|(of, _)| of == method));
-        route.map_or(&self.other, |(_, counters)| counters)
+        let routes = path.and_then(|path| self.routes.get(path.as_str()));
+        let route = routes.and_then(|routes| routes.iter().find(|(of, _)| of == method));
+        Counting { route: route.map_or(&self.other, |(_, counters)| counters), began: Instant::now() }
     }
 }
 
-impl RouteMetrics {
-    fn count(&self, status: StatusCode, took: Duration) {
+impl Counting<'_> {
+    /// The head of its response is there.
+    pub(super) fn end(self, status: StatusCode) {
+        let RouteMetrics { success, redirection, client_error, server_error, seconds } = self.route;
         let counter = match status.as_u16() / 100 {
-            2 => &self.success,
-            3 => &self.redirection,
-            4 => &self.client_error,
-            _ => &self.server_error,
+            2 => success,
+            3 => redirection,
+            4 => client_error,
+            _ => server_error,
         };
         counter.inc();
-        self.seconds.observe(took.as_secs_f64());
+        seconds.observe(self.began.elapsed().as_secs_f64());
     }
 }
