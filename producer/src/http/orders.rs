@@ -1,6 +1,6 @@
 //! Orders: placed alone or in batches, shown, listed, and followed live.
 //!
-//! A `new_order` and a `new_batch` are read from a body; whoever waits for a result is `waiting`, and
+//! A `new_order` and a `new_batch` are read from a body, clients that want the result are `waiting`, and
 //! `streams` are how events are sent.
 
 pub(super) mod examples;

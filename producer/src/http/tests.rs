@@ -1,4 +1,4 @@
-//! The API as a client sees it: through the router, over a store of its own. Every response is held
+//! The API as a client sees it: through the router, over its own store. Every response is held
 //! against the published document on the way.
 
 mod batches;

@@ -5,7 +5,7 @@ use utoipa::{OpenApi as _, openapi::OpenApi};
 
 use crate::http::resources;
 
-/// What stands at the top of the document.
+/// The top of the document.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(

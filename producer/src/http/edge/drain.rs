@@ -31,7 +31,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Lends the body to whoever handles the request.
+    /// Lends the body to the handler of the request.
     pub(super) fn of(request: Request) -> (Request, Self) {
         if request.body().is_end_stream() {
             return (request, Self { back: None, expects: false });
@@ -49,7 +49,7 @@ impl Rest {
         if refused
             && response != StatusCode::REQUEST_TIMEOUT
             && let Some(Unread { body, begun }) = self.back.and_then(|mut back| back.try_recv().ok())
-            // A client that asked whether to send, and was not told to go on, sends nothing.
+            // A client that asked whether to send, and was not asked to continue, sends nothing.
             && (begun || !self.expects)
         {
             discard(body).await;

@@ -12,7 +12,7 @@ use super::{clock::Clock, *};
 
 const MAX: usize = 262_144;
 
-/// A sound order of exactly this many bytes.
+/// A valid order of exactly this many bytes.
 fn of_size(bytes: usize) -> String {
     VALID.to_owned() + &" ".repeat(bytes - VALID.len())
 }

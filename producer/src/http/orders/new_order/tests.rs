@@ -57,8 +57,8 @@ fn a_valid_order_is_read_as_it_was_sent() {
 
 #[test]
 fn a_quantity_is_a_whole_number_from_1_to_a_million() {
-    for sound in ["1", "2", "1000000"] {
-        assert!(read(with_qty(sound).as_bytes()).is_ok(), "{sound}");
+    for valid in ["1", "2", "1000000"] {
+        assert!(read(with_qty(valid).as_bytes()).is_ok(), "{valid}");
     }
     let range = "must be between 1 and 1000000";
     let whole = "must be a whole number, without fraction or exponent";
@@ -91,8 +91,8 @@ fn a_quantity_is_a_whole_number_from_1_to_a_million() {
 
 #[test]
 fn an_id_has_1_to_128_characters_of_any_length_in_bytes() {
-    for sound in ["c", " ", &"c".repeat(128), &"é".repeat(128), &"😀".repeat(128), "\u{feff}"] {
-        assert!(read(with_id(sound).as_bytes()).is_ok(), "{sound}");
+    for valid in ["c", " ", &"c".repeat(128), &"é".repeat(128), &"😀".repeat(128), "\u{feff}"] {
+        assert!(read(with_id(valid).as_bytes()).is_ok(), "{valid}");
     }
     let pointer = "#/customer_id";
     check(with_id(""), &[(pointer, "must not be empty")]);
@@ -249,10 +249,10 @@ fn second_reader(body: &[u8]) -> Option<api::NewOrder> {
     let items_are_objects = tree.get("items")?.as_array()?.iter().all(Value::is_object);
     let order: api::NewOrder = serde_json::from_slice(body).ok().filter(|_| tree.is_object() && items_are_objects)?;
     let id = |id: &str| (1..=128).contains(&id.chars().count()) && !id.chars().any(char::is_control);
-    let sound = id(&order.customer_id)
+    let valid = id(&order.customer_id)
         && (1..=1_000).contains(&order.items.len())
         && order.items.iter().all(|item| id(&item.product_id) && (1..=1_000_000).contains(&item.qty));
-    sound.then_some(order)
+    valid.then_some(order)
 }
 
 /// Whether a pointer leads to a value, or to a field that is missing in an object.
@@ -338,9 +338,9 @@ impl Dice {
         self.one_of(&odd).to_owned()
     }
 
-    fn field(&mut self, name: &str, sound: &str) -> String {
+    fn field(&mut self, name: &str, valid: &str) -> String {
         let name = if self.below(20) == 0 { self.one_of(&["x", "", "QTY", "qty ", "a/b", "~", "é"]) } else { name };
-        let value = if self.below(10) == 0 { self.odd() } else { sound.to_owned() };
+        let value = if self.below(10) == 0 { self.odd() } else { valid.to_owned() };
         format!("\"{name}\":{value}")
     }
 
