@@ -34,6 +34,18 @@ impl Text {
     }
 }
 
+/// A text with a condition on ids of an [`Array`]: what comes before it, its parameter, and the rest.
+macro_rules! ids {
+    ($before:expr, $parameter:literal, $rest:expr) => {
+        $crate::sql::Text {
+            sqlite: concat!($before, " IN (SELECT unhex(value) FROM json_each(", $parameter, "))", $rest),
+            postgres: concat!($before, " = ANY(", $parameter, ")", $rest),
+        }
+    };
+}
+
+pub(crate) use ids;
+
 /// A value for a parameter.
 pub(crate) trait Value: SqliteValue + PostgresValue + Sync {}
 
@@ -96,7 +108,7 @@ impl Row<'_> {
 
 impl Sql<'_> {
     /// Reads the rows of a statement, one after the other, until `each` breaks off. What SQLite has not
-    /// looked at by then it does not look at.
+    /// looked at by then it does not look at. `each` must not run statements itself.
     pub(crate) async fn each(
         self,
         text: Text,

@@ -17,42 +17,41 @@ use crate::{
     columns::{json, signed},
     fault::Fault,
     rules::{Candidate, Chosen, Verdict},
-    sql::{Array, Row, Sql, Text},
+    sql::{Array, Row, Sql, Text, ids},
 };
 
 /// What [`candidate`] reads. A redrive that has not ended has a dead letter while it is queued there or under way.
 macro_rules! candidates {
-    ($($condition:literal),+) => {
+    ($where:literal) => {
         concat!(
             "
             SELECT id, destination, state, reason, coalesce(key_used_at, failed_at), EXISTS (
                 SELECT 1 FROM redrive_items
                 WHERE dead_letter = id AND redrive_items.state IN ('queued', 'sending', 'sent'))
             FROM dead_letters WHERE ",
-            $($condition,)+
-            " ORDER BY id"
+            $where
         )
     };
 }
 
+/// With the operator that ignores case.
 macro_rules! by_filter {
     ($like:literal) => {
-        candidates!(
-            "state = 'dead' AND (archived_at IS NOT NULL) = $1
+        concat!(
+            candidates!("state = 'dead' AND (archived_at IS NOT NULL) = $1"),
+            "
                 AND ($2::text IS NULL OR destination = $2) AND ($3::text IS NULL OR reason = $3)
                 AND ($4::integer IS NULL OR status_code = $4) AND ($5::text IS NULL OR error ",
             $like,
             r" $5 ESCAPE '\') AND ($6::uuid IS NULL OR order_id = $6)
-                AND ($7::bigint IS NULL OR failed_at >= $7) AND ($8::bigint IS NULL OR failed_at < $8)"
+                AND ($7::bigint IS NULL OR failed_at >= $7) AND ($8::bigint IS NULL OR failed_at < $8)
+            ORDER BY id"
         )
     };
 }
 
 const BY_FILTER: Text = Text { sqlite: by_filter!("LIKE"), postgres: by_filter!("ILIKE") };
-const BY_ID: Text = Text {
-    sqlite: candidates!("id IN (SELECT unhex(value) FROM json_each($1))"),
-    postgres: candidates!("id = ANY($1)"),
-};
+const BY_ID: Text = ids!(candidates!("id"), "$1", " ORDER BY id");
 const BODY: Text = Text::of("SELECT body FROM dead_letters WHERE id = $1");
 /// Two producers that make redrives at the same moment must not take the same dead letter.
 const IN_TURN: &str = "SELECT pg_advisory_xact_lock(hashtext('redrives'))";

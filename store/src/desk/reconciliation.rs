@@ -11,7 +11,7 @@ use crate::{
     Found, Mark, OutboxEntry, Overdue, StoreFault,
     columns::{parse_name, signed},
     fault::Fault,
-    sql::{Array, Row, Sql, Text},
+    sql::{Array, Row, Sql, Text, ids},
 };
 
 /// A producer that has published everything is removed from `lines`; rows that it published may still be
@@ -25,17 +25,36 @@ const MARKS: Text = Text {
     WHERE place IS NOT NULL AND NOT EXISTS (SELECT FROM lines WHERE lines.owner = pending.owner)
     GROUP BY owner",
 };
-/// The window counts all of them, in addition to reading the oldest.
-const PUBLISHED: Text = Text {
-    sqlite: "
-    SELECT order_id, created_at, NULL, total, $3
-    FROM orders JOIN (
-        SELECT order_id, place, count(*) OVER () AS total FROM pending
+/// Published and pending; `instr` finds a name in a list of names.
+macro_rules! published {
+    () => {
+        "FROM pending
         WHERE place <= (SELECT value FROM json_each($2)) AND instr(',' || open || ',', ',' || $3 || ',') > 0
             AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.order_id = pending.order_id
-                AND destination = $3 AND status = 'pending')
-        ORDER BY place LIMIT $4
-    ) USING (order_id) ORDER BY place",
+                AND destination = $3 AND status = 'pending')"
+    };
+}
+
+/// Not published, and accepted before; a list of names becomes one row for each.
+macro_rules! unpublished {
+    () => {
+        r#"FROM pending JOIN orders USING (order_id)
+            JOIN json_each('["' || replace(open, ',', '","') || '"]') AS destination
+        WHERE place > (SELECT published_up_to FROM line) AND created_at < $1"#
+    };
+}
+
+/// All of them are counted, in addition to reading the oldest.
+const PUBLISHED: Text = Text {
+    sqlite: concat!(
+        "
+    SELECT order_id, created_at, NULL, (SELECT count(*) ",
+        published!(),
+        "), $3
+    FROM orders JOIN (SELECT order_id, place ",
+        published!(),
+        " ORDER BY place LIMIT $4) USING (order_id) ORDER BY place"
+    ),
     postgres: "
     SELECT order_id, created_at, NULL::uuid, count(*) OVER (), $3
     FROM pending JOIN orders USING (order_id)
@@ -45,11 +64,14 @@ const PUBLISHED: Text = Text {
     ORDER BY created_at LIMIT $4",
 };
 const UNPUBLISHED: Text = Text {
-    sqlite: r#"
-    SELECT order_id, created_at, NULL, count(*) OVER (), destination.value
-    FROM pending JOIN orders USING (order_id)
-        JOIN json_each('["' || replace(open, ',', '","') || '"]') AS destination
-    WHERE place > (SELECT published_up_to FROM line) AND created_at < $1 ORDER BY place LIMIT $2"#,
+    sqlite: concat!(
+        "
+    SELECT order_id, created_at, NULL, (SELECT count(*) ",
+        unpublished!(),
+        "), destination.value ",
+        unpublished!(),
+        " ORDER BY place LIMIT $2"
+    ),
     postgres: "
     SELECT order_id, created_at, NULL::uuid, count(*) OVER (), destination
     FROM pending JOIN orders USING (order_id) CROSS JOIN unnest(open) AS destination
@@ -62,17 +84,8 @@ const REDRIVEN: Text = Text::of(
     FROM redrive_items JOIN dead_letters ON dead_letters.id = dead_letter
     WHERE redrive_items.state = 'sent' AND sent_at < $1 AND destination = $2 ORDER BY sent_at LIMIT $3",
 );
-const EVENTS: Text = Text {
-    sqlite: "
-    SELECT event, traceparent FROM orders WHERE order_id IN (SELECT unhex(value) FROM json_each($1))",
-    postgres: "SELECT event, traceparent FROM orders WHERE order_id = ANY($1)",
-};
-const AGAIN: Text = Text {
-    sqlite: "
-    UPDATE redrive_items SET state = 'sending'
-    WHERE dead_letter IN (SELECT unhex(value) FROM json_each($1)) AND state = 'sent'",
-    postgres: "UPDATE redrive_items SET state = 'sending' WHERE dead_letter = ANY($1) AND state = 'sent'",
-};
+const EVENTS: Text = ids!("SELECT event, traceparent FROM orders WHERE order_id", "$1", "");
+const AGAIN: Text = ids!("UPDATE redrive_items SET state = 'sending' WHERE dead_letter", "$1", " AND state = 'sent'");
 const LEASE: Text = Text::of(
     "
     INSERT INTO leases (what, holder, leased_until) VALUES ($1, $2, now() + make_interval(secs => $3))

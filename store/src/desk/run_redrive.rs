@@ -15,7 +15,7 @@ use super::Desk;
 use crate::{
     RedriveItem, RedriveState, StoreFault,
     fault::Fault,
-    sql::{Array, Row, Sql, Text},
+    sql::{Array, Row, Sql, Text, ids},
 };
 
 /// What is taken at a time ends after this many bytes, whatever was asked for.
@@ -58,25 +58,10 @@ const QUEUED: Text = Text {
 };
 const UNCONFIRMED: Text =
     Text::of(items!("WHERE redrive_items.state = 'sending' AND dead_letter > $1 ORDER BY dead_letter LIMIT $2"));
-const MARK: Text = Text {
-    sqlite: "
-    UPDATE redrive_items SET state = $3
-    WHERE redrive_id = $1 AND dead_letter IN (SELECT unhex(value) FROM json_each($2))",
-    postgres: "UPDATE redrive_items SET state = $3 WHERE redrive_id = $1 AND dead_letter = ANY($2)",
-};
-const REDRIVING: Text = Text {
-    sqlite: "
-    UPDATE dead_letters SET state = 'redriving'
-    WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND state = 'dead'",
-    postgres: "UPDATE dead_letters SET state = 'redriving' WHERE id = ANY($1) AND state = 'dead'",
-};
-const SENT: Text = Text {
-    sqlite: "
-    UPDATE redrive_items SET state = 'sent', sent_at = $2
-    WHERE dead_letter IN (SELECT unhex(value) FROM json_each($1)) AND state = 'sending'",
-    postgres: "
-    UPDATE redrive_items SET state = 'sent', sent_at = $2 WHERE dead_letter = ANY($1) AND state = 'sending'",
-};
+const MARK: Text = ids!("UPDATE redrive_items SET state = $3 WHERE redrive_id = $1 AND dead_letter", "$2", "");
+const REDRIVING: Text = ids!("UPDATE dead_letters SET state = 'redriving' WHERE id", "$1", " AND state = 'dead'");
+const SENT: Text =
+    ids!("UPDATE redrive_items SET state = 'sent', sent_at = $2 WHERE dead_letter", "$1", " AND state = 'sending'");
 const END: Text =
     Text::of("UPDATE redrives SET status = $2, detail = $3, updated_at = $4 WHERE id = $1 AND status = 'running'");
 

@@ -8,7 +8,7 @@ use super::Desk;
 use crate::{
     OrderFilter, StoreFault,
     fault::Fault,
-    sql::{Array, Sql, Text},
+    sql::{Array, Sql, Text, ids},
 };
 
 /// What one batch of the sweep over old orders did.
@@ -58,18 +58,9 @@ const ORDERS: Text = Text {
 /// What is removed with an order, and the order. Its idempotency key has expired: orders are kept at least as
 /// long as keys.
 const REMOVALS: [Text; 3] = [
-    Text {
-        sqlite: "DELETE FROM dead_letters WHERE order_id IN (SELECT unhex(value) FROM json_each($1))",
-        postgres: "DELETE FROM dead_letters WHERE order_id = ANY($1)",
-    },
-    Text {
-        sqlite: "DELETE FROM deliveries WHERE order_id IN (SELECT unhex(value) FROM json_each($1))",
-        postgres: "DELETE FROM deliveries WHERE order_id = ANY($1)",
-    },
-    Text {
-        sqlite: "DELETE FROM orders WHERE order_id IN (SELECT unhex(value) FROM json_each($1))",
-        postgres: "DELETE FROM orders WHERE order_id = ANY($1)",
-    },
+    ids!("DELETE FROM dead_letters WHERE order_id", "$1", ""),
+    ids!("DELETE FROM deliveries WHERE order_id", "$1", ""),
+    ids!("DELETE FROM orders WHERE order_id", "$1", ""),
 ];
 
 impl Desk {
