@@ -171,3 +171,47 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc::channel};
+
+    use super::*;
+    use crate::{Backend as _, postgres::PostgresScratch, testing::Scratch};
+
+    /// Asks the lanes of orders and lists for what they cannot answer, and the relay's for what it can.
+    async fn the_relay_gets_its_pages(desk: &Desk, stuck: impl Future<Output = ()>) {
+        let mut stuck = Box::pin(stuck);
+        assert!(futures_util::poll!(&mut stuck).is_pending());
+        assert_eq!(desk.outbox(0, 1).await.unwrap().len(), 0);
+        assert_eq!(desk.backlog().await, Ok(Backlog::default()));
+        assert!(futures_util::poll!(&mut stuck).is_pending());
+    }
+
+    #[tokio::test]
+    async fn the_relay_waits_for_no_other_question_over_sqlite() {
+        let scratch = Scratch::default();
+        let desk = scratch.desk();
+        let (_releases, held): (Vec<_>, Vec<_>) = [channel::<()>(), channel()].into_iter().unzip();
+        let stuck = held.into_iter().zip([&desk.orders, &desk.operators]).map(|(held, lane)| {
+            let held = Mutex::new(held);
+            lane.read(async move |_| Ok(held.lock().unwrap().recv().unwrap_or_default()))
+        });
+        let stuck = futures_util::future::join_all(stuck);
+        the_relay_gets_its_pages(&desk, async { drop(stuck.await) }).await;
+    }
+
+    #[tokio::test]
+    async fn the_relay_waits_for_no_other_question_over_postgres() {
+        let scratch = PostgresScratch::new().await;
+        // Before its first lease, a producer has no outbox to read.
+        scratch.writer().tick().await.unwrap();
+        let desk = scratch.desk();
+        assert!(desk.owner().is_some());
+        let stuck = [&desk.orders, &desk.operators].into_iter().flat_map(|lane| {
+            (0..OPERATOR_CONNECTIONS).map(move |_| lane.read(async |_| std::future::pending::<Result<(), _>>().await))
+        });
+        let stuck = futures_util::future::join_all(stuck);
+        the_relay_gets_its_pages(&desk, async { drop(stuck.await) }).await;
+    }
+}
