@@ -1,4 +1,4 @@
-//! The compose file, as it is, on a real engine.
+//! The compose file, unchanged, on a real engine.
 
 mod stack;
 
@@ -18,7 +18,7 @@ async fn the_compose_file_delivers_every_order_while_containers_come_and_go() ->
     let mut stack = match Stack::prepare().await? {
         Ok(stack) => stack,
         Err(reason) => {
-            // Past the capture of the test runner: a test that did not run has to say so.
+            // The test runner does not capture this: a test that did not run must say so.
             writeln!(std::io::stderr(), "SKIPPED the compose file: {reason}")?;
             return Ok(());
         }
@@ -38,10 +38,10 @@ async fn scenario(stack: &Stack) -> Result<()> {
     for container in stack.containers().await? {
         hardened(&container).with_context(|| container.service())?;
     }
-    broker_has_no_users_but_the_services(stack).await?;
-    producer_may_only_use_its_tables(stack).await?;
+    broker_has_only_the_services_as_users(stack).await?;
+    producer_has_only_rights_on_its_tables(stack).await?;
 
-    // One that recovers, one that is refused, one that is nothing special; whoever took them, both producers tell.
+    // One that recovers, one that is refused, and a healthy one. Both producers show all of them.
     let recovering = stack.place(First, &Order::of("fulfillment-fail-2")).await?;
     let refused = stack.place(Second, &Order::of("inventory-status-422")).await?;
     let healthy = stack.place(Second, &Order::healthy()).await?;
@@ -50,7 +50,7 @@ async fn scenario(stack: &Stack) -> Result<()> {
         stack.settled(producer, std::slice::from_ref(&refused), "partially_delivered").await?;
     }
 
-    // Four workers share the queue; one of them is killed with calls in hand.
+    // Four workers share the queue; one of them is killed during calls.
     stack.up(&["--scale", "worker-inventory=4"]).await?;
     let workers = stack.containers_of("worker-inventory").await?;
     ensure!(workers.len() == 4, "{} workers instead of 4", workers.len());
@@ -59,7 +59,7 @@ async fn scenario(stack: &Stack) -> Result<()> {
     stack.settled(First, &orders, "delivered").await?;
     stack.docker(&["start", workers[0].id()]).await?;
 
-    // A producer is killed after its 202s: the other one knows what becomes of them, and itself when it is back.
+    // A producer is killed after its 202s. The other one shows what becomes of the orders, and so does it after a start.
     let orders = stack.place_many(First, 100, &Order::healthy()).await?;
     let producer = stack.only("producer").await?;
     stack.docker(&["kill", producer.id()]).await?;
@@ -67,7 +67,7 @@ async fn scenario(stack: &Stack) -> Result<()> {
     stack.docker(&["start", producer.id()]).await?;
     stack.settled(First, &orders, "delivered").await?;
 
-    // Orders are taken while the broker is away, and delivered when it is back.
+    // Orders are accepted while the broker is down, and delivered when it is back.
     let broker = stack.only("rabbitmq").await?;
     stack.docker(&["stop", broker.id()]).await?;
     let orders =
@@ -76,7 +76,7 @@ async fn scenario(stack: &Stack) -> Result<()> {
     stack.docker(&["start", broker.id()]).await?;
     stack.settled(First, &orders, "delivered").await?;
 
-    // The database crashes and comes back: what was promised before is still known, and orders are taken again.
+    // The database crashes and comes back: earlier orders are still there, and new ones are accepted.
     let before = stack.place_many(First, 20, &Order::healthy()).await?;
     let database = stack.only("postgres").await?;
     stack.docker(&["kill", database.id()]).await?;
@@ -86,7 +86,7 @@ async fn scenario(stack: &Stack) -> Result<()> {
     let after = stack.place_many(Second, 10, &Order::healthy()).await?;
     stack.settled(First, &after, "delivered").await?;
 
-    // SIGTERM reaches each process itself, and each ends of its own accord.
+    // SIGTERM reaches each process, and each exits by itself.
     stack.stop().await?;
     for container in stack.containers().await? {
         ensure!(container.exit_code() == Some(0), "{} ended with {:?}", container.service(), container.exit_code());
@@ -107,7 +107,7 @@ fn hardened(container: &Container) -> Result<()> {
         "can gain privileges"
     );
     ensure!(host["Memory"].as_u64().is_some_and(|bytes| bytes > 0), "has no memory limit");
-    ensure!(host["LogConfig"]["Config"]["max-size"].is_string(), "has logs without end");
+    ensure!(host["LogConfig"]["Config"]["max-size"].is_string(), "has unlimited logs");
     ensure!(host["RestartPolicy"]["Name"] == "unless-stopped", "is not restarted");
     let published = host["PortBindings"].as_object().into_iter().flatten();
     for (port, bindings) in published {
@@ -118,7 +118,7 @@ fn hardened(container: &Container) -> Result<()> {
     Ok(())
 }
 
-async fn broker_has_no_users_but_the_services(stack: &Stack) -> Result<()> {
+async fn broker_has_only_the_services_as_users(stack: &Stack) -> Result<()> {
     let broker = stack.only("rabbitmq").await?;
     let users = stack.docker(&["exec", broker.id(), "rabbitmqctl", "-q", "list_users", "--no-table-headers"]).await?;
     let mut users: Vec<_> = users.lines().filter_map(|line| line.split_whitespace().next()).collect();
@@ -127,13 +127,13 @@ async fn broker_has_no_users_but_the_services(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-async fn producer_may_only_use_its_tables(stack: &Stack) -> Result<()> {
+async fn producer_has_only_rights_on_its_tables(stack: &Stack) -> Result<()> {
     let database = stack.only("postgres").await?;
     let rights = "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls, \
                   has_database_privilege('producer', 'tandem', 'CREATE, TEMPORARY'), \
                   has_database_privilege('producer', 'postgres', 'CONNECT') FROM pg_roles WHERE rolname = 'producer'";
     let ask = ["exec", database.id(), "psql", "--no-psqlrc", "--tuples-only", "--no-align", "--dbname=tandem"];
-    let told = stack.docker(&[&ask[..], &["--command", rights]].concat()).await?;
-    ensure!(told.trim() == "f|f|f", "the producer may more than use its tables: {told}");
+    let found = stack.docker(&[&ask[..], &["--command", rights]].concat()).await?;
+    ensure!(found.trim() == "f|f|f", "the producer has more rights than its tables need: {found}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Tandem's own binaries: built once per process, found beside the running one.
+//! Tandem's binaries: built once per process, found beside the running one.
 
 use std::{
     env,
@@ -55,16 +55,16 @@ pub fn build(profile: Profile) -> Result<&'static Binaries> {
     built.as_ref().map_err(|fault| anyhow!("{fault}"))
 }
 
-/// The build directory of the running program, `target` mostly.
+/// The build directory of the running program, usually `target`.
 ///
 /// # Errors
-/// The running program is in no such directory.
+/// The running program is not in one.
 pub fn target_directory() -> Result<PathBuf> {
     let profile = running_profile()?;
     profile.parent().map(Path::to_owned).context("the running program is not in a build directory")
 }
 
-/// `target/debug`, as seen from `target/debug/xtask` and from `target/debug/deps/it-0123`.
+/// `target/debug` for `target/debug/xtask` and from `target/debug/deps/it-0123`.
 fn running_profile() -> Result<PathBuf> {
     let program = env::current_exe().context("the path of the running program is not known")?;
     let directory = program.parent().context("the running program is in no directory")?;
@@ -99,7 +99,7 @@ fn cargo_build(profile: Profile) -> Result<Binaries> {
         if name == "debug" { "dev" } else { &name },
     ]);
     command.arg("--target-dir").arg(&target).current_dir(root);
-    // What cargo says of packages and tests to the program it runs is not meant for the next cargo.
+    // What cargo sets for the program that it runs is not meant for the next cargo.
     for (key, _) in env::vars_os() {
         let text = key.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO_BIN_NAME" {

@@ -24,14 +24,14 @@ use crate::{
 
 /// A RabbitMQ to use.
 pub type Broker = Server<RabbitMq>;
-/// A RabbitMQ node of our own.
+/// A private RabbitMQ node.
 pub type PrivateNode = Private<RabbitMq>;
 
-/// Each node has a port mapper of its own, so that all may have this name.
+/// Each node has a separate port mapper, so that all can have this name.
 const NODE: &str = "rabbit@localhost";
 const USER: &str = "tandem";
 
-/// What one RabbitMQ node has to itself.
+/// The ports and secrets of one RabbitMQ node.
 #[derive(Debug)]
 pub struct RabbitMq {
     amqp: Port,
@@ -104,14 +104,14 @@ impl Software for RabbitMq {
         format!("amqp://{USER}:{}@127.0.0.1:{}/%2f", self.password, self.amqp.number())
     }
 
-    /// Asks for an answer to the greeting of AMQP.
+    /// Waits for a response to the greeting of AMQP.
     async fn connect(&self) -> Result<()> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.amqp.number())).await?;
         stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
         // Connection.Start begins as a method frame on channel 0.
         let mut start = [0; 3];
         stream.read_exact(&mut start).await?;
-        ensure!(start == [1, 0, 0], "the answer is not AMQP 0-9-1");
+        ensure!(start == [1, 0, 0], "the response is not AMQP 0-9-1");
         Ok(())
     }
 
@@ -125,7 +125,7 @@ impl Software for RabbitMq {
 }
 
 impl RabbitMq {
-    /// A port mapper of our own, in the foreground: the one that RabbitMQ would start by itself stays forever.
+    /// Starts a private port mapper, in the foreground: one that RabbitMQ starts stays indefinitely.
     async fn start_mapper(&mut self, installation: &Installation, directory: &Directory) -> Result<()> {
         let port = self.mapper.number();
         let mut command = LeashedCommand::new(installation.epmd());
@@ -142,7 +142,8 @@ impl RabbitMq {
         Ok(())
     }
 
-    /// All that RabbitMQ takes from its environment, for the server and `rabbitmqctl` alike; nothing of the system's.
+    /// Sets everything that RabbitMQ reads from its environment, for the server and `rabbitmqctl`, so that nothing is the
+    /// system's.
     ///
     /// The Erlang VM's schedulers are left as RabbitMQ sets them: one per core, no busy waiting.
     fn settle(&self, installation: &Installation, directory: &Directory, command: &mut Command) {
@@ -178,24 +179,24 @@ impl RabbitMq {
             .env("RABBITMQ_CTL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
             .env("RABBITMQ_CTL_DIST_PORT_MIN", "32000")
             .env("RABBITMQ_CTL_DIST_PORT_MAX", "32700")
-            // The script then becomes the Erlang VM instead of starting it, so that our child is the VM.
+            // The script then becomes the Erlang VM instead of starting it, so that the child process is the VM.
             .env("RUNNING_UNDER_SYSTEMD", "true");
     }
 }
 
 impl Broker {
-    /// The one at `AMQP_URL`, or else one of our own.
+    /// The one at `AMQP_URL`, or a started one.
     ///
     /// # Errors
-    /// None can be had; the text says why, and what to do.
+    /// None is available; the text says why, and what to do.
     pub async fn find_or_start() -> Result<Self> {
         Self::find_or_start_with(()).await
     }
 
-    /// One of our own, whatever `AMQP_URL` says.
+    /// A started one, even if `AMQP_URL` is set.
     ///
     /// # Errors
-    /// None can be had; the text says why, and what to do.
+    /// None is available; the text says why, and what to do.
     pub async fn start() -> Result<Self> {
         Self::start_with(()).await
     }
@@ -203,10 +204,10 @@ impl Broker {
     /// `rabbitmqctl` with these arguments, which takes about 2 s; what it prints.
     ///
     /// # Errors
-    /// It is not ours, or the command fails; the text has what it printed.
+    /// This process did not start it, or the command fails; the text has what it printed.
     pub async fn ctl<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String> {
         match self {
-            Self::External(_) => Err(server::not_ours::<RabbitMq>()),
+            Self::External(_) => Err(server::is_external::<RabbitMq>()),
             Self::Private(Private { software, installation, directory, .. }) => {
                 let mut ctl = Command::new(installation.ctl());
                 ctl.env_clear().args(["-q", "-n", NODE]).args(arguments);
@@ -221,10 +222,10 @@ impl Broker {
     }
 }
 
-/// The RabbitMQ that the tests of this process share. Nobody stops it: for that, [`Broker::start`] one.
+/// The RabbitMQ that the tests of this process share. A test that stops one calls [`Broker::start`].
 ///
 /// # Errors
-/// None can be had, for every caller alike.
+/// None is available; every caller gets the same error.
 pub async fn shared() -> Result<&'static Broker> {
     static SHARED: OnceCell<Result<Broker, String>> = OnceCell::const_new();
     server::shared(&SHARED, ()).await

@@ -1,4 +1,4 @@
-//! Commands of the system, run to their end under a deadline.
+//! Commands of the system, run to completion under a deadline.
 
 use std::{ffi::OsStr, process::Stdio, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::process::Command;
 /// Cancellation safe: the command is killed with the future.
 ///
 /// # Errors
-/// It cannot be started, is not done in time, or fails; the text has what it printed.
+/// It cannot be started, does not end in time, or fails; the text has what it printed.
 pub(crate) async fn run(command: &mut Command, deadline: Duration) -> Result<String> {
     let shown = shown(command);
     command.stdin(Stdio::null()).kill_on_drop(true);

@@ -1,15 +1,15 @@
-//! Both downstream APIs, as an outside observer would like them: they keep to the contract, honour idempotency keys,
-//! misbehave on request, and remember every call.
+//! Both downstream APIs, made for observation: they keep to the contract, honour idempotency keys, misbehave on request
+//! and record every call.
 //!
-//! In a process of the harness ([`FakeApi`]) or as the binary `fake-api`.
+//! In the process of a test ([`FakeApi`]) or as the binary `fake-api`.
 
-mod answer;
+mod server;
+mod request;
 mod behaviour;
+mod reply;
 mod journal;
 mod memory;
 mod record;
-mod request;
-mod server;
 
 use std::{
     net::SocketAddr,
@@ -34,21 +34,21 @@ use journal::Journal;
 /// How a fake is set up.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What `X-Partner-Auth` must be on `POST /api/new_order`; without it, anything but nothing.
+    /// What `X-Partner-Auth` must be on `POST /api/new_order`; if absent, anything that is not empty.
     pub token: Option<String>,
-    /// Appends every call to this file too, one JSON object a line.
+    /// A file to append every call to, one JSON object per line.
     pub log: Option<PathBuf>,
-    /// Keeps no single calls, only counters and first times: for benches.
+    /// Keeps only counters and first times, no single calls: for benchmarks.
     pub counters_only: bool,
-    /// Keeps only so many calls, the newest; without it, all: for tests.
+    /// Keeps at most this many calls, the newest; all if absent.
     pub keep_calls: Option<usize>,
-    /// How it behaves at the start.
+    /// The mode at the start.
     pub mode: Mode,
-    /// What the misfortunes of [`Mode::Random`] are drawn from.
+    /// The seed of [`Mode::Random`].
     pub seed: u64,
 }
 
-/// A fake in this process, in a thread of its own: a test that blocks does not hold up its answers.
+/// A fake in this process, in its own thread: a test that blocks does not delay its responses.
 ///
 /// Dropping it cuts all connections.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl FakeApi {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), options)
     }
 
-    /// Starts one on this address: to bring an API back where it was.
+    /// Starts one on this address, to bring an API back where it was.
     ///
     /// # Errors
     /// As [`FakeApi::start`].
@@ -105,12 +105,12 @@ impl FakeApi {
         format!("http://{}", self.address)
     }
 
-    /// From now on, orders with this product are answered like this, by either API.
+    /// From now on, orders with this product are treated like this.
     pub fn set_rule(&self, product_id: &str, behaviour: Behaviour) {
         self.journal.set_rule(product_id, behaviour);
     }
 
-    /// From now on, it behaves like this to all. Calls that hang go on hanging.
+    /// From now on, it treats all calls like this. Calls that hang go on hanging.
     pub fn set_mode(&self, mode: Mode) {
         self.journal.set_mode(mode);
     }
@@ -151,7 +151,7 @@ impl FakeApi {
         self.wait_until(&format!("{count} effects"), deadline, |fake| fake.summary().effects >= count).await
     }
 
-    /// Waits until the condition holds; it is asked after every call that arrives. Cancellation safe.
+    /// Waits until the condition holds, which is checked after every call. Cancellation safe.
     ///
     /// # Errors
     /// It does not hold when the deadline has passed.

@@ -6,15 +6,15 @@ use anyhow::{Context, Result};
 
 use crate::waiting::PATIENCE;
 
-/// A client without redirects, retries or proxies: what is sent is what was asked for.
+/// A client without redirects, retries or proxies: it sends exactly what it is given.
 ///
-/// A new one each time: its connections belong to the caller's runtime, which in tests ends with the test.
+/// It is a new one each time, because its connections belong to the caller's runtime, which ends with the test.
 ///
 /// # Errors
 /// It cannot be made.
 pub fn client() -> Result<reqwest::Client> {
     static PROVIDER: OnceLock<()> = OnceLock::new();
-    // Whoever installed one before is welcome to it.
+    // Another one may be installed already.
     PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
     reqwest::Client::builder()
         .timeout(PATIENCE)

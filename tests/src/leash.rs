@@ -1,8 +1,8 @@
-//! A child process that cannot outlive this one, not even when this one is killed with SIGKILL.
+//! A child process that cannot outlive this one, even if this one gets SIGKILL.
 //!
-//! The child is started as a shell that waits for a word from us; it gets it once the [`watcher`] knows of the child, and
-//! becomes the program. So there is no moment in which we could die and leave it behind, and the child's pid, exit
-//! status and signals are the program's own.
+//! The child starts as a shell that waits for a line from us. It gets the line once the [`watcher`] knows the child, and
+//! then becomes the program. So this process cannot die at a moment that leaves the child behind, and the child's pid,
+//! exit status and signals are those of the program.
 
 mod watcher;
 
@@ -19,23 +19,23 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::sync::watch;
 
-pub use self::watcher::Afterwards;
+pub use self::watcher::OnExit;
 
 const SCRIPT: &str = r#"read -r _ && exec "$@" </dev/null"#;
-/// How long a program may take to end of a signal other than SIGKILL, before it gets that.
+/// How long a program may take to end after another signal before it gets SIGKILL.
 const END_DEADLINE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The signals the harness sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Ends the process where it stands.
+    /// Ends the process immediately.
     Kill,
     /// Asks the process to end.
     Terminate,
     /// What Ctrl-C sends.
     Interrupt,
-    /// Asks the process to end at once.
+    /// Asks the process to end without finishing its work.
     Quit,
     /// Freezes the process.
     Stop,
@@ -74,13 +74,13 @@ impl LeashedCommand {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(SCRIPT).arg("sh").arg(program);
         command.env_clear().env("PATH", path());
-        // Its own process group: Ctrl-C in a terminal is for us, and we end it in order.
+        // Its own process group: Ctrl-C in a terminal is meant for this process, which ends the child.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, end: Signal::Kill }
     }
 
-    /// The leash ends it by this signal instead of SIGKILL, which comes only after five seconds in vain: for a program
-    /// that leaves something behind when it is killed.
+    /// Ends it by this signal, and by SIGKILL only after five seconds: for a program that leaves something behind when
+    /// it is killed.
     #[must_use]
     pub fn ended_by(mut self, signal: Signal) -> Self {
         self.end = signal;
@@ -99,7 +99,7 @@ impl LeashedCommand {
     pub fn spawn(mut self) -> Result<(Leashed, Output)> {
         let mut child = self.command.spawn().context("cannot start /bin/sh")?;
         let pid = child.id();
-        let (Some(mut word), Some(stdout), Some(stderr)) =
+        let (Some(mut line), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             bail!("the child has no pipes");
@@ -109,9 +109,9 @@ impl LeashedCommand {
             .name(format!("reaper-{pid}"))
             .spawn(move || reap(child, &exited))
             .context("cannot start a thread")?;
-        // Without the word, the end of the pipe ends the child.
+        // Without the line, the end of the pipe ends the child.
         watcher::hold(pid, self.end)?;
-        word.write_all(b"\n").context("the child ended before it began")?;
+        line.write_all(b"\n").context("the child ended before it began")?;
         Ok((Leashed { pid, end: self.end, exit, reaper: Some(reaper) }, Output { stdout, stderr }))
     }
 }
@@ -170,7 +170,7 @@ impl Leashed {
 
 impl Drop for Leashed {
     fn drop(&mut self) {
-        // It may have ended in this moment, which is as good.
+        // It may have ended at this moment, which is as good.
         let _ = self.signal(self.end);
         if self.end != Signal::Kill {
             let end = Instant::now() + END_DEADLINE;
@@ -210,7 +210,7 @@ fn reap(mut child: Child, exited: &watch::Sender<Option<ExitStatus>>) {
     exited.send_replace(status.ok());
 }
 
-/// Where programs are looked for.
+/// `PATH`, or the usual directories.
 pub(crate) fn path() -> std::ffi::OsString {
     std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
 }

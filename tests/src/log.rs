@@ -1,4 +1,4 @@
-//! The lines a process writes, kept and awaited.
+//! The output of a process: lines kept, and lines to wait for.
 
 use std::{
     collections::VecDeque,
@@ -14,13 +14,13 @@ use tokio::sync::watch;
 
 use crate::{leash::Output, lock::lock, waiting::within};
 
-/// Lines kept; the oldest go first.
+/// How many lines are kept, the newest.
 const KEPT: usize = 50_000;
 
 /// One line.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// As it was written, without the line's end.
+    /// The text, without the line feed.
     pub text: String,
     /// Its fields, if it is a JSON object.
     pub json: Option<Value>,
@@ -39,12 +39,12 @@ struct Lines {
     dropped: usize,
 }
 
-/// A place in a log: the lines after it are those written later.
+/// A position in a log, behind the lines written so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark(usize);
 
 impl Log {
-    /// Reads both streams to their end, in threads of their own.
+    /// Reads both streams to their end, in separate threads.
     ///
     /// # Errors
     /// No thread can be made.
@@ -57,7 +57,7 @@ impl Log {
         Ok(Self { lines, changes })
     }
 
-    /// The place after the last line now.
+    /// The position behind the last line.
     #[must_use]
     pub fn mark(&self) -> Mark {
         let lines = lock(&self.lines);
@@ -78,7 +78,7 @@ impl Log {
         lines.kept.range(start..).map(|line| format!("  {}\n", line.text)).collect()
     }
 
-    /// Waits for a line, among those written so far or later.
+    /// Waits for a line, which may have been written already.
     ///
     /// # Errors
     /// The process closed its output without it, or the deadline passed; the text has the log's tail.
@@ -101,7 +101,7 @@ impl Log {
         let mut next = mark.0;
         let search = async {
             loop {
-                // Asked before the search: what was written before the end is searched.
+                // Checked before the search, so that everything written before the end is searched.
                 let open = changes.has_changed().is_ok();
                 changes.mark_unchanged();
                 if let Some(found) = self.search(&mut next, &wanted) {

@@ -1,4 +1,4 @@
-//! What `/metrics` said.
+//! The samples of `/metrics`.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ struct Sample {
 }
 
 impl Metrics {
-    /// Reads it; what is no sample is skipped.
+    /// Reads the text; other lines than samples are skipped.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         Self(text.lines().filter_map(sample).collect())
     }
 
-    /// The sum of all samples of this name that have these labels; 0 if there is none, as for a counter that never
-    /// counted.
+    /// The sum of the samples of this name with these labels; 0 if there are none, as for a counter that has not counted
+    /// yet.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.matching(name, labels).map(|sample| sample.value).sum()

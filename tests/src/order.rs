@@ -5,18 +5,18 @@ use serde::Serialize;
 /// The body of `POST /v1/orders`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Order {
-    /// Who orders.
+    /// The customer.
     pub customer_id: String,
-    /// What.
+    /// What is ordered.
     pub items: Vec<Item>,
 }
 
-/// One line of an order.
+/// One item of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Item {
-    /// What.
+    /// The product.
     pub product_id: String,
-    /// How many.
+    /// The quantity.
     pub qty: u32,
 }
 
@@ -27,14 +27,14 @@ impl Order {
         Self::of("SKU-1")
     }
 
-    /// One of this product; the fake API takes some product ids as wishes, see [`crate::fake_api::CONVENTION`].
+    /// One of this product. Some product ids make the fake API misbehave, see [`crate::fake_api::CONVENTION`].
     #[must_use]
     pub fn of(product_id: &str) -> Self {
         let items = vec![Item { product_id: product_id.to_owned(), qty: 2 }];
         Self { customer_id: "customer-1".to_owned(), items }
     }
 
-    /// Another line.
+    /// The same, with another item.
     #[must_use]
     pub fn and(mut self, product_id: &str, qty: u32) -> Self {
         self.items.push(Item { product_id: product_id.to_owned(), qty });

@@ -1,4 +1,4 @@
-//! TCP ports that stay ours between two binds: for what must come back on the same port.
+//! TCP ports that stay reserved between two binds, for what must come back on the same port.
 
 use std::{
     collections::HashSet,
@@ -11,8 +11,8 @@ use anyhow::{Result, bail};
 
 use crate::lock::lock;
 
-/// Below the ports that Linux hands out by itself (from 32768), so that no outgoing connection takes one
-/// while its owner is away.
+/// Below the ports that Linux gives to outgoing connections (from 32768), so that none of them takes a port whose owner is
+/// down.
 const RANGE: RangeInclusive<u16> = 15_000..=31_999;
 const TRIES: usize = 1_000;
 
@@ -20,7 +20,7 @@ static TAKEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
 /// A port on 127.0.0.1, free when it was chosen, that no other [`Port`] of this process has.
 ///
-/// Another process may still take it before it is bound: rarely, since the choice is random, but be ready for it.
+/// Another process may still take it before it is bound: rarely, because the choice is random, but be ready for it.
 #[derive(Debug)]
 pub struct Port(u16);
 

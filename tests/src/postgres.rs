@@ -24,25 +24,25 @@ use crate::{
 
 /// A Postgres to use.
 pub type Postgres = Server<PostgreSql>;
-/// A Postgres cluster of our own.
+/// A private Postgres cluster.
 pub type PrivateCluster = Private<PostgreSql>;
 
-/// Several systems at a time.
+/// For several systems at a time.
 const CONNECTIONS: &str = "max_connections=300";
 const ADMINISTRATOR: &str = "postgres";
-/// Who owns the databases, and may do no more than that.
+/// The user who owns the databases, without other rights.
 const OWNER: &str = "tandem";
 
 /// Whether a commit waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syncs {
-    /// As it must be wherever durability or speed is claimed.
+    /// Required for every claim about durability or speed.
     On,
-    /// Survives every end of its processes, but not that of the machine; for tests of everything else.
+    /// Data survives the end of every process, but not a power cut; for all other tests.
     Off,
 }
 
-/// What one Postgres cluster has to itself.
+/// The port and secret of one Postgres cluster.
 #[derive(Debug)]
 pub struct PostgreSql {
     port: Port,
@@ -70,7 +70,7 @@ impl Software for PostgreSql {
     };
     const UP: &'static [&'static str] = &["database system is ready to accept connections"];
     const STOP: Signal = Signal::Interrupt;
-    // Its shared memory is given back, which a SIGKILL would leave.
+    // It releases its shared memory, which a SIGKILL would leave behind.
     const CRASH: Signal = Signal::Quit;
 
     type Options = Syncs;
@@ -112,9 +112,9 @@ impl Software for PostgreSql {
         let ours = [
             "listen_addresses=127.0.0.1",
             &port,
-            // The usual directory for sockets is the system's, and the path of one of our own may be too long for one.
+            // The usual directory for sockets is the system's, and the path of another one may be too long.
             "unix_socket_directories=",
-            // Of files that are removed with its data, whatever happens.
+            // In files, which are removed with its data whatever happens.
             "dynamic_shared_memory_type=mmap",
             CONNECTIONS,
             "log_lock_waits=on",
@@ -141,7 +141,7 @@ impl Software for PostgreSql {
         self.url_of(ADMINISTRATOR)
     }
 
-    /// In a container, the first start makes a cluster with a server that listens to nobody outside.
+    /// In a container, the first start makes a cluster with a server that accepts no connections from outside.
     async fn connect(&self) -> Result<()> {
         connect(&self.url()).await.map(drop)
     }
@@ -163,7 +163,7 @@ impl PostgreSql {
 }
 
 impl Syncs {
-    /// What makes it so.
+    /// The settings of the server.
     fn settings(self) -> &'static [&'static str] {
         match self {
             Self::On => &[],
@@ -173,15 +173,15 @@ impl Syncs {
 }
 
 impl Postgres {
-    /// The one at `TEST_DATABASE_URL`, or else one of our own.
+    /// The one at `TEST_DATABASE_URL`, or a started one.
     ///
     /// # Errors
-    /// None can be had; the text says why, and what to do.
+    /// None is available; the text says why, and what to do.
     pub async fn find_or_start(syncs: Syncs) -> Result<Self> {
         Self::find_or_start_with(syncs).await
     }
 
-    /// A database with nothing in it, of a user who owns it and may do no more where the server is ours.
+    /// An empty database, of a user without other rights unless the server is external.
     ///
     /// # Errors
     /// The server is not reached, or its user may not create databases.
@@ -200,11 +200,11 @@ impl Postgres {
     }
 }
 
-/// The Postgres that the tests of this process share. It waits for no disk, so it proves nothing about power cuts.
-/// Nobody stops it: for that, start a [`PrivateCluster`].
+/// The Postgres that the tests of this process share. It does not wait for the disk, so it proves nothing about power
+/// cuts. A test that stops one starts a [`PrivateCluster`].
 ///
 /// # Errors
-/// None can be had, for every caller alike.
+/// None is available; every caller gets the same error.
 pub async fn shared() -> Result<&'static Postgres> {
     static SHARED: OnceCell<Result<Postgres, String>> = OnceCell::const_new();
     server::shared(&SHARED, Syncs::Off).await
@@ -213,7 +213,7 @@ pub async fn shared() -> Result<&'static Postgres> {
 /// A fresh database on the [`shared`] Postgres, for one test; dropping it removes it.
 ///
 /// # Errors
-/// No Postgres can be had; the text says what to install.
+/// None is available; the text says what to install.
 pub async fn fresh_database() -> Result<Database> {
     shared().await?.fresh_database().await
 }

@@ -1,7 +1,7 @@
-//! A TCP proxy that does to a connection what networks do.
+//! A TCP proxy that can do to connections what networks do.
 
 mod connection;
-mod weather;
+mod faults;
 
 use std::{
     io,
@@ -22,7 +22,7 @@ use tokio::{
     time::sleep,
 };
 
-use self::{connection::connection, weather::Weather};
+use self::{connection::connection, faults::Faults};
 use crate::{
     ports::Port,
     waiting::{PATIENCE, within},
@@ -31,25 +31,25 @@ use crate::{
 const RETRY: Duration = Duration::from_millis(20);
 const BACKLOG: u32 = 1_024;
 
-/// A proxy in front of one address, in a thread of its own. It forwards until told otherwise; the faults add up, and
+/// A proxy in front of one address, in its own thread. It forwards everything at first; faults add up, and
 /// [`FaultProxy::heal`] ends them all. Dropping it resets all connections.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
-    weather: watch::Sender<Weather>,
-    /// The number of the last change that the listener has seen.
+    faults: watch::Sender<Faults>,
+    /// The number of the last change that was applied.
     applied: watch::Receiver<u64>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,
     _port: Port,
 }
 
-/// What has passed, as evidence that a fault hit something.
+/// What has passed, as evidence that a fault had an effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// Connections accepted.
     pub connections: u64,
-    /// Of those, open now.
+    /// How many of them are open now.
     pub open: u64,
     /// Bytes forwarded from the clients to the server.
     pub bytes_up: u64,
@@ -79,20 +79,20 @@ impl FaultProxy {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
         listener.set_nonblocking(true)?;
-        let (weather, forecast) = watch::channel(Weather::default());
+        let (faults, current) = watch::channel(Faults::default());
         let (apply, applied) = watch::channel(0);
         let counters = Arc::new(Counters::default());
         let (upstream, counting) = (upstream.to_owned(), Arc::clone(&counters));
         let run = move || {
             runtime.block_on(async {
-                // Without a listener it dies here, and says so at the first change.
+                // Without a listener it ends here, and the first change fails.
                 let Ok(listener) = TcpListener::from_std(listener) else { return };
-                serve(listener, address, &upstream, forecast, &apply, &counting).await;
+                serve(listener, address, &upstream, current, &apply, &counting).await;
             });
         };
         let thread =
             thread::Builder::new().name("fault-proxy".to_owned()).spawn(run).context("cannot start a thread")?;
-        Ok(Self { address, weather, applied, counters, thread: Some(thread), _port: port })
+        Ok(Self { address, faults, applied, counters, thread: Some(thread), _port: port })
     }
 
     /// Where to connect instead of the server itself.
@@ -101,58 +101,57 @@ impl FaultProxy {
         self.address
     }
 
-    /// Resets all connections; new ones are taken.
+    /// Resets all connections, and accepts new ones.
     ///
     /// # Errors
     /// The proxy is dead.
     pub async fn cut(&self) -> Result<()> {
-        self.change(|weather| weather.cut = weather.change).await
+        self.change(|faults| faults.cut = faults.change).await
     }
 
-    /// Takes no new connections: they are refused. Open ones go on.
+    /// Refuses new connections. Open ones go on.
     ///
     /// # Errors
     /// The proxy is dead.
     pub async fn refuse(&self) -> Result<()> {
-        self.change(|weather| weather.refuse = true).await
+        self.change(|faults| faults.refuse = true).await
     }
 
-    /// The server is gone: resets all connections and refuses new ones.
+    /// Resets all connections and refuses new ones, as if the server were gone.
     ///
     /// # Errors
     /// The proxy is dead.
     pub async fn down(&self) -> Result<()> {
-        self.change(|weather| {
-            weather.cut = weather.change;
-            weather.refuse = true;
+        self.change(|faults| {
+            faults.cut = faults.change;
+            faults.refuse = true;
         })
         .await
     }
 
-    /// Nothing gets through any more in either direction, and nobody is told; new connections are taken, and
-    /// swallowed too. As after a network partition, what was under way arrives after [`FaultProxy::heal`].
+    /// Silently holds back all data in both directions; new connections are accepted and held back too. As after a
+    /// network partition, the data arrives after [`FaultProxy::heal`].
     ///
     /// # Errors
     /// The proxy is dead.
     pub async fn black_hole(&self) -> Result<()> {
-        self.change(|weather| weather.black_hole = true).await
+        self.change(|faults| faults.black_hole = true).await
     }
 
-    /// Nothing of what clients send gets through, while what the server sends does.
+    /// Holds back what clients send, and forwards what the server sends.
     ///
     /// # Errors
     /// The proxy is dead.
     pub async fn mute(&self) -> Result<()> {
-        self.change(|weather| weather.mute = true).await
+        self.change(|faults| faults.mute = true).await
     }
 
     /// Ends all faults.
     ///
     /// # Errors
-    /// The proxy is dead, or its port was taken meanwhile.
+    /// The proxy is dead, or its port was taken in the meantime.
     pub async fn heal(&self) -> Result<()> {
-        self.change(|weather| *weather = Weather { change: weather.change, cut: weather.cut, ..Weather::default() })
-            .await
+        self.change(|faults| *faults = Faults { change: faults.change, cut: faults.cut, ..Faults::default() }).await
     }
 
     /// What has passed so far.
@@ -168,17 +167,17 @@ impl FaultProxy {
         }
     }
 
-    /// Returns when the listener and all connections have taken note.
-    async fn change(&self, change: impl FnOnce(&mut Weather)) -> Result<()> {
+    /// Returns when the change applies to the listener and all connections.
+    async fn change(&self, change: impl FnOnce(&mut Faults)) -> Result<()> {
         let mut number = 0;
-        self.weather.send_modify(|weather| {
-            weather.change += 1;
-            number = weather.change;
-            change(weather);
+        self.faults.send_modify(|faults| {
+            faults.change += 1;
+            number = faults.change;
+            change(faults);
         });
         let mut applied = self.applied.clone();
         let seen = || format!("{:?}", self.evidence());
-        within("the proxy to take note", PATIENCE, applied.wait_for(|applied| *applied >= number), seen)
+        within("the proxy to apply a change", PATIENCE, applied.wait_for(|applied| *applied >= number), seen)
             .await?
             .context("the proxy is dead")?;
         Ok(())
@@ -187,7 +186,7 @@ impl FaultProxy {
 
 impl Drop for FaultProxy {
     fn drop(&mut self) {
-        self.weather.send_modify(|weather| weather.end = true);
+        self.faults.send_modify(|faults| faults.end = true);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -196,7 +195,7 @@ impl Drop for FaultProxy {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
-    // The connections of before linger on this port.
+    // Earlier connections linger on this port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -206,7 +205,7 @@ async fn serve(
     listener: TcpListener,
     address: SocketAddr,
     upstream: &str,
-    mut weather: watch::Receiver<Weather>,
+    mut faults: watch::Receiver<Faults>,
     applied: &watch::Sender<u64>,
     counters: &Arc<Counters>,
 ) {
@@ -214,7 +213,7 @@ async fn serve(
     let mut connections = JoinSet::new();
     let mut done = 0;
     loop {
-        let now = weather.borrow_and_update().clone();
+        let now = faults.borrow_and_update().clone();
         if now.end {
             return;
         }
@@ -223,7 +222,7 @@ async fn serve(
         } else if listener.is_none() {
             match listen(address) {
                 Ok(new) => listener = Some(new),
-                // Somebody's short visit to our port: nothing is applied until it is ours again.
+                // Another process has the port for a moment: nothing is applied until it is free again.
                 Err(_) => {
                     sleep(RETRY).await;
                     continue;
@@ -231,22 +230,22 @@ async fn serve(
             }
         }
         if now.cut > done {
-            // A cut is done when the connections of before are gone; later ones are not there yet.
+            // A cut is complete when all earlier connections are gone; there are no later ones yet.
             while connections.join_next().await.is_some() {}
             done = now.cut;
         }
         applied.send_replace(now.change);
         tokio::select! {
-            changed = weather.changed() => if changed.is_err() { return },
+            changed = faults.changed() => if changed.is_err() { return },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = accept(listener.as_ref()) => match accepted {
                 Ok(client) => {
                     counters.connections.fetch_add(1, Relaxed);
-                    let (upstream, weather, counters) = (upstream.to_owned(), weather.clone(), Arc::clone(counters));
+                    let (upstream, faults, counters) = (upstream.to_owned(), faults.clone(), Arc::clone(counters));
                     let born = now.change;
                     connections.spawn(async move {
                         counters.open.fetch_add(1, Relaxed);
-                        connection(client, &upstream, weather, born, &counters).await;
+                        connection(client, &upstream, faults, born, &counters).await;
                         counters.open.fetch_sub(1, Relaxed);
                     });
                 }

@@ -1,4 +1,4 @@
-//! What a test looks at and does behind the services' backs, on the broker itself.
+//! What a test sees and does on the broker directly.
 
 use std::ops::ControlFlow;
 
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::waiting::{self, PATIENCE, within};
 
-/// A connection of the test's own. Each step takes a channel of its own: the broker closes one at a fault.
+/// A connection of the test. Each step opens a channel, because the broker closes a channel on a fault.
 #[derive(Debug)]
 pub struct Queues {
     connection: Connection,
@@ -38,10 +38,10 @@ pub struct Message {
     pub redelivered: bool,
 }
 
-/// What a queue holds.
+/// The depth of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// Messages ready for delivery: those with a consumer, not settled yet, are not among them.
+    /// Messages ready for delivery, without those that a consumer has not settled yet.
     pub ready: u32,
     /// Consumers.
     pub consumers: u32,
@@ -58,12 +58,6 @@ impl Queues {
         Ok(Self { connection })
     }
 
-    /// The lapin connection, for what is not here.
-    #[must_use]
-    pub fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
     /// A new channel.
     ///
     /// # Errors
@@ -72,7 +66,7 @@ impl Queues {
         step("opening a channel", self.connection.create_channel()).await
     }
 
-    /// Messages and consumers, by passive declare: exact, unlike `rabbitmqctl list_queues`.
+    /// Messages and consumers, by passive declare, which is exact, unlike `rabbitmqctl list_queues`.
     ///
     /// # Errors
     /// There is no such queue.
@@ -129,7 +123,7 @@ impl Queues {
         Ok(got.map(Message::from))
     }
 
-    /// Takes the first message off the queue, as soon as there is one.
+    /// Takes the first message off the queue, once there is one.
     ///
     /// # Errors
     /// There is no such queue, or none came in time.
@@ -147,11 +141,11 @@ impl Queues {
         Ok(Message::from(delivery))
     }
 
-    /// Publishes these bytes, persistent, and waits for the broker's confirm. The exchange `""` leads to the queue named
-    /// by the routing key.
+    /// Publishes a persistent message with this body, and waits for the broker's confirm. The exchange `""` leads to the
+    /// queue named by the routing key.
     ///
     /// # Errors
-    /// The broker did not take it, or it reached no queue.
+    /// The broker did not confirm it, or it reached no queue.
     pub async fn publish(
         &self,
         exchange: &str,
@@ -167,11 +161,11 @@ impl Queues {
         let confirm = step("publishing", publish).await?;
         match step("the confirm", confirm).await? {
             lapin::Confirmation::Ack(None) => Ok(()),
-            other => Err(anyhow!("publishing to {exchange:?} with {routing_key:?} was answered {other:?}")),
+            other => Err(anyhow!("publishing to {exchange:?} with {routing_key:?} returned {other:?}")),
         }
     }
 
-    /// Declares an exchange with nothing special about it.
+    /// Declares a durable exchange without arguments.
     ///
     /// # Errors
     /// The broker refuses.
@@ -182,7 +176,7 @@ impl Queues {
         step(&format!("declaring exchange {exchange}"), declare).await
     }
 
-    /// Declares a durable queue with these arguments: to find a service's name taken, or to read along.
+    /// Declares a durable queue with these arguments, in place of one of a service.
     ///
     /// # Errors
     /// The broker refuses.
@@ -217,7 +211,7 @@ impl Queues {
         step(&format!("binding queue {queue}"), bind).await
     }
 
-    /// Takes the binding of a queue to an exchange away.
+    /// Removes the binding of a queue to an exchange.
     ///
     /// # Errors
     /// The broker refuses.
@@ -227,7 +221,7 @@ impl Queues {
         step(&format!("unbinding queue {queue}"), unbind).await
     }
 
-    /// Throws away what is ready in a queue, and says how much it was.
+    /// Purges a queue, and returns how many messages were ready.
     ///
     /// # Errors
     /// There is no such queue.
@@ -296,7 +290,7 @@ impl Queues {
         self.delete_queue(queue).await
     }
 
-    /// Deletes an exchange; one that is not there is fine.
+    /// Deletes an exchange; a missing one is fine.
     ///
     /// # Errors
     /// The broker refuses.

@@ -1,4 +1,4 @@
-//! A server that tests, demo and bench use: found, or started and ended with us. One that we did not start is only used.
+//! A server for tests, demo and benchmark: found, or started by this process and ended with it.
 
 mod apt;
 mod container;
@@ -22,31 +22,31 @@ use crate::{
     usage::Usage,
 };
 
-/// A kind of server, and what the ways to get one have to know about it. A value is one server: its port and its
-/// secrets, chosen before it is started.
+/// A kind of server: what has to be known to find or start one. A value is one server, by its ports and secrets, which
+/// are chosen before the start.
 pub trait Software: fmt::Debug + Sized + Send + Sync + 'static {
-    /// What people call it.
+    /// Its name for people.
     const NAME: &'static str;
-    /// The variable with the URL of one to use.
+    /// The variable that gives the URL of one to use.
     const VARIABLE: &'static str;
-    /// What such a URL looks like.
+    /// An example of such a URL.
     const EXAMPLE: &'static str;
-    /// Where to get it other than from Debian.
+    /// Where to get it, other than from Debian.
     const DOWNLOADS: &'static str;
     /// What is looked for, and where.
     const SEARCHED: &'static str;
     /// Debian's package.
     const PACKAGE: Package;
-    /// What it prints when it takes connections.
+    /// What it prints when it accepts connections.
     const UP: &'static [&'static str];
-    /// Ends it in order, without waiting for its clients.
+    /// The signal that ends it normally, without waiting for its clients.
     const STOP: Signal;
-    /// Ends it as a crash does.
+    /// The signal that ends it like a crash.
     const CRASH: Signal;
 
-    /// What differs from start to start.
+    /// What a caller may choose.
     type Options: Copy + Send + Sync;
-    /// Where its programs are.
+    /// Where the programs are.
     type Installation: Send + Sync + fmt::Debug;
 
     /// Chooses ports and secrets.
@@ -55,10 +55,10 @@ pub trait Software: fmt::Debug + Sized + Send + Sync + 'static {
     /// No port is free.
     fn choose(options: Self::Options) -> Result<Self>;
 
-    /// Looks for programs that anyone may run.
+    /// Looks for installed programs that any user may run.
     fn installation() -> Option<Self::Installation>;
 
-    /// Who runs it, if not we ourselves.
+    /// The user who runs it, if not that of this process.
     ///
     /// # Errors
     /// It needs another user, and there is none.
@@ -66,7 +66,7 @@ pub trait Software: fmt::Debug + Sized + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Writes what its first start needs, and starts what it needs beside itself.
+    /// Prepares the first start, in the directory and by starting what the server depends on.
     ///
     /// # Errors
     /// Something cannot be written or started.
@@ -85,16 +85,16 @@ pub trait Software: fmt::Debug + Sized + Send + Sync + 'static {
     /// Connects once.
     ///
     /// # Errors
-    /// It does not take connections.
+    /// It does not accept connections.
     fn connect(&self) -> impl Future<Output = Result<()>>;
 
-    /// What is done once, after the first start.
+    /// Sets up what is needed once, after the first start.
     ///
     /// # Errors
     /// The server refuses.
     fn set_up(&self) -> impl Future<Output = Result<()>>;
 
-    /// What the server has used whose first process this is.
+    /// What the server with this first process has used.
     ///
     /// # Errors
     /// It is gone, or this is not Linux.
@@ -104,11 +104,11 @@ pub trait Software: fmt::Debug + Sized + Send + Sync + 'static {
 /// A server to use.
 #[derive(Debug)]
 pub enum Server<S: Software> {
-    /// One that was there, by its URL.
+    /// One that was running already, by its URL. It is used, and never controlled.
     External(String),
-    /// The software installed here, started for us.
+    /// One of the installed software, started by this process.
     Private(Private<S>),
-    /// A container, started for us.
+    /// A container, started by this process.
     Container(Container<S>),
 }
 
@@ -119,13 +119,13 @@ impl<S: Software> Server<S> {
         env::var_os(S::VARIABLE)?.into_string().ok().filter(|url| !url.is_empty())
     }
 
-    /// Whether one can be had without a download.
+    /// Whether one is available without a download.
     #[must_use]
     pub fn is_at_hand() -> bool {
         Self::given().is_some() || S::installation().is_some()
     }
 
-    /// The one that is given by the variable, or else one of our own.
+    /// The one that the variable gives, or a started one.
     pub(crate) async fn find_or_start_with(options: S::Options) -> Result<Self> {
         match Self::given() {
             Some(url) => Ok(Self::External(url)),
@@ -133,9 +133,9 @@ impl<S: Software> Server<S> {
         }
     }
 
-    /// The first that can be had of: a private server of the installed software; a container, where a Docker Engine
-    /// answers; a private server after installing Debian's package, where we may, which is announced. It ends with
-    /// this process, and its data with it.
+    /// Starts the first of these that is available: a private server of the installed software; a container, if a
+    /// Docker Engine responds; a private server after installing Debian's package, as root, which is announced. It ends
+    /// with this process, and so does its data.
     pub(crate) async fn start_with(options: S::Options) -> Result<Self> {
         if let Some(installation) = S::installation() {
             return Private::start(installation, options).await.map(Self::Private);
@@ -169,11 +169,11 @@ impl<S: Software> Server<S> {
         )
     }
 
-    /// Makes sure that tests can have one, and says where they will get it. What takes long happens here, where its
-    /// progress is seen: nobody sees what a test prints.
+    /// Makes sure that tests can start one, and returns where they will get it. Downloads happen here, where their
+    /// progress is visible, and not in a test.
     ///
     /// # Errors
-    /// None can be had; the text says why, and what to do.
+    /// None is available; the text says why, and what to do.
     pub async fn prepare(options: S::Options) -> Result<String> {
         if Self::given().is_some() {
             return Ok(format!("{}: the one at {}", S::NAME, S::VARIABLE));
@@ -196,38 +196,38 @@ impl<S: Software> Server<S> {
         }
     }
 
-    /// Ends it in order; its data stays for [`Server::start_again`].
+    /// Ends it normally; its data stays for [`Server::start_again`].
     ///
     /// # Errors
-    /// It is not ours, or does not end.
+    /// This process did not start it, or it does not end.
     pub async fn stop(&self) -> Result<()> {
         match self {
-            Self::External(_) => Err(not_ours::<S>()),
+            Self::External(_) => Err(is_external::<S>()),
             Self::Private(private) => private.end(S::STOP).await,
             Self::Container(container) => container.stop().await,
         }
     }
 
-    /// Ends it as a crash does, without a word to its clients; what it has on disk stays.
+    /// Ends it like a crash; what it has on disk stays.
     ///
     /// # Errors
-    /// It is not ours, or does not run.
+    /// This process did not start it, or it does not run.
     pub async fn crash(&self) -> Result<()> {
         match self {
-            Self::External(_) => Err(not_ours::<S>()),
+            Self::External(_) => Err(is_external::<S>()),
             Self::Private(private) => private.end(S::CRASH).await,
             Self::Container(container) => container.kill().await,
         }
     }
 
-    /// Starts it again after [`Server::stop`] or [`Server::crash`]: same port, same data. Returns when it takes
+    /// Starts it again after [`Server::stop`] or [`Server::crash`]: same port, same data. Returns when it accepts
     /// connections.
     ///
     /// # Errors
-    /// It is not ours, or does not start.
+    /// This process did not start it, or it does not start.
     pub async fn start_again(&self) -> Result<()> {
         match self {
-            Self::External(_) => Err(not_ours::<S>()),
+            Self::External(_) => Err(is_external::<S>()),
             Self::Private(private) => private.start_again().await,
             Self::Container(container) => container.start_again().await,
         }
@@ -236,13 +236,13 @@ impl<S: Software> Server<S> {
     /// [`Server::stop`], then [`Server::start_again`].
     ///
     /// # Errors
-    /// As both.
+    /// Those of both.
     pub async fn restart(&self) -> Result<()> {
         self.stop().await?;
         self.start_again().await
     }
 
-    /// What it has used since its last start; `None` unless it runs as a process of ours.
+    /// What it has used since its last start; `None` unless it is a private server that runs.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         match self {
@@ -252,7 +252,7 @@ impl<S: Software> Server<S> {
     }
 }
 
-/// The server in this cell, which the tests of this process share; the first caller finds or starts it.
+/// The server in this cell, for all tests of this process. The first caller finds or starts it.
 ///
 /// Cancellation safe: another caller then starts it.
 pub(crate) async fn shared<S: Software>(
@@ -263,6 +263,6 @@ pub(crate) async fn shared<S: Software>(
     cell.get_or_init(start).await.as_ref().map_err(|fault| anyhow!("{fault}")).context(S::NAME)
 }
 
-pub(crate) fn not_ours<S: Software>() -> anyhow::Error {
-    anyhow!("the {} at {} was not started here, so it is not ours to control", S::NAME, S::VARIABLE)
+pub(crate) fn is_external<S: Software>() -> anyhow::Error {
+    anyhow!("the {} at {} was not started here, so it is not controlled from here", S::NAME, S::VARIABLE)
 }

@@ -16,7 +16,7 @@ pub struct Usage {
     pub rss: u64,
     /// The most that was ever resident.
     pub peak_rss: u64,
-    /// Memory resident now, shared pages counted by their share; absent where the kernel does not tell.
+    /// Memory resident now, shared pages counted by their share; absent if the kernel does not provide it.
     pub pss: Option<u64>,
     /// Threads.
     pub threads: u64,
@@ -42,8 +42,8 @@ pub fn of(pid: u32) -> Result<Usage> {
     })
 }
 
-/// What the process with this id and its children have used together: what a server has that is a process for each
-/// connection. Memory that they share is in `rss` once for each of them, and in `pss` once.
+/// What the process with this id and its children have used together, for a server that is one process per connection.
+/// Memory that they share counts once for each of them in `rss`, and once in `pss`.
 ///
 /// # Errors
 /// It is gone, or this is not Linux.
@@ -51,7 +51,7 @@ pub fn with_children(pid: u32) -> Result<Usage> {
     let mut sum = of(pid)?;
     let path = format!("/proc/{pid}/task/{pid}/children");
     let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    // One that ends meanwhile is counted by its parent the next time.
+    // One that has just ended is counted by its parent the next time.
     for child in children.split_ascii_whitespace().filter_map(|child| of(child.parse().ok()?).ok()) {
         sum.cpu += child.cpu;
         sum.rss += child.rss;
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_time_is_read_behind_any_command_name() {
+    fn cpu_time_is_read_after_any_command_name() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 0 0 0 0 0 150 50 3 2 20 0 4 0 100 0 0";
         assert_eq!(cpu(stat), Some(Duration::from_millis(2_050)));
     }

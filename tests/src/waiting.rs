@@ -1,4 +1,4 @@
-//! Waiting for what has no event of its own, and deadlines for what has.
+//! Polling for what has no event, and deadlines for what has.
 
 use std::{
     ops::ControlFlow,
@@ -7,19 +7,19 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// How long to wait for anything that ought to happen. Only a failure takes this long, so it is generous: the machine
-/// may be busy with other things.
+/// How long to wait for anything that should happen. Only a failure takes this long, so it is generous: the machine may
+/// be busy.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Asks again and again until the answer is [`ControlFlow::Break`]; [`ControlFlow::Continue`] says what was seen instead.
+/// Polls until the check returns [`ControlFlow::Break`]; [`ControlFlow::Continue`] says what was seen instead.
 ///
-/// The one place that polls. Where an event exists, wait for that.
+/// Nothing else polls. If there is an event, wait for that.
 ///
 /// # Errors
-/// The deadline passed; the text has `what` was awaited and what was seen last.
+/// The deadline passed; the text has `what` was waited for and what was seen last.
 pub async fn until<T>(
     what: &str,
     deadline: Duration,
@@ -44,10 +44,10 @@ pub async fn until<T>(
     }
 }
 
-/// Awaits an event, but not for ever.
+/// Waits for an event until the deadline.
 ///
 /// # Errors
-/// The deadline passed; the text has `what` was awaited and what `seen` says of the state then.
+/// The deadline passed; the text has `what` was waited for and what `seen` returns.
 pub async fn within<T>(
     what: &str,
     deadline: Duration,
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_check_that_never_waits_is_given_up_all_the_same() {
+    async fn a_check_that_never_waits_is_given_up_too() {
         let never = async || ControlFlow::<(), _>::Continue("it".to_owned());
         let waited = until("nothing", Duration::from_millis(5), never);
         let fault = waited.await.unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! What the compose file brings up, as a project of its own.
+//! What the compose file starts, as a separate project.
 
 use std::{
     ffi::OsString,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use tests::{http, leash::Afterwards, order::Order, ports::Port, waiting::until};
+use tests::{http, leash::OnExit, order::Order, ports::Port, waiting::until};
 use tokio::process::Command;
 use uuid::Uuid;
 
@@ -21,13 +21,13 @@ const BASE_IMAGES: [&str; 3] = ["rust:1-slim-bookworm", "rabbitmq:4", "postgres:
 const DOWN: &str = "down --volumes --remove-orphans";
 
 const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
-/// For building our image.
+/// For building the image.
 const BUILD_DEADLINE: Duration = Duration::from_secs(20 * 60);
 /// From `up` to health, on a machine that is busy with other tests.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(180);
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(120);
 
-/// A running project. Dropping it takes everything down; so does the end of this process, however it comes.
+/// A running project. Dropping it removes everything; so does the end of this process, however it comes.
 pub(super) struct Stack {
     compose: &'static [&'static str],
     directory: PathBuf,
@@ -36,11 +36,11 @@ pub(super) struct Stack {
     image: String,
     ports: [Port; 2],
     client: reqwest::Client,
-    /// Takes everything down when we are not there to do it.
-    guard: Option<Afterwards>,
+    /// Removes everything if this process is killed.
+    guard: Option<OnExit>,
 }
 
-/// The two that take orders, on one database.
+/// The two producers on one database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Producer {
     First,
@@ -51,7 +51,7 @@ pub(super) enum Producer {
 pub(super) struct Container(pub(super) Value);
 
 impl Stack {
-    /// Finds an engine, a compose and the base images, or says why there is nothing to test with.
+    /// Finds an engine, a compose and the base images, or returns why that is impossible.
     pub(super) async fn prepare() -> Result<Result<Self, String>> {
         let succeeds = async |words: &[&str]| {
             let output = output(Command::new(words[0]).args(&words[1..]), COMMAND_DEADLINE).await;
@@ -84,7 +84,7 @@ impl Stack {
             ("TANDEM_PORT", &port),
             ("TANDEM_PORT_2", &port_2),
             ("TANDEM_PROFILE", "dev"),
-            // Empty is the default, and outranks a `.env`: above all, no order of ours may reach a real API.
+            // Empty values are the defaults, and outrank a `.env`: above all, no order of a test may reach a real API.
             ("TANDEM_SECRETS", ""),
             ("INVENTORY_API_URL", ""),
             ("FULFILLMENT_API_URL", ""),
@@ -92,12 +92,12 @@ impl Stack {
             ("LOG_LEVEL", ""),
         ];
         let mut environment: Vec<_> = set.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        // The client finds its engine and settings by these.
+        // The client needs these to find its engine and settings.
         environment.extend(std::env::vars_os().filter(|(name, _)| {
             let name = name.to_string_lossy();
             matches!(&*name, "HOME" | "PATH") || name.starts_with("DOCKER_")
         }));
-        let guard = Afterwards::run(&format!(
+        let guard = OnExit::run(&format!(
             "{} -p {project} -f '{}/docker-compose.yml' {DOWN}; docker image rm --force {image}",
             compose.join(" "),
             directory.display()
@@ -117,17 +117,19 @@ impl Stack {
     pub(super) async fn healthy(&self) -> Result<()> {
         let healthy = async || match self.containers().await {
             Ok(containers) => {
-                let ill: Vec<_> = containers.iter().filter(|container| container.health() != Some("healthy")).collect();
-                let told = ill.iter().map(|container| format!("{} {:?}", container.service(), container.health()));
-                let told = told.collect::<Vec<_>>().join(", ");
-                if ill.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(told) }
+                let unhealthy: Vec<_> =
+                    containers.iter().filter(|container| container.health() != Some("healthy")).collect();
+                let seen =
+                    unhealthy.iter().map(|container| format!("{} {:?}", container.service(), container.health()));
+                let seen = seen.collect::<Vec<_>>().join(", ");
+                if unhealthy.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(seen) }
             }
             Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
         };
         until("every container's health", HEALTH_DEADLINE, healthy).await
     }
 
-    /// Every container of the project, stopped ones too.
+    /// Every container of the project, including stopped ones.
     pub(super) async fn containers(&self) -> Result<Vec<Container>> {
         let ids = self.docker(&["ps", "--all", "--quiet", "--filter", &self.label()]).await?;
         let ids: Vec<_> = ids.lines().collect();
@@ -153,9 +155,9 @@ impl Stack {
 
     /// Places an order with a producer and returns its id.
     pub(super) async fn place(&self, producer: Producer, order: &Order) -> Result<String> {
-        let answer = self.client.post(self.url(producer, "/v1/orders")).json(order).send().await?;
-        let status = answer.status();
-        let body: Value = answer.json().await?;
+        let response = self.client.post(self.url(producer, "/v1/orders")).json(order).send().await?;
+        let status = response.status();
+        let body: Value = response.json().await?;
         ensure!(status == 202, "not accepted: {status} {body}");
         body["order_id"].as_str().map(str::to_owned).with_context(|| format!("no order_id in {body}"))
     }
@@ -169,7 +171,7 @@ impl Stack {
         Ok(ids)
     }
 
-    /// Waits until these orders have this status, as this producer shows them.
+    /// Waits until this producer shows these orders with this status.
     pub(super) async fn settled(&self, producer: Producer, ids: &[String], wanted: &str) -> Result<()> {
         for id in ids {
             let seen = async || match self.order(producer, id).await {
@@ -183,8 +185,8 @@ impl Stack {
     }
 
     async fn order(&self, producer: Producer, id: &str) -> Result<Value> {
-        let answer = self.client.get(self.url(producer, &format!("/v1/orders/{id}"))).send().await?;
-        Ok(answer.error_for_status()?.json().await?)
+        let response = self.client.get(self.url(producer, &format!("/v1/orders/{id}"))).send().await?;
+        Ok(response.error_for_status()?.json().await?)
     }
 
     /// Runs the engine's client.
@@ -200,7 +202,7 @@ impl Stack {
         self.compose(&["stop"], COMMAND_DEADLINE).await.map(drop)
     }
 
-    /// What everything has logged lately.
+    /// The last lines of every log.
     pub(super) async fn logs(&self) -> String {
         match self.compose(&["logs", "--no-color", "--tail=40"], COMMAND_DEADLINE).await {
             Ok(logs) => logs,
@@ -208,7 +210,7 @@ impl Stack {
         }
     }
 
-    /// Takes everything down and lists what is left of it.
+    /// Removes everything, and lists what is left.
     pub(super) async fn take_down(&mut self) -> Result<Vec<String>> {
         self.compose(&DOWN.split(' ').collect::<Vec<_>>(), COMMAND_DEADLINE).await?;
         self.docker(&["image", "rm", &self.image]).await?;
@@ -253,7 +255,7 @@ impl Drop for Stack {
         let down = down.output();
         let removed = std::process::Command::new("docker").args(["image", "rm", "--force", &self.image]).output();
         if !down.is_ok_and(|down| down.status.success()) || removed.is_err() {
-            eprintln!("the project {} could not be taken down", self.project);
+            eprintln!("the project {} could not be removed", self.project);
         }
     }
 }
@@ -267,12 +269,12 @@ impl Container {
         self.0["Config"]["Labels"]["com.docker.compose.service"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Of a container that runs.
+    /// The health of a running container.
     pub(super) fn health(&self) -> Option<&str> {
         if self.0["State"]["Running"] == true { self.0["State"]["Health"]["Status"].as_str() } else { None }
     }
 
-    /// Of a container that ended.
+    /// The exit code of a stopped container.
     pub(super) fn exit_code(&self) -> Option<i64> {
         if self.0["State"]["Running"] == true { None } else { self.0["State"]["ExitCode"].as_i64() }
     }

@@ -1,4 +1,4 @@
-//! Both downstream APIs as a process: for the demo, the bench and the compose file.
+//! Both downstream APIs as a process, for the demo, the benchmark and the compose file.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use tests::fake_api::{self, CONVENTION, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// In 20 MB: a process that stays up must not grow with every order.
+/// These take 20 MB: a process that stays up must not grow with every order.
 const KEEP_CALLS: usize = 20_000;
 /// For each step of a health check.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
@@ -23,8 +23,8 @@ const ADMINISTRATION: &str = "\
 For observers:
   GET /calls?order_id=ID   the newest calls (about one order), in order of arrival
   GET /summary             counts: calls, effects, keys, repeats, faults of the caller
-  GET /wait?effects=N      the same, as soon as this many keys have had their effect
-  GET /first-times         path,order,first call,first effect: a line per API and order, times in microseconds
+  GET /wait?effects=N      the same, once this many keys have had their effect
+  GET /first-times         path,order,first call,first effect: one line per API and order, in microseconds
   GET /mode, PUT /mode     healthy, down, hang, slow:250ms, random:30
   GET /healthz             200";
 
@@ -41,24 +41,24 @@ fn main() -> ExitCode {
 fn command() -> Command {
     let option = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
     Command::new("fake-api")
-        .about("Stands in for both downstream APIs: keeps to the contract, misbehaves on request, remembers every call")
+        .about("Stands in for both downstream APIs: keeps to the contract, misbehaves on request, records every call")
         .after_help(format!("{CONVENTION}\n\n{ADMINISTRATION}"))
         .arg(option("http-addr", "Address to listen on [env: HTTP_ADDR] [default: 127.0.0.1:8090]").value_name("ADDRESS"))
         .arg(
-            option("fulfillment-api-token", "What X-Partner-Auth must be; anything, if absent [env: FULFILLMENT_API_TOKEN, FULFILLMENT_API_TOKEN_FILE]")
+            option("fulfillment-api-token", "What X-Partner-Auth must be; anything if absent [env: FULFILLMENT_API_TOKEN, FULFILLMENT_API_TOKEN_FILE]")
                 .value_name("TOKEN"),
         )
-        .arg(option("log", "Append every call to this file, one JSON object a line").value_name("FILE"))
-        .arg(option("mode", "How to behave to all at first [default: healthy]").value_name("MODE"))
-        .arg(option("seed", "What the misfortunes of mode random are drawn from [default: 0]").value_name("NUMBER"))
+        .arg(option("log", "Append every call to this file, one JSON object per line").value_name("FILE"))
+        .arg(option("mode", "How to treat all calls at first [default: healthy]").value_name("MODE"))
+        .arg(option("seed", "Seed of the mode random [default: 0]").value_name("NUMBER"))
         .arg(
-            option("keep-calls", "How many calls to keep, the newest; their counts go on [default: 20000]")
+            option("keep-calls", "How many calls to keep, the newest; all are counted [default: 20000]")
                 .value_name("NUMBER"),
         )
-        .arg(option("counters-only", "Keep counters and first times, but no calls: for benches").action(ArgAction::SetTrue))
+        .arg(option("counters-only", "Keep only counters and first times, no calls: for benchmarks").action(ArgAction::SetTrue))
         .subcommand(
             Command::new("healthcheck")
-                .about("Asks the one that listens at HTTP_ADDR whether it is well; exit code 0 if so"),
+                .about("Exits with 0 if the one that listens on HTTP_ADDR responds"),
         )
 }
 
@@ -83,23 +83,23 @@ fn run(matches: &ArgMatches) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(address, options))
 }
 
-/// In a container, where there is no other client.
+/// For a container, which has no other client.
 fn check_health(mut address: SocketAddr) -> Result<()> {
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     let mut stream = TcpStream::connect_timeout(&address, HEALTH_DEADLINE)
-        .with_context(|| format!("nobody listens on {address}"))?;
+        .with_context(|| format!("nothing listens on {address}"))?;
     stream.set_read_timeout(Some(HEALTH_DEADLINE))?;
     stream.set_write_timeout(Some(HEALTH_DEADLINE))?;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut status = [0; b"HTTP/1.1 200".len()];
-    stream.read_exact(&mut status).context("no answer")?;
-    ensure!(status == *b"HTTP/1.1 200", "not well: {}", String::from_utf8_lossy(&status));
+    stream.read_exact(&mut status).context("no response")?;
+    ensure!(status == *b"HTTP/1.1 200", "unhealthy: {}", String::from_utf8_lossy(&status));
     Ok(())
 }
 
-/// Until a signal asks for the end, and then at once: nobody's work is lost here.
+/// Serves until a signal, and ends at once: there is no work to lose.
 async fn serve(address: SocketAddr, options: Options) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::server::search::{below, on_path};
 
-/// The scripts of an installed RabbitMQ that anyone may run.
+/// The scripts of an installed RabbitMQ that any user may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
     /// The directory of `rabbitmq-server` and `rabbitmqctl`.
@@ -17,7 +17,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Looks in the places of Debian's package, of the official tarball and on `PATH`.
+    /// Looks where Debian's package and the official tarball put it, and then on `PATH`.
     #[must_use]
     pub fn find() -> Option<Self> {
         let sbin = below(Path::new("/usr/lib/rabbitmq/lib"), "rabbitmq_server-")
@@ -51,10 +51,10 @@ impl Installation {
         &self.epmd
     }
 
-    /// The code of RabbitMQ's own core, to be put at the front of the code path.
+    /// The code of RabbitMQ's core, for the front of the code path.
     ///
-    /// Otherwise the Erlang VM looks through the directories of some seventy plugins for each of a few hundred
-    /// modules; this takes a quarter off the time to start. It changes nothing else.
+    /// Otherwise the Erlang VM searches the directories of some seventy plugins for each of a few hundred modules. This
+    /// makes the start a quarter faster, and changes nothing else.
     pub(super) fn core_code(&self) -> Vec<PathBuf> {
         let Some(plugins) = self.sbin.parent().map(|home| home.join("plugins")) else { return Vec::new() };
         ["rabbit-", "rabbit_common-", "rabbitmq_prelaunch-", "ra-", "osiris-"]

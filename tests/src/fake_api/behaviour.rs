@@ -1,4 +1,4 @@
-//! How the fake answers: by the order itself, by a rule, or as a whole.
+//! How the fake responds: by the product id, by a rule, or as a whole.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -8,35 +8,35 @@ use super::Api;
 
 /// The convention of product ids, for `--help`.
 pub const CONVENTION: &str = "\
-An order chooses its fate by a product_id (the first of its items that says something):
+The product_id of an item chooses the response (the first item that does):
   fail-2             503 to the first two calls of each idempotency key, then 200
-  status-422         always this status (200-599)
-  slow-250ms         200, but only after this time (ms or s)
-  hang               never an answer; hang-1: none to the first call of each key, then 200
-  cut-1              connection reset before acting, on the first call of each key, then 200
-  cut-after-acting   connection reset after acting, on the first call of each key, then 200
+  status-422         always this status code (200-599)
+  slow-250ms         200 after this time (ms or s)
+  hang               no response; hang-1: none to the first call of each key, then 200
+  cut-1              connection reset before the effect, on the first call of each key, then 200
+  cut-after-acting   connection reset after the effect, on the first call of each key, then 200
   retry-after-1      429 with `Retry-After: 1` to the first call of each key, then 200
   redirect           always 307, to /redirected
   huge-body          200 with a body of 1 GiB
-inventory-fail-2, fulfillment-status-422, ...: the same, for one of the APIs only. Anything else: 200.";
+inventory-fail-2, fulfillment-status-422, ...: the same, at one of the APIs only. Anything else: 200.";
 
 /// How often or how long a behaviour lasts, per idempotency key.
 const ALWAYS: u64 = u64::MAX;
 
-/// How calls about one order are answered.
+/// The responses to calls about one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// 503 to this many calls of each key, then 200.
     Fail(u64),
     /// Always this status.
     Status(u16),
-    /// 200, after this time.
+    /// 200 after this time.
     Slow(Duration),
-    /// No answer to this many calls of each key, then 200.
+    /// No response to this many calls of each key, then 200.
     Hang(u64),
-    /// The connection is reset, before acting, on this many calls of each key, then 200.
+    /// The connection is reset before the effect on this many calls of each key, then 200.
     Cut(u64),
-    /// The connection is reset after acting, on the first call of each key, then 200.
+    /// The connection is reset after the effect on the first call of each key, then 200.
     CutAfterActing,
     /// 429 with this many seconds of `Retry-After` to the first call of each key, then 200.
     RetryAfter(u64),
@@ -46,27 +46,27 @@ pub enum Behaviour {
     HugeBody,
 }
 
-/// How the fake behaves to all, whatever the orders say.
+/// How the fake treats all calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// As each order says.
+    /// As the product id of each order says.
     #[default]
     Healthy,
     /// 503 for all.
     Down,
-    /// No answers.
+    /// No responses.
     Hang,
-    /// All answers come this late, and are otherwise as each order says.
+    /// All responses come this late, and are otherwise as the product id of each order says.
     Slow(Duration),
-    /// This many of a hundred calls fail: a third each by 503, by a reset before acting and by a reset after acting.
+    /// This percentage of calls fails: a third each by 503, by a reset before the effect and by a reset after it.
     Random(u8),
 }
 
 impl Behaviour {
-    /// Always hangs.
+    /// Hangs always.
     pub const HANG: Self = Self::Hang(ALWAYS);
 
-    /// What a product id asks of this API.
+    /// What a product id asks this API to do.
     #[must_use]
     pub fn of_product(product_id: &str, api: Api) -> Option<Self> {
         let (behaviour, other) = match api {
@@ -149,14 +149,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_product_id_may_speak_to_one_api_only() {
+    fn a_product_id_may_address_one_api_only() {
         assert_eq!(Behaviour::of_product("fail-2", Api::Inventory), Some(Behaviour::Fail(2)));
         assert_eq!(Behaviour::of_product("fulfillment-fail-2", Api::Fulfillment), Some(Behaviour::Fail(2)));
         assert_eq!(Behaviour::of_product("fulfillment-fail-2", Api::Inventory), None);
     }
 
     #[test]
-    fn every_behaviour_of_the_help_text_is_understood_and_other_products_are_just_products() {
+    fn the_help_text_names_valid_behaviours_and_other_products_have_none() {
         let named = CONVENTION.lines().skip(1).filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
         assert_eq!(
             named.map(|name| name.parse::<Behaviour>().map(drop).map_err(|_| name)).filter(Result::is_err).count(),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_reads_as_it_is_written() {
+    fn a_mode_is_read_as_it_is_printed() {
         for text in ["healthy", "down", "hang", "slow:250ms", "random:30"] {
             assert_eq!(text.parse::<Mode>().unwrap().to_string(), text);
         }

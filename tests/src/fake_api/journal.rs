@@ -1,4 +1,4 @@
-//! What the fake remembers: the truth outside the system under test.
+//! The record of the fake: the truth outside the system under test.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,14 +15,14 @@ use tokio::sync::watch;
 
 use super::{
     Api, Behaviour, Mode, Options,
-    answer::{Answer, Kind},
     memory::Memory,
     record::{Call, Ended, Summary},
+    reply::{Kind, Reply},
     request::{Body, Request},
 };
 use crate::lock::lock;
 
-/// Keys and orders that are remembered, each: 50 MB. A key that comes again after so many others acts again.
+/// How many keys and how many orders are remembered, in 50 MB. A key that returns after this many others has its effect again.
 const REMEMBERED: usize = 200_000;
 
 /// The memory of one fake.
@@ -83,28 +83,28 @@ impl Journal {
         Ok(Self { state: Mutex::new(state), changed, token, keep_calls })
     }
 
-    /// Decides what the call gets, and writes it down before anything is sent.
-    pub(super) fn receive(&self, request: &Request) -> Answer {
+    /// Decides the reply to the call, and records it before anything is sent.
+    pub(super) fn receive(&self, request: &Request) -> Reply {
         let body = request.parse();
         let refusal = request.check(body.as_ref(), self.token.as_deref()).err();
-        let answer = {
+        let reply = {
             let mut state = lock(&self.state);
-            let (answer, effect, reason) = match (refusal, &body) {
+            let (reply, effect, reason) = match (refusal, &body) {
                 (None, Some(body)) => state.decide(request, body),
-                (Some(refusal), _) => (Answer::status(refusal.status), false, Some(refusal.reason)),
-                (None, None) => (Answer::status(400), false, None),
+                (Some(refusal), _) => (Reply::status(refusal.status), false, Some(refusal.reason)),
+                (None, None) => (Reply::status(400), false, None),
             };
             state.summary.calls += 1;
             state.summary.refused += u64::from(reason.is_some());
-            state.summary.cuts += u64::from(matches!(answer.kind, Kind::Cut { .. }));
+            state.summary.cuts += u64::from(matches!(reply.kind, Kind::Cut { .. }));
             if self.keep_calls > 0 || state.log.is_some() {
-                let call = call(request, body, answer.kind, effect, reason);
+                let call = call(request, body, reply.kind, effect, reason);
                 state.append(call, self.keep_calls);
             }
-            answer
+            reply
         };
         self.changed.send_replace(());
-        answer
+        reply
     }
 
     pub(super) fn redirect_followed(&self) {
@@ -150,7 +150,7 @@ impl Journal {
         state.orders.iter().map(line).collect()
     }
 
-    /// Asks after every call.
+    /// Checks the condition after every call.
     pub(super) async fn wait_until(&self, holds: impl Fn(&Self) -> bool) {
         let mut changes = self.changed.subscribe();
         while !holds(self) {
@@ -162,8 +162,8 @@ impl Journal {
 }
 
 impl State {
-    /// The answer, whether this call has the effect, and a reason if the caller is at fault.
-    fn decide(&mut self, request: &Request, body: &Body) -> (Answer, bool, Option<&'static str>) {
+    /// The reply, whether this call has the effect, and a reason if the caller is at fault.
+    fn decide(&mut self, request: &Request, body: &Body) -> (Reply, bool, Option<&'static str>) {
         let now = micros();
         let key = request.header("idempotency-key").unwrap_or_default();
         let new = || Order { first_call: now, first_effect: None, calls: 0, keys: 0 };
@@ -184,16 +184,16 @@ impl State {
         }
         if key.body != hash {
             self.summary.mismatches += 1;
-            return (Answer::status(422), false, Some("the key belongs to another body"));
+            return (Reply::status(422), false, Some("the key belongs to another body"));
         }
 
         let products = || body.items.iter().map(|item| item.product_id.as_str());
         let by_rule = products().find_map(|product| self.rules.get(product).copied());
         let behaviour = by_rule.or_else(|| products().find_map(|product| Behaviour::of_product(product, request.api)));
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let answer = Answer::choose(self.mode, behaviour, earlier, mix(self.random));
+        let reply = Reply::choose(self.mode, behaviour, earlier, mix(self.random));
 
-        let effect = answer.kind.acts() && !key.acted;
+        let effect = reply.kind.acts() && !key.acted;
         if effect {
             key.acted = true;
             order.first_effect.get_or_insert(now);
@@ -203,7 +203,7 @@ impl State {
                 Api::Fulfillment => self.summary.fulfillment_effects += 1,
             }
         }
-        (answer, effect, None)
+        (reply, effect, None)
     }
 
     fn append(&mut self, call: Call, keep: usize) {
@@ -252,7 +252,7 @@ fn micros() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// To tell two bodies of one key apart; no defence against anyone.
+/// Distinguishes two bodies of one key; not a defence against an attacker.
 fn short_hash(bytes: &[u8]) -> u64 {
     use std::hash::{DefaultHasher, Hasher};
     let mut hasher = DefaultHasher::new();

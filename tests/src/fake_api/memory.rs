@@ -1,4 +1,4 @@
-//! What is remembered of keys and orders: compactly, and of no more than so many.
+//! What is remembered of keys and orders: compactly, and of a limited number.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Api;
 
-/// An id that somebody else chose: a UUID in a third of the bytes of its text, mostly.
+/// An id that a caller chose: usually a UUID, in a third of the bytes of its text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Id {
     Uuid(Uuid),
@@ -19,7 +19,7 @@ pub(super) enum Id {
 impl Id {
     pub(super) fn new(text: &str) -> Self {
         match Uuid::try_parse(text) {
-            // Other ways to write the same UUID are other texts.
+            // The same UUID written in another way is another text.
             Ok(uuid) if uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text => Self::Uuid(uuid),
             _ => Self::Text(text.into()),
         }

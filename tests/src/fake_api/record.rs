@@ -1,4 +1,4 @@
-//! What observers are told: single calls, and counts.
+//! What observers get: single calls, and counts.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,13 +7,13 @@ use super::Api;
 /// One call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// When it had arrived whole, in microseconds since 1970.
+    /// When it had arrived completely, in microseconds since 1970.
     pub at: u64,
-    /// Which API.
+    /// The API that was called.
     pub api: Api,
     /// The path that was called.
     pub path: String,
-    /// From the body, if it could be read.
+    /// The order id in the body, if it could be read.
     pub order_id: Option<String>,
     /// Header `Idempotency-Key`, as it was sent.
     pub idempotency_key: Option<String>,
@@ -21,9 +21,9 @@ pub struct Call {
     pub correlation_id: Option<String>,
     /// Header `traceparent`.
     pub traceparent: Option<String>,
-    /// SHA-256 of the body's bytes, in hexadecimal.
+    /// SHA-256 of the body, in hexadecimal.
     pub body_sha256: String,
-    /// The status answered, or to be answered after a delay.
+    /// The status code of the response, which may be sent after a delay.
     pub status: Option<u16>,
     /// How it ended.
     pub ended: Ended,
@@ -37,40 +37,40 @@ pub struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// With an answer.
+    /// With a response.
     Answered,
-    /// With none.
+    /// Without one.
     Hung,
-    /// By a reset before acting.
+    /// By a reset before the effect.
     Cut,
-    /// By a reset after acting.
+    /// By a reset after the effect.
     CutAfterActing,
 }
 
 /// Counts since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Calls, refused ones too.
+    /// Calls, including refused ones.
     pub calls: u64,
     /// Keys that had their effect.
     pub effects: u64,
-    /// The effects of either API.
+    /// Effects at the inventory API.
     pub inventory_effects: u64,
-    /// The effects of either API.
+    /// Effects at the fulfillment API.
     pub fulfillment_effects: u64,
-    /// Distinct idempotency keys; each API has its own.
+    /// Distinct idempotency keys, counted for each API.
     pub keys: u64,
-    /// Distinct orders; each API has its own.
+    /// Distinct orders, counted for each API.
     pub orders: u64,
     /// Calls beyond the first of their key.
     pub repeats: u64,
-    /// Calls with a key that belongs to another order: the caller's fault, answered 422.
+    /// Calls whose key belongs to another body, which get 422: the caller's fault.
     pub mismatches: u64,
     /// Orders that were called about with more than one key: the caller's fault.
     pub orders_with_several_keys: u64,
     /// Calls that broke the contract.
     pub refused: u64,
-    /// Calls to `/redirected`: a redirect was followed, the caller's fault.
+    /// Calls to `/redirected`, which follow a redirect: the caller's fault.
     pub redirects_followed: u64,
     /// Connections that were reset on purpose.
     pub cuts: u64,

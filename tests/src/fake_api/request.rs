@@ -1,4 +1,4 @@
-//! What the contract asks of a call.
+//! What the contract requires of a call.
 
 use axum::http::{HeaderMap, Method, header};
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub(super) struct Request {
     pub(super) body: bytes::Bytes,
 }
 
-/// What the contract wants to see in a body.
+/// The parts of a body that the contract requires.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Body {
     pub(super) order_id: String,
@@ -67,12 +67,12 @@ impl Request {
         self.headers.get(name)?.to_str().ok().filter(|value| !value.is_empty())
     }
 
-    /// The body, as far as it is one.
+    /// The body, if it is one of the contract.
     pub(super) fn parse(&self) -> Option<Body> {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// The rules of the contract, in the order in which a real API would look.
+    /// The rules of the contract, in the order in which a real API would check them.
     pub(super) fn check(&self, body: Option<&Body>, token: Option<&str>) -> Result<(), Refusal> {
         let refuse = |status, reason| Err(Refusal { status, reason });
         if self.method != Method::POST {

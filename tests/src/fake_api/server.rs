@@ -1,4 +1,4 @@
-//! The fake's HTTP server: on hyper itself, since an answer may be a reset connection.
+//! The HTTP server of the fake, on hyper directly, because a reply may be a reset connection.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,49 +15,49 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     Api, Options,
-    answer::{Answer, Kind},
     journal::Journal,
+    reply::{Kind, Reply},
     request::Request,
 };
 
-/// Bodies beyond this are none of ours.
+/// No service sends a larger body.
 const LARGEST_BODY: usize = 1024 * 1024;
 const HUGE_CHUNK: &[u8] = &[b'x'; 64 * 1024];
 const HUGE_CHUNKS: usize = 16 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// A fake that has its address and does not serve yet: for a process that is nothing else.
+/// A fake that has its address and does not serve yet, for the binary.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     journal: Arc<Journal>,
 }
 
-/// Takes the address.
+/// Binds the address.
 ///
 /// # Errors
-/// It cannot be taken, or the log cannot be opened.
+/// It cannot be bound, or the log cannot be opened.
 pub async fn bind(address: SocketAddr, options: Options) -> anyhow::Result<Server> {
     let listener = TcpListener::bind(address).await?;
     Ok(Server { listener, journal: Arc::new(Journal::open(options)?) })
 }
 
 impl Server {
-    /// The address that was taken, with its port.
+    /// The bound address, with its port.
     ///
     /// # Errors
-    /// The system does not tell.
+    /// The system call fails.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves for ever; dropping the future cuts all connections when the runtime ends.
+    /// Serves indefinitely; dropping the future cuts all connections when the runtime ends.
     pub async fn run(self) {
         serve(self.listener, self.journal).await;
     }
 }
 
-/// The connection is to be reset instead of answered.
+/// The connection is to be reset instead of a response.
 #[derive(Debug)]
 struct Cut;
 
@@ -75,7 +75,7 @@ pub(super) async fn serve(listener: TcpListener, journal: Arc<Journal>) {
             Ok((stream, _)) => {
                 tokio::spawn(connection(stream, Arc::clone(&journal)));
             }
-            // Out of file descriptors, most likely: it does not pass at once.
+            // Most likely no file descriptor is free, which takes time to pass.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -102,8 +102,8 @@ async fn respond(request: HttpRequest<Incoming>, journal: &Journal) -> Result<Re
             return Ok(plain(413, "the body is too large"));
         };
         let request = Request { api, method: head.method, headers: head.headers, body };
-        let answer = journal.receive(&request);
-        return send(answer).await;
+        let reply = journal.receive(&request);
+        return send(reply).await;
     }
     if path == "/redirected" {
         journal.redirect_followed();
@@ -112,11 +112,11 @@ async fn respond(request: HttpRequest<Incoming>, journal: &Journal) -> Result<Re
     Ok(administer(request, &path, journal).await)
 }
 
-async fn send(answer: Answer) -> Result<Response<Body>, Cut> {
-    if !answer.delay.is_zero() {
-        tokio::time::sleep(answer.delay).await;
+async fn send(reply: Reply) -> Result<Response<Body>, Cut> {
+    if !reply.delay.is_zero() {
+        tokio::time::sleep(reply.delay).await;
     }
-    Ok(match answer.kind {
+    Ok(match reply.kind {
         Kind::Status(status @ 200..300) => json(status, &serde_json::json!({"status": "done"})),
         Kind::Status(status) => json(status, &serde_json::json!({"error": "as asked for"})),
         Kind::TooManyRequests { retry_after } => {
@@ -131,7 +131,7 @@ async fn send(answer: Answer) -> Result<Response<Body>, Cut> {
     })
 }
 
-/// What only observers call.
+/// The endpoints for observers.
 async fn administer(request: HttpRequest<Incoming>, path: &str, journal: &Journal) -> Response<Body> {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));

@@ -1,8 +1,8 @@
-//! The one process that looks after our children when we are gone.
+//! The process that ends our children when we are gone.
 //!
-//! A shell of a few lines holds the reading end of a pipe from us. When the pipe ends, which the kernel sees to
-//! however we end, it kills what is still held, waits for that, and then cleans up. It is started with the first child,
-//! belongs to us alone, and needs nothing unsafe.
+//! A shell script of a few lines holds the reading end of a pipe from us. When the pipe closes, which the kernel
+//! guarantees however we end, it kills what is still held, waits for that, and then cleans up. It is started with the
+//! first child, and needs no unsafe code.
 
 use std::{
     io::{self, Write},
@@ -55,56 +55,56 @@ done
 
 static WATCHER: Mutex<Option<ChildStdin>> = Mutex::new(None);
 
-/// A command of the shell that is run if this process ends while this is held.
+/// A shell command that runs if this process ends while this value lives.
 #[derive(Debug)]
-pub struct Afterwards {
+pub struct OnExit {
     id: String,
 }
 
-impl Afterwards {
-    /// Promises to run the command, which is one line.
+impl OnExit {
+    /// Registers the command, which is one line.
     ///
     /// # Errors
     /// There is no shell.
     pub fn run(command: &str) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = format!("c{}", NEXT.fetch_add(1, Relaxed));
-        tell(&format!("hold {id} {command}"))?;
+        send(&format!("hold {id} {command}"))?;
         Ok(Self { id })
     }
 }
 
-impl Drop for Afterwards {
+impl Drop for OnExit {
     fn drop(&mut self) {
-        // Without a watcher there is no promise either.
-        let _ = tell(&format!("release {}", self.id));
+        // Without a watcher nothing is registered.
+        let _ = send(&format!("release {}", self.id));
     }
 }
 
-/// From now on, this process dies with us, of this signal.
+/// From now on, this process ends with us, by this signal.
 pub(super) fn hold(pid: u32, end: Signal) -> Result<()> {
-    tell(&format!("hold {pid} {}", end.name()))
+    send(&format!("hold {pid} {}", end.name()))
 }
 
-/// It has been waited for: from now on its id may be another's.
+/// It has been waited for, so its id may belong to another process from now on.
 pub(super) fn release(pid: u32) {
     // Without a watcher nothing is held.
-    let _ = tell(&format!("release {pid}"));
+    let _ = send(&format!("release {pid}"));
 }
 
-fn tell(line: &str) -> Result<()> {
+fn send(line: &str) -> Result<()> {
     let mut watcher = lock(&WATCHER);
     if watcher.is_none() {
         *watcher = Some(start().context("cannot start /bin/sh")?);
     }
     let pipe = watcher.as_mut().context("just started")?;
-    pipe.write_all(format!("{line}\n").as_bytes()).context("the watcher over our children is gone")
+    pipe.write_all(format!("{line}\n").as_bytes()).context("the watcher of child processes is gone")
 }
 
 fn start() -> io::Result<ChildStdin> {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", SCRIPT]).current_dir("/");
-    // Its own process group: what ends ours does not end it.
+    // Its own process group: a signal to ours does not end it.
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn()?.stdin.ok_or_else(|| io::Error::other("the child has no pipe"))
 }

@@ -1,4 +1,4 @@
-//! A database of one test's own.
+//! A database for one test.
 
 use std::thread;
 
@@ -9,22 +9,22 @@ use uuid::Uuid;
 use crate::url;
 use crate::waiting::{PATIENCE, within};
 
-/// A database under a name that no other has. Dropping it removes it, whoever is still connected.
+/// A database under a unique name. Dropping it removes it, even if clients are still connected.
 #[derive(Debug)]
 pub struct Database {
     name: String,
     url: String,
-    /// Of who made it, and removes it.
+    /// Of the user who made it, and removes it.
     admin_url: String,
 }
 
 impl Database {
-    /// Makes one, owned by `owner` (name and URL of its user), or else by the administrator.
+    /// Makes one, owned by `owner` (the name and URL of a user), or else by the administrator.
     pub(super) async fn create(admin_url: &str, owner: Option<(&str, &str)>) -> Result<Self> {
         let name = format!("tandem_{}", Uuid::now_v7().simple());
         let admin = connect(admin_url).await?;
         let owned = owner.map(|(user, _)| format!(" OWNER {user}")).unwrap_or_default();
-        // The template that nobody can be connected to, which would forbid the copy.
+        // Nobody can be connected to this template, which would prevent the copy.
         let create = format!("CREATE DATABASE {name} TEMPLATE template0{owned}");
         step("new database", admin.batch_execute(&create)).await?;
         let url = url::with_database(owner.map_or(admin_url, |(_, url)| url), &name)?;
@@ -43,7 +43,7 @@ impl Database {
         &self.name
     }
 
-    /// A connection of the test's own, as the user of [`Database::url`].
+    /// A connection as the user of [`Database::url`].
     ///
     /// # Errors
     /// The server is not reached.
@@ -68,11 +68,11 @@ impl Drop for Database {
 /// A connection that lives as long as the client. Without TLS.
 ///
 /// # Errors
-/// The URL is none, or the server is not reached.
+/// The URL is invalid, or the server is not reached.
 pub async fn connect(url: &str) -> Result<Client> {
     let connected = step("connection to Postgres", tokio_postgres::connect(url, NoTls)).await;
     let (client, connection) = connected.context("cannot connect to Postgres")?;
-    // Ends with the client, or with the runtime of the test; its fault is the fault of the client's next statement.
+    // Ends with the client, or with the runtime of the test; the client's next statement reports its fault.
     tokio::spawn(connection);
     Ok(client)
 }

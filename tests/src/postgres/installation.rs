@@ -12,8 +12,8 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Looks where Debian's packages, those of the Postgres project and Homebrew put it, which is not on `PATH`, and on
-    /// `PATH`; of several versions in one place it takes the latest.
+    /// Looks where Debian, the Postgres project and Homebrew put it, which is not on `PATH`, and then on `PATH`. Of several
+    /// versions in one directory it takes the latest.
     #[must_use]
     pub fn find() -> Option<Self> {
         below(Path::new("/usr/lib/postgresql"), "")

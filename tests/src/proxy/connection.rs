@@ -1,4 +1,4 @@
-//! One connection through the proxy, from its two ends to its end.
+//! One connection through the proxy.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -13,9 +13,9 @@ use tokio::{
 
 use super::{
     Counters,
-    weather::{
+    faults::{
         Direction::{self, ToClient, ToServer},
-        Weather, is_cut, pass,
+        Faults, is_cut, pass,
     },
 };
 
@@ -23,9 +23,9 @@ const CHUNK: usize = 16 * 1024;
 
 /// Why a connection ended.
 enum End {
-    /// Both sides had said all they had to say.
+    /// Both sides closed it.
     Closed,
-    /// One side broke it off: the other is to hear of it.
+    /// One side broke it, which the other side must see.
     Broken,
     /// It was cut on purpose.
     Cut,
@@ -34,17 +34,17 @@ enum End {
 pub(super) async fn connection(
     mut client: TcpStream,
     upstream: &str,
-    mut weather: watch::Receiver<Weather>,
+    mut faults: watch::Receiver<Faults>,
     born: u64,
     counters: &Counters,
 ) {
     let mut server = None;
     let end = tokio::select! {
-        () = is_cut(weather.clone(), born) => End::Cut,
+        () = is_cut(faults.clone(), born) => End::Cut,
         end = async {
-            pass(&mut weather, ToClient).await;
+            pass(&mut faults, ToClient).await;
             let Ok(stream) = TcpStream::connect(upstream).await else { return End::Broken };
-            forward(&mut client, server.insert(stream), &weather, counters).await
+            forward(&mut client, server.insert(stream), &faults, counters).await
         } => end,
     };
     if matches!(end, End::Cut) {
@@ -62,33 +62,33 @@ pub(super) async fn connection(
 async fn forward(
     client: &mut TcpStream,
     server: &mut TcpStream,
-    weather: &watch::Receiver<Weather>,
+    faults: &watch::Receiver<Faults>,
     counters: &Counters,
 ) -> End {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((client_read, client_write), (server_read, server_write)) = (client.split(), server.split());
-    let up = copy(client_read, server_write, ToServer, weather.clone(), &counters.bytes_up);
-    let down = copy(server_read, client_write, ToClient, weather.clone(), &counters.bytes_down);
+    let up = copy(client_read, server_write, ToServer, faults.clone(), &counters.bytes_up);
+    let down = copy(server_read, client_write, ToClient, faults.clone(), &counters.bytes_down);
     match tokio::try_join!(up, down) {
         Ok(_) => End::Closed,
         Err(end) => end,
     }
 }
 
-/// Forwards one direction, to its end.
+/// Forwards one direction until it ends.
 async fn copy(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     direction: Direction,
-    mut weather: watch::Receiver<Weather>,
+    mut faults: watch::Receiver<Faults>,
     bytes: &AtomicU64,
 ) -> Result<(), End> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let read = from.read(&mut buffer).await.map_err(|_| End::Broken)?;
-        pass(&mut weather, direction).await;
+        pass(&mut faults, direction).await;
         if read == 0 {
-            // The end of one direction is not that of the other.
+            // The other direction may go on.
             return to.shutdown().await.map_err(|_| End::Broken);
         }
         to.write_all(&buffer[..read]).await.map_err(|_| End::Broken)?;

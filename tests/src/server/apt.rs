@@ -1,4 +1,4 @@
-//! The last resort: Debian's package, installed where this process is allowed to.
+//! The last resort: installing Debian's package, as root.
 
 use std::{
     fs,
@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::{command, leash::Afterwards, waiting::PATIENCE};
+use crate::{command, leash::OnExit, waiting::PATIENCE};
 
 const INSTALL_DEADLINE: Duration = Duration::from_secs(600);
-/// Debian's own switch: package scripts ask it before they start a service, and 101 means no.
+/// Package scripts of Debian ask this script before they start a service; 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// A package with a server, and how to keep Debian from running that as a service.
@@ -24,18 +24,18 @@ pub struct Package {
     pub name: &'static str,
     /// The service to stop, where the machine's own policy lets it start.
     pub service: Option<&'static str>,
-    /// A package to install first, and a file for it to read while the server is installed, with its text.
+    /// A package to install first, and a file that it reads while the server is installed, with its text.
     pub first: Option<(&'static str, &'static str, &'static str)>,
 }
 
-/// Installs the package, says so before, and leaves no service running.
+/// Announces and installs the package, and leaves no service running.
 ///
 /// # Errors
 /// This is not root on Debian or Ubuntu, or the installation fails.
 pub(super) async fn install(software: &str, package: &Package) -> Result<()> {
     may_install().await?;
     let all = package.first.iter().map(|(name, ..)| *name).chain([package.name]).collect::<Vec<_>>().join(" ");
-    // Past the capture of the test runner.
+    // The test runner does not capture this.
     writeln!(
         std::io::stderr(),
         "no {software} was found: installing Debian's package {all} with apt-get, for private use. No service is \
@@ -52,7 +52,7 @@ pub(super) async fn install(software: &str, package: &Package) -> Result<()> {
     apt_install(package.name).await?;
     drop(switch);
     if let (None, Some(service)) = (&policy.0, package.service) {
-        // The policy of this machine may have let it start. There was no such package before, so it is not in use.
+        // The machine's own policy may have let it start. The package is new here, so the service is not in use.
         let mut stop = Command::new("service");
         if let Err(fault) = command::run(stop.args([service, "stop"]), INSTALL_DEADLINE).await {
             eprintln!("{fault:#}");
@@ -86,7 +86,7 @@ async fn apt_install(package: &str) -> Result<()> {
     Ok(())
 }
 
-/// As long as it lives, installing a package starts no service. A policy that is there already stays, and rules.
+/// While this lives, installing a package starts no service. An existing policy stays in effect.
 struct NoServices(Option<Passing>);
 
 impl NoServices {
@@ -99,17 +99,17 @@ impl NoServices {
     }
 }
 
-/// A file of the system's settings that is there for as long as this lives.
+/// A settings file of the system that exists while this lives.
 struct Passing {
     path: PathBuf,
-    /// Takes it back when we are not there to do it.
-    _guard: Afterwards,
+    /// Removes it if this process is killed.
+    _guard: OnExit,
 }
 
 impl Passing {
     fn write(path: &Path, mode: u32, text: &str) -> Result<Self> {
         let shown = path.display().to_string();
-        let _guard = Afterwards::run(&format!("rm -f {shown}"))?;
+        let _guard = OnExit::run(&format!("rm -f {shown}"))?;
         let mut file =
             fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path).context(shown.clone())?;
         file.write_all(text.as_bytes()).context(shown)?;
@@ -120,7 +120,7 @@ impl Passing {
 impl Drop for Passing {
     fn drop(&mut self) {
         if fs::remove_file(&self.path).is_err() {
-            eprintln!("{} could not be removed; it was meant for one installation only", self.path.display());
+            eprintln!("{} could not be removed; it was meant for one installation", self.path.display());
         }
     }
 }

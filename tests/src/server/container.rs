@@ -1,4 +1,4 @@
-//! A server in a container, through testcontainers: one port on loopback that stays the same.
+//! A server in a container, through testcontainers, with one port on loopback that stays the same.
 
 use std::{fmt, ops::ControlFlow, thread, time::Duration};
 
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::Software;
 use crate::{
-    leash::Afterwards,
+    leash::OnExit,
     waiting::{PATIENCE, until},
 };
 
@@ -48,17 +48,17 @@ pub struct Container<S: Software> {
     name: String,
     /// Absent until it was started.
     running: Option<Box<ContainerAsync<GenericImage>>>,
-    /// Removes it when we are not there to do it, where the client of the engine's command line is installed.
-    _guard: Afterwards,
+    /// Removes it if this process is killed and the client of the engine is installed.
+    _guard: OnExit,
 }
 
 impl<S: Software> Container<S> {
-    /// Pulls the image if the engine has none of that name, and starts it. Returns when it takes connections.
+    /// Pulls the image if the engine has none of that name, and starts it. Returns when it accepts connections.
     ///
     /// Cancellation safe: what was started so far is removed.
     ///
     /// # Errors
-    /// No engine answers, the image cannot be had, or the container does not start.
+    /// No engine responds, the image is not available, or the container does not start.
     pub async fn start(options: S::Options) -> Result<Self> {
         let software = S::choose(options)?;
         let Image { name: image, tag, published, port, environment, command } = software.image();
@@ -70,7 +70,7 @@ impl<S: Software> Container<S> {
                 pulled.with_context(|| format!("{image}:{tag} was not pulled within {PULL_DEADLINE:?}"))??;
         }
         let name = format!("tandem-{image}-{}", &Uuid::new_v4().simple().to_string()[..12]);
-        let _guard = Afterwards::run(&format!("docker rm --force --volumes {name}"))?;
+        let _guard = OnExit::run(&format!("docker rm --force --volumes {name}"))?;
         // Complete from here on, so that an early return cleans up.
         let mut container = Self { software, name, running: None, _guard };
         let mut request = GenericImage::new(image, tag)
@@ -79,7 +79,7 @@ impl<S: Software> Container<S> {
             .with_hostname(image)
             .with_mapped_port(published, port.tcp())
             .with_startup_timeout(PATIENCE)
-            // Otherwise it is open to the network.
+            // By default it would be open to the network.
             .with_host_config_modifier(move |host| {
                 let binding =
                     PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(published.to_string()) };
@@ -107,7 +107,7 @@ impl<S: Software> Container<S> {
         self.software.url()
     }
 
-    /// SIGTERM or what the image asks for, and waits for its end; its data stays.
+    /// Sends SIGTERM, or what the image defines, and waits for the end; its data stays.
     pub(super) async fn stop(&self) -> Result<()> {
         self.within(self.running()?.stop_with_timeout(Some(GRACE_SECONDS))).await
     }
@@ -124,7 +124,7 @@ impl<S: Software> Container<S> {
         self.ready().await
     }
 
-    /// Runs a command in it; what it prints.
+    /// Runs a command in it, and returns what it prints.
     pub(crate) async fn run(&self, command: Vec<String>) -> Result<String> {
         let shown = command.join(" ");
         let running = self.running()?;
@@ -141,7 +141,7 @@ impl<S: Software> Container<S> {
         Ok(stdout.trim_end().to_owned())
     }
 
-    /// The engine's own proxy takes connections at once, so only an answer counts.
+    /// The proxy of the engine accepts connections at once, so only a response counts.
     async fn ready(&self) -> Result<()> {
         let connected = async || match self.software.connect().await {
             Ok(()) => ControlFlow::Break(()),
@@ -159,8 +159,8 @@ impl<S: Software> Container<S> {
         Result<T, E>: Context<T, E>,
     {
         let done = tokio::time::timeout(PATIENCE, done).await;
-        done.with_context(|| format!("the engine was not done with {} in {PATIENCE:?}", self.name))?
-            .with_context(|| format!("the engine refuses something of {}", self.name))
+        done.with_context(|| format!("the engine did not finish with {} in {PATIENCE:?}", self.name))?
+            .with_context(|| format!("the engine reports a fault with {}", self.name))
     }
 }
 
@@ -168,7 +168,7 @@ impl<S: Software> Container<S> {
 async fn engine() -> Result<Docker> {
     let engine = docker_client_instance().await.context("no Docker Engine")?;
     let answer = tokio::time::timeout(ENGINE_DEADLINE, engine.ping()).await;
-    answer.context("the Docker Engine does not answer")?.context("no Docker Engine answers")?;
+    answer.context("the Docker Engine does not respond")?.context("no Docker Engine responds")?;
     Ok(engine)
 }
 
@@ -189,7 +189,7 @@ fn remove(name: &str, running: Option<Box<ContainerAsync<GenericImage>>>) -> Res
         let removed = async {
             match running {
                 Some(running) => running.rm().await.context("not removed"),
-                // It may be there, if its start was cut short.
+                // It may exist, if its start was interrupted.
                 None => {
                     let all = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
                     let _ = engine().await?.remove_container(name, Some(all)).await;

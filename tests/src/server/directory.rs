@@ -1,4 +1,4 @@
-//! What a private server has to itself on disk, and where we are root, a user who is not.
+//! The directory of a private server, and for root, the user who works in it.
 
 use std::{
     fs,
@@ -13,18 +13,18 @@ use std::{
 use anyhow::{Context, Result, bail};
 use uuid::Uuid;
 
-use crate::{binaries, leash::Afterwards};
+use crate::{binaries, leash::OnExit};
 
 /// A directory, with the user who works in it. Dropping it removes it; so does the end of this process.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// Removes it when we are not there to do it.
-    _removal: Afterwards,
+    /// Removes it if this process is killed.
+    _removal: OnExit,
     user: Option<User>,
 }
 
-/// A user other than ourselves.
+/// A user other than that of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     uid: u32,
@@ -32,7 +32,7 @@ pub struct User {
 }
 
 impl Directory {
-    /// Makes one in the build directory; or where that is closed to the user, among the temporary files.
+    /// Makes one in the build directory, or among the temporary files if the user cannot reach that.
     pub(super) fn make(software: &str, user: Option<User>) -> Result<Self> {
         let unique = &Uuid::new_v4().simple().to_string()[..8];
         let name = format!("{}-{}-{unique}", software.to_lowercase(), std::process::id());
@@ -54,7 +54,7 @@ impl Directory {
         made.with_context(|| format!("cannot make {}", path.display()))?;
         let path = path.canonicalize()?;
         let quoted = path.to_string_lossy().replace('\'', r"'\''");
-        let _removal = Afterwards::run(&format!("rm -rf -- '{quoted}'"))?;
+        let _removal = OnExit::run(&format!("rm -rf -- '{quoted}'"))?;
         let directory = Self { path, _removal, user };
         directory.hand_over(&directory.path)?;
         Ok(directory)
@@ -72,7 +72,7 @@ impl Directory {
         self.path.join(name)
     }
 
-    /// Writes a file in it that only its user may read, and nobody may change.
+    /// Writes a file that only the user can read.
     ///
     /// # Errors
     /// It cannot be written.
@@ -84,7 +84,7 @@ impl Directory {
         Ok(path)
     }
 
-    /// Lets the command run in it, as its user.
+    /// Lets the command run in it, as the user.
     pub fn settle(&self, command: &mut Command) {
         if let Some(user) = self.user {
             command.uid(user.uid).gid(user.gid);
@@ -108,13 +108,13 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What cannot be removed is below the build directory; no reason to fail.
+        // What is left is in the build directory, which is no reason to fail.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
 impl User {
-    /// If we are root, somebody else: the user of this name, or else the one that every system has.
+    /// For root, the user of this name or `nobody`; for others, nobody else.
     ///
     /// # Errors
     /// There is neither.

@@ -1,4 +1,4 @@
-//! A server of the installed software: loopback only, free ports, its own data and secrets, gone with its owner.
+//! A server of the installed software, on loopback and free ports, with its own data, which ends with its owner.
 
 use std::{
     path::Path,
@@ -16,9 +16,9 @@ use crate::{
     waiting::{self, PATIENCE},
 };
 
-/// How often the start is tried on other ports, when another process took one in between.
+/// How often to try other ports, if another process took one in the meantime.
 const TRIES: usize = 5;
-/// What a server prints, in lower case, when it finds a port taken.
+/// What a server prints, in lower case, if a port is taken.
 const TAKEN: [&str; 5] = ["eaddrinuse", "already in use", "could not bind", "already running", "epmd error"];
 
 /// A running server. Dropping it ends it and removes its data; so does the end of this process, however it comes.
@@ -37,7 +37,7 @@ struct Running {
 }
 
 impl<S: Software> Private<S> {
-    /// Starts one with its data in a new directory. Returns when it takes connections.
+    /// Starts one with its data in a new directory. Returns when it accepts connections.
     ///
     /// Cancellation safe: what was started so far ends.
     ///
@@ -74,7 +74,7 @@ impl<S: Software> Private<S> {
         self.software.url()
     }
 
-    /// Its data, settings and logs; there as long as the server is.
+    /// Its data, settings and logs, which exist as long as the server.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -100,7 +100,7 @@ impl<S: Software> Private<S> {
         lock(&self.running).as_ref().map(|running| running.log.tail(lines)).unwrap_or_default()
     }
 
-    /// Sends this signal, and waits until it is gone; its data stays.
+    /// Sends this signal, and waits until the server is gone; its data stays.
     pub(super) async fn end(&self, signal: Signal) -> Result<()> {
         let running = self.current()?;
         running.process.signal(signal)?;
@@ -129,6 +129,6 @@ impl<S: Software> Private<S> {
         *lock(&self.running) = Some(Arc::clone(&running));
         let up = |line: &crate::log::Line| S::UP.iter().any(|sign| line.text.contains(sign));
         running.log.wait_for(&format!("that {} is up", S::NAME), PATIENCE, up).await?;
-        self.software.connect().await.with_context(|| format!("{} says it is up, but takes no connection", S::NAME))
+        self.software.connect().await.with_context(|| format!("{} says it is up, but accepts no connection", S::NAME))
     }
 }

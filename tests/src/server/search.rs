@@ -1,4 +1,4 @@
-//! Looking for installed programs.
+//! Finding installed programs.
 
 use std::{
     env, fs,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::leash::path;
 
-/// What a directory holds under names that start like this, the latest version first.
+/// The entries of a directory whose names start with this prefix, the latest version first.
 pub(crate) fn below(directory: &Path, prefix: &str) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut found: Vec<_> = entries
@@ -25,7 +25,7 @@ fn version(text: &str) -> Vec<u32> {
     text.split(|other: char| !other.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
-/// Files of this name on `PATH`, links resolved: programs look for their other files beside themselves.
+/// Files with this name on `PATH`, with links resolved, because programs look for other files next to themselves.
 pub(crate) fn on_path(name: &str) -> impl Iterator<Item = PathBuf> {
     let files: Vec<_> = env::split_paths(&path()).map(|directory| directory.join(name)).collect();
     files.into_iter().filter_map(|file| fs::canonicalize(file).ok()).filter(|file| file.is_file())

@@ -1,12 +1,12 @@
-//! What one call gets, decided before anything is sent.
+//! The reply to one call, decided before anything is sent.
 
 use std::time::Duration;
 
 use super::{Behaviour, Mode};
 
-/// What is sent, after which delay.
+/// What is sent, and after which delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct Reply {
     pub(super) delay: Duration,
     pub(super) kind: Kind,
 }
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Whether the API did what it was asked to.
+    /// Whether the API has its effect.
     pub(super) fn acts(self) -> bool {
         match self {
             Self::Status(status) => (200..300).contains(&status),
@@ -44,14 +44,14 @@ impl Kind {
     }
 }
 
-impl Answer {
+impl Reply {
     pub(super) fn status(status: u16) -> Self {
         Self { delay: Duration::ZERO, kind: Kind::Status(status) }
     }
 
-    /// The answer to a call that keeps to the contract.
+    /// The reply to a call that keeps to the contract.
     ///
-    /// `earlier` counts the calls with its key before it; `lot` is drawn anew for each call.
+    /// `earlier` counts the calls with its key before it; `lot` is drawn for each call.
     pub(super) fn choose(mode: Mode, behaviour: Option<Behaviour>, earlier: u64, lot: u64) -> Self {
         let by_order = Self::by_order(behaviour, earlier);
         match mode {
@@ -59,7 +59,7 @@ impl Answer {
             Mode::Down => Self::status(503),
             Mode::Hang => Self { kind: Kind::Hang, ..by_order },
             Mode::Slow(delay) => Self { delay: delay + by_order.delay, ..by_order },
-            Mode::Random(percent) if lot % 100 < u64::from(percent) => Self { kind: misfortune(lot / 100), ..by_order },
+            Mode::Random(percent) if lot % 100 < u64::from(percent) => Self { kind: failure(lot / 100), ..by_order },
             Mode::Random(_) => by_order,
         }
     }
@@ -81,7 +81,7 @@ impl Answer {
     }
 }
 
-fn misfortune(lot: u64) -> Kind {
+fn failure(lot: u64) -> Kind {
     match lot % 3 {
         0 => Kind::Status(503),
         1 => Kind::Cut { acted: false },
