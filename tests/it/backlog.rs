@@ -1,4 +1,4 @@
-//! An outbox that fills up.
+//! An outbox or an intake queue that fills up.
 
 use std::{collections::HashSet, ops::ControlFlow};
 
@@ -12,18 +12,18 @@ use tests::{
     waiting::{PATIENCE, until},
 };
 
-use crate::{crowd, link::link, probe::Probe, scrape};
+use crate::{broker_proxy::broker_proxy, orders, probe::Probe};
 
 #[tokio::test]
 async fn an_outbox_that_outgrows_memory_drains_completely() -> Result<()> {
     // The relay keeps 4,096 events in memory.
     const ORDERS: usize = 6_000;
-    let (proxy, url) = link().await?;
+    let (proxy, url) = broker_proxy().await?;
     let mut system = System::builder().without_workers().amqp_url(Role::Producer, &url).start().await?;
     let probe = Probe::on(&system).await?;
     proxy.down().await?;
     system.producer()?.wait_for_readiness("degraded", |seen| seen.body["status"] == "degraded").await?;
-    let order_ids = crowd::place(&system, ORDERS, &Order::healthy()).await?;
+    let order_ids = orders::place(&system, ORDERS, &Order::healthy()).await?;
     assert_eq!(system.metrics(Role::Producer).await?.sum("tandem_outbox_backlog", &[]), 6_000.0);
     proxy.heal().await?;
     // A restart leaves nothing in memory.
@@ -44,7 +44,7 @@ async fn an_outbox_that_outgrows_memory_drains_completely() -> Result<()> {
     };
     until("the outbox to be drained", PATIENCE, drained).await??;
     assert_eq!(published, order_ids.into_iter().collect());
-    // What was published twice, because of the kill, is in both queues all the same.
+    // Some events were published twice because of the kill; both queues have all of them.
     for queue in [system.names.inventory(), system.names.fulfillment()] {
         let all = |depth: Depth| depth.ready as usize >= ORDERS;
         system.queues().await?.wait_for_depth(&queue, "all events", all).await?;
@@ -54,7 +54,7 @@ async fn an_outbox_that_outgrows_memory_drains_completely() -> Result<()> {
 
 #[tokio::test]
 async fn a_full_outbox_refuses_orders_and_delivers_those_it_accepted() -> Result<()> {
-    let (proxy, url) = link().await?;
+    let (proxy, url) = broker_proxy().await?;
     proxy.refuse().await?;
     let system = System::builder()
         .amqp_url(Role::Producer, &url)
@@ -65,24 +65,24 @@ async fn a_full_outbox_refuses_orders_and_delivers_those_it_accepted() -> Result
     let body = serde_json::to_vec(&Order::healthy())?;
     let (mut accepted, mut refused) = (Vec::new(), 0);
     for _ in 0..15 {
-        let answer = system.post(&body, &[]).await?;
-        if answer.status == 202 {
-            accepted.push(Placed::from_answer(&answer)?.order_id);
+        let response = system.post(&body, &[]).await?;
+        if response.status == 202 {
+            accepted.push(Placed::from_response(&response)?.order_id);
             continue;
         }
         refused += 1;
-        assert_eq!((answer.status, answer.header("content-type")), (503, Some("application/problem+json")));
-        assert!(answer.header("retry-after").is_some_and(|wait| wait.parse::<u32>().is_ok_and(|wait| wait > 0)));
+        assert_eq!((response.status, response.header("content-type")), (503, Some("application/problem+json")));
+        assert!(response.header("retry-after").is_some_and(|wait| wait.parse::<u32>().is_ok_and(|wait| wait > 0)));
     }
     assert_eq!((accepted.len(), refused), (10, 5));
 
     proxy.heal().await?;
-    crowd::delivered_once(&system, &accepted).await?;
-    assert_eq!(system.inventory_api.summary().orders, 10, "what was refused is nowhere");
+    orders::delivered_once(&system, &accepted).await?;
+    assert_eq!(system.inventory_api.summary().orders, 10, "no refused order is stored");
     // There is room again.
-    scrape::wait_for(system.producer()?, "tandem_outbox_backlog", &[], |events| events == 0.0).await?;
+    system.producer()?.wait_for_metric("tandem_outbox_backlog", &[], |events| events == 0.0).await?;
     let placed = system.place(&Order::healthy()).await?;
-    crowd::delivered_once(&system, &[placed.order_id]).await
+    orders::delivered_once(&system, &[placed.order_id]).await
 }
 
 #[tokio::test]
@@ -90,11 +90,11 @@ async fn a_full_intake_queue_refuses_orders_and_stores_none_of_them() -> Result<
     let system = System::builder().env(Role::Producer, "INTAKE_QUEUE", 1).start().await?;
     let body = serde_json::to_vec(&Order::healthy())?;
     let (mut accepted, mut refused) = (Vec::new(), 0);
-    let crowded = async || {
-        for answer in join_all((0..50).map(|_| system.post(&body, &[]))).await {
-            match answer {
-                Ok(answer) if answer.status == 503 && answer.header("retry-after").is_some() => refused += 1,
-                Ok(answer) => match Placed::from_answer(&answer) {
+    let full = async || {
+        for response in join_all((0..50).map(|_| system.post(&body, &[]))).await {
+            match response {
+                Ok(response) if response.status == 503 && response.header("retry-after").is_some() => refused += 1,
+                Ok(response) => match Placed::from_response(&response) {
                     Ok(placed) => accepted.push(placed.order_id),
                     Err(fault) => return ControlFlow::Break(Err(fault)),
                 },
@@ -103,12 +103,12 @@ async fn a_full_intake_queue_refuses_orders_and_stores_none_of_them() -> Result<
         }
         if refused > 0 { ControlFlow::Break(Ok(())) } else { ControlFlow::Continue("all accepted".to_owned()) }
     };
-    until("an order to be refused", PATIENCE, crowded).await??;
-    assert!(!accepted.is_empty(), "all were refused");
-    crowd::delivered_once(&system, &accepted).await?;
+    until("an order to be refused", PATIENCE, full).await??;
+    assert!(!accepted.is_empty(), "all orders were refused");
+    orders::delivered_once(&system, &accepted).await?;
     assert_eq!(system.inventory_api.summary().orders, accepted.len() as u64);
     let busy = [("result", "busy")];
-    scrape::wait_for(system.producer()?, "tandem_orders_total", &busy, |count| count == f64::from(refused)).await
+    system.producer()?.wait_for_metric("tandem_orders_total", &busy, |count| count == f64::from(refused)).await
 }
 
 fn order_id(event: &[u8]) -> Option<String> {

@@ -1,10 +1,11 @@
-//! The operator's command line: the real binary, against the real system and against an API that misbehaves on cue.
+//! The command line: the real binary, against a real system and against an API that misbehaves on cue.
 
 mod scripted;
 
 use std::{ops::ControlFlow, process::Stdio};
 
 use anyhow::{Context, Result, ensure};
+use api::OrderStatus;
 use serde_json::{Value, json};
 use tests::{
     binaries::{self, Profile},
@@ -16,9 +17,9 @@ use tests::{
 };
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use self::scripted::{Answer, Scripted};
+use self::scripted::{Reply, Scripted};
 
-/// How a command ended, and what it wrote.
+/// The exit code and output of a command.
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
@@ -31,7 +32,7 @@ impl Ended {
         serde_json::from_str(&self.out).with_context(|| format!("{self:?}"))
     }
 
-    /// Items that stand one a line.
+    /// Items, one per line.
     fn items(&self) -> Result<Vec<Value>> {
         self.out.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
@@ -49,7 +50,7 @@ async fn tandem_with(url: &str, arguments: &[&str], input: &str) -> Result<Ended
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = command.spawn()?;
     let mut stdin = running.stdin.take().context("a standard input")?;
-    // One that does not read its input closes it.
+    // A command that does not read its input closes it.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     let output = tokio::time::timeout(PATIENCE, running.wait_with_output()).await.context("tandem does not end")??;
@@ -57,10 +58,10 @@ async fn tandem_with(url: &str, arguments: &[&str], input: &str) -> Result<Ended
     Ok(Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) })
 }
 
-fn problem(status: u16) -> Answer {
+fn problem(status: u16) -> Reply {
     let body = json!({"type": "/problems/x", "title": "It is refused", "status": status, "detail": "for a reason",
                       "correlation_id": "c-7", "errors": [{"pointer": "/items/0/qty", "detail": "must be more"}]});
-    Answer::Full(status, "application/problem+json", body.to_string())
+    Reply::Full(status, "application/problem+json", body.to_string())
 }
 
 fn order(status: &str) -> Value {
@@ -98,7 +99,7 @@ async fn an_order_is_placed_and_shown_as_the_api_shows_it() -> Result<()> {
     let settled = system.wait_settled(&order_id).await?;
 
     let shown = tandem(&url, &["order", "get", &order_id, "--output", "json"]).await?;
-    assert_eq!((shown.code, shown.json()?), (Some(0), settled));
+    assert_eq!((shown.code, shown.json()?), (Some(0), serde_json::to_value(settled)?));
     let shown = tandem(&url, &["order", "get", &order_id]).await?;
     for words in [&*order_id, "delivered", "c-1", "2 × SKU-1, 1 × SKU-2", "inventory", "fulfillment", "200"] {
         assert!(shown.out.contains(words), "{words} is not in {}", shown.out);
@@ -143,7 +144,7 @@ async fn dead_letters_are_listed_grouped_shown_archived_and_unarchived() -> Resu
     assert_eq!((archived.len(), &archived[0]["id"]), (1, &json!(one)));
     assert_eq!(tandem(&url, &["dead", "unarchive", one]).await?.code, Some(0));
     assert_eq!(tandem(&url, &list).await?.items()?.len(), 3);
-    // Page by page, what the API lists is what is shown.
+    // A limit cuts the table short, and says so.
     let table = tandem(&url, &["dead", "list", "--limit", "2"]).await?;
     assert!(table.out.lines().count() == 3 && table.err.contains("there are more"), "{table:?}");
     Ok(())
@@ -167,7 +168,7 @@ async fn two_commands_deliver_dead_letters_and_send_only_what_they_showed() -> R
     };
     until("three dead letters to be planned", PATIENCE, planned).await?;
 
-    // Still out of stock: dead again.
+    // Still out of stock: they are dead letters again.
     let start = [&["redrive", "start", "--yes", "--watch", "--rate", "50"], &filter[..]].concat();
     let again = tandem(&url, &start).await?;
     assert_eq!(again.code, Some(3), "{again:?}");
@@ -178,9 +179,9 @@ async fn two_commands_deliver_dead_letters_and_send_only_what_they_showed() -> R
     assert_eq!(sent.code, Some(0), "{sent:?}");
     assert!(sent.err.contains("3 dead letters would be sent again"), "{sent:?}");
     for order_id in &order_ids {
-        assert_eq!(system.order(order_id).await?["status"], "delivered");
+        assert_eq!(system.order(order_id).await?.status, OrderStatus::Delivered);
         let calls = system.inventory_api.calls_about(order_id);
-        assert!(calls.iter().all(|call| call.idempotency_key == calls[0].idempotency_key), "one key for ever");
+        assert!(calls.iter().all(|call| call.idempotency_key == calls[0].idempotency_key), "one key every time");
     }
     assert_eq!(tandem(&url, &["redrive", "list", "--output", "json"]).await?.items()?.len(), 2);
     let none = tandem(&url, &["dead", "list"]).await?;
@@ -221,8 +222,8 @@ async fn an_unreachable_api_exits_with_4_and_prints_the_key_to_retry_with() -> R
 #[tokio::test]
 async fn an_order_whose_response_was_lost_is_sent_again_under_the_same_key() -> Result<()> {
     let api = Scripted::start(|number, _| match number {
-        0 => Answer::Nothing,
-        _ => Answer::json(202, &order("pending")),
+        0 => Reply::Nothing,
+        _ => Reply::json(202, &order("pending")),
     });
     let api = api.await?;
     let placed = tandem(&api.url(), &["order", "place", "--customer-id", "c", "--item", "a=1"]).await?;
@@ -239,7 +240,7 @@ async fn an_order_whose_response_was_lost_is_sent_again_under_the_same_key() -> 
 async fn the_exit_code_of_a_waiting_place_is_the_status_of_its_order() -> Result<()> {
     for (code, answer) in [(0, "delivered"), (3, "partially_delivered"), (3, "dead_lettered"), (5, "pending")] {
         let status = if answer == "pending" { 202 } else { 200 };
-        let api = Scripted::start(move |_, _| Answer::json(status, &order(answer))).await?;
+        let api = Scripted::start(move |_, _| Reply::json(status, &order(answer))).await?;
         let place = ["order", "place", "--customer-id", "c", "--item", "a=1", "--wait", "1500ms"];
         let ended = tandem(&api.url(), &place).await?;
         assert_eq!(ended.code, Some(code), "{ended:?}");
@@ -253,14 +254,14 @@ async fn watching_an_order_resumes_after_a_lost_connection() -> Result<()> {
     let api = Scripted::start(|_, request| {
         let after = request.header("last-event-id");
         match (&*request.line, after) {
-            ("GET /v1/orders/o-1/events", None) => Answer::BrokenStream(
+            ("GET /v1/orders/o-1/events", None) => Reply::BrokenStream(
                 "event: attempt\nid: 1\ndata: {\"destination\": \"north\"}\n\nevent: attempt\nid: 2".to_owned(),
             ),
-            ("GET /v1/orders/o-1/events", Some("1")) => Answer::BrokenStream(
+            ("GET /v1/orders/o-1/events", Some("1")) => Reply::BrokenStream(
                 "event: delivered\nid: 2\ndata: {\"destination\": \"north\"}\n\nevent: settled\nid: 3\ndata: {}\n\n"
                     .to_owned(),
             ),
-            ("GET /v1/orders/o-1", _) => Answer::json(200, &order("pending")),
+            ("GET /v1/orders/o-1", _) => Reply::json(200, &order("pending")),
             _ => problem(400),
         }
     });
@@ -268,7 +269,7 @@ async fn watching_an_order_resumes_after_a_lost_connection() -> Result<()> {
     let watched = tandem(&api.url(), &["order", "watch", "o-1", "--output", "json"]).await?;
     let events: Vec<_> = watched.items()?.iter().map(|event| event["event"].clone()).collect();
     assert_eq!(events, ["attempt", "delivered", "settled"], "{watched:?}");
-    // The order itself has the last word; this one says that something is still to come.
+    // The exit code is that of the order, which is still pending here.
     assert_eq!(watched.code, Some(5), "{watched:?}");
 
     let unknown = Scripted::start(|_, _| problem(404)).await?;
@@ -280,7 +281,7 @@ async fn watching_an_order_resumes_after_a_lost_connection() -> Result<()> {
 #[tokio::test]
 async fn lists_follow_cursors_up_to_the_limit() -> Result<()> {
     /// A page of up to 500 of 1,200 dead letters.
-    fn page(line: &str) -> Answer {
+    fn page(line: &str) -> Reply {
         let parameter = |name: &str| {
             let (_, rest) = line.split_once(&format!("{name}="))?;
             rest.split('&').next()?.parse::<u64>().ok()
@@ -288,7 +289,7 @@ async fn lists_follow_cursors_up_to_the_limit() -> Result<()> {
         let (from, limit) = (parameter("cursor").unwrap_or(0), parameter("limit").unwrap_or(50));
         let to = (from + limit).min(1_200);
         let items: Vec<_> = (from..to).map(letter).collect();
-        Answer::json(200, &json!({"items": items, "next_cursor": (to < 1_200).then(|| to.to_string())}))
+        Reply::json(200, &json!({"items": items, "next_cursor": (to < 1_200).then(|| to.to_string())}))
     }
     let api = Scripted::start(|_, request| page(&request.line)).await?;
     let all = tandem(&api.url(), &["dead", "list", "--all", "--output", "json"]).await?.items()?;
@@ -306,7 +307,7 @@ async fn lists_follow_cursors_up_to_the_limit() -> Result<()> {
         "{table:?}"
     );
 
-    let empty = Scripted::start(|_, _| Answer::json(200, &json!({"items": [], "next_cursor": null}))).await?;
+    let empty = Scripted::start(|_, _| Reply::json(200, &json!({"items": [], "next_cursor": null}))).await?;
     let none = tandem(&empty.url(), &["order", "list"]).await?;
     assert_eq!((none.code, none.out.as_str(), none.err.as_str()), (Some(0), "", "no orders\n"));
     Ok(())
@@ -314,7 +315,7 @@ async fn lists_follow_cursors_up_to_the_limit() -> Result<()> {
 
 #[tokio::test]
 async fn flags_become_the_filters_of_the_api() -> Result<()> {
-    let api = Scripted::start(|_, _| Answer::json(200, &json!({"items": [], "next_cursor": null}))).await?;
+    let api = Scripted::start(|_, _| Reply::json(200, &json!({"items": [], "next_cursor": null}))).await?;
     let flags = [
         "--destination",
         "north",
@@ -346,11 +347,11 @@ async fn flags_become_the_filters_of_the_api() -> Result<()> {
 async fn a_redrive_shows_its_plan_and_without_a_terminal_requires_yes() -> Result<()> {
     let api = Scripted::start(|_, request| {
         if request.json()["dry_run"] == true {
-            return Answer::json(200, &plan(3));
+            return Reply::json(200, &plan(3));
         }
         match &*request.line {
-            "POST /v1/redrives" => Answer::json(201, &job("running", 0, 0)),
-            _ => Answer::json(200, &job("completed", 3, 0)),
+            "POST /v1/redrives" => Reply::json(201, &job("running", 0, 0)),
+            _ => Reply::json(200, &job("completed", 3, 0)),
         }
     });
     let api = api.await?;
@@ -388,11 +389,11 @@ async fn watching_a_redrive_that_stops_or_fails_exits_with_3() -> Result<()> {
         (job("cancelled", 1, 0), 3),
     ] {
         let api = Scripted::start(move |number, _| match number {
-            // A producer that is being restarted is waited for.
-            1 => Answer::Nothing,
+            // The command waits while the producer restarts.
+            1 => Reply::Nothing,
             2 => problem(503),
-            0 | 3 => Answer::json(200, &job("running", 1, 0)),
-            _ => Answer::json(200, &ended),
+            0 | 3 => Reply::json(200, &job("running", 1, 0)),
+            _ => Reply::json(200, &ended),
         });
         let api = api.await?;
         let watched = tandem(&api.url(), &["redrive", "watch", "r-1"]).await?;
@@ -407,7 +408,7 @@ async fn watching_a_redrive_that_stops_or_fails_exits_with_3() -> Result<()> {
 async fn on_a_terminal_a_redrive_asks_for_confirmation() -> Result<()> {
     let api = Scripted::start(|_, request| {
         let dry = request.json()["dry_run"] == true;
-        if dry { Answer::json(200, &plan(3)) } else { Answer::json(201, &job("running", 0, 0)) }
+        if dry { Reply::json(200, &plan(3)) } else { Reply::json(201, &job("running", 0, 0)) }
     });
     let api = api.await?;
     let tandem = binaries::build(Profile::Running)?.path("tandem")?;
@@ -424,7 +425,7 @@ async fn on_a_terminal_a_redrive_asks_for_confirmation() -> Result<()> {
         anyhow::Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
     };
     if Command::new("script").arg("--version").output().await.is_err() {
-        eprintln!("skipped: there is no script to make a terminal with");
+        eprintln!("skipped: there is no `script` to make a terminal");
         return Ok(());
     }
     for no in ["n\n", "\n"] {
@@ -440,10 +441,10 @@ async fn on_a_terminal_a_redrive_asks_for_confirmation() -> Result<()> {
 
 #[tokio::test]
 async fn a_closed_pipe_ends_a_list_quietly() -> Result<()> {
-    // Without an end: only the reader's leaving ends it.
+    // The list has no end: only the closed pipe ends it.
     let api = Scripted::start(|_, _| {
         let items: Vec<_> = (0..500).map(letter).collect();
-        Answer::json(200, &json!({"items": items, "next_cursor": "more"}))
+        Reply::json(200, &json!({"items": items, "next_cursor": "more"}))
     });
     let api = api.await?;
     let tandem = binaries::build(Profile::Running)?.path("tandem")?;
@@ -469,17 +470,17 @@ async fn the_doctor_examines_every_process_and_exits_with_3_on_errors() -> Resul
         };
         until(&format!("a doctor that finds {words:?}"), PATIENCE, asked).await
     };
-    let well = ends_with(0, "0 errors").await?;
+    let healthy = ends_with(0, "0 errors").await?;
     for words in ["producer", "worker-inventory", "worker-fulfillment", "3 processes: 0 errors, 0 warnings"] {
-        assert!(well.out.contains(words), "{words} is not in {}", well.out);
+        assert!(healthy.out.contains(words), "{words} is not in {}", healthy.out);
     }
-    // A worker that is gone, and orders that wait for it.
+    // A worker is gone, and an order waits for it.
     system.terminate(Role::Inventory).await?;
     system.place(&Order::healthy()).await?;
     let queue = system.names.inventory();
     system.queues().await?.wait_for_depth(&queue, "an order", |depth| depth.ready == 1).await?;
-    let ill = ends_with(3, "nobody consumes it, and 1 message waits in it").await?;
-    let at = |words: &str| ill.out.find(words).with_context(|| format!("{words} is not in {}", ill.out));
+    let broken = ends_with(3, "nobody consumes it, and 1 message waits in it").await?;
+    let at = |words: &str| broken.out.find(words).with_context(|| format!("{words} is not in {}", broken.out));
     assert!(at("consumers")? < at("does not answer")?);
     at("→ start a worker for this destination")?;
 

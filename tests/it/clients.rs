@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Connections being made at a time.
+/// How many connections are made at a time.
 const AT_A_TIME: usize = 100;
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn two_thousand_connected_clients_are_served_despite_a_soft_limit_of_1024(
         stream::iter(0..CLIENTS).map(|_| connect(address)).buffer_unordered(AT_A_TIME).try_collect().await?;
     let served = try_join_all(connected.into_iter().map(|client| place(client, &request)));
     let seen = || "some were not".to_owned();
-    // They stay connected until the last of them has its answer.
+    // All stay connected until the last one has its response.
     let connected = within("2,000 clients to be served", PATIENCE, served, seen).await??;
     assert_eq!(connected.len(), CLIENTS);
     let metrics = system.metrics(Role::Producer).await?;
@@ -49,18 +49,18 @@ async fn connect(address: SocketAddr) -> Result<TcpStream> {
     within("a connection", PATIENCE, TcpStream::connect(address), || "none".to_owned()).await?.map_err(Into::into)
 }
 
-/// Sends the request, reads the head of the answer, and keeps the connection.
+/// Sends the request, reads the head of the response, and keeps the connection.
 async fn place(mut client: TcpStream, request: &str) -> Result<TcpStream> {
     client.write_all(request.as_bytes()).await?;
-    let mut answer = vec![0; 4_096];
+    let mut response = vec![0; 4_096];
     let mut read = 0;
-    while !answer[..read].windows(4).any(|end| end == b"\r\n\r\n") {
-        match client.read(&mut answer[read..]).await? {
-            0 => bail!("cut after {:?}", String::from_utf8_lossy(&answer[..read])),
+    while !response[..read].windows(4).any(|end| end == b"\r\n\r\n") {
+        match client.read(&mut response[read..]).await? {
+            0 => bail!("cut after {:?}", String::from_utf8_lossy(&response[..read])),
             more => read += more,
         }
     }
-    let answer = String::from_utf8_lossy(&answer[..read]);
-    ensure!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    let response = String::from_utf8_lossy(&response[..read]);
+    ensure!(response.starts_with("HTTP/1.1 202 "), "{response}");
     Ok(client)
 }

@@ -1,8 +1,9 @@
-//! Processes that are killed where they stand.
+//! Processes that are killed.
 
 use std::{ops::ControlFlow, time::Duration};
 
 use anyhow::Result;
+use api::OrderStatus;
 use tests::{
     fake_api::{FakeApi, Mode, Options},
     order::Order,
@@ -12,9 +13,8 @@ use tests::{
 };
 
 use crate::{
-    crowd,
     load::Load,
-    scrape,
+    orders,
     stores::{Store, over_both_stores},
 };
 
@@ -31,7 +31,7 @@ async fn a_producer_killed_under_load_loses_no_accepted_order(store: &Store) -> 
     system.kill9(Role::Producer).await?;
     let order_ids = load.stop().await?;
     system.start_ready(Role::Producer).await?;
-    crowd::delivered_once(&system, &order_ids).await
+    orders::delivered_once(&system, &order_ids).await
 }
 
 async fn everything_killed_at_once_loses_no_accepted_order(store: &Store) -> Result<()> {
@@ -48,7 +48,7 @@ async fn everything_killed_at_once_loses_no_accepted_order(store: &Store) -> Res
     for role in roles {
         system.start_ready(role).await?;
     }
-    crowd::delivered_once(&system, &order_ids).await
+    orders::delivered_once(&system, &order_ids).await
 }
 
 #[tokio::test]
@@ -58,12 +58,12 @@ async fn after_a_worker_is_killed_during_a_call_another_uses_the_same_key() -> R
     system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
     system.replace(Role::Inventory).await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(order["status"], "delivered", "{order}");
+    assert_eq!(order.status, OrderStatus::Delivered);
     let calls = system.inventory_api.calls_about(&placed.order_id);
     assert_eq!(calls.len(), 2);
     assert_eq!(calls[0].idempotency_key, calls[1].idempotency_key);
-    crowd::told_once(&system.inventory_api, &[placed.order_id])?;
-    scrape::wait_for(system.process(Role::Inventory)?, "tandem_redelivered_total", &[], |count| count >= 1.0).await
+    orders::called_once(&system.inventory_api, &[placed.order_id])?;
+    system.process(Role::Inventory)?.wait_for_metric("tandem_redelivered_total", &[], |count| count >= 1.0).await
 }
 
 #[tokio::test]
@@ -76,12 +76,12 @@ async fn workers_killed_repeatedly_under_load_lose_nothing() -> Result<()> {
         system.replace(Role::Fulfillment).await?;
     }
     let order_ids = load.stop().await?;
-    crowd::delivered_once(&system, &order_ids).await
+    orders::delivered_once(&system, &order_ids).await
 }
 
 async fn outcomes_reported_while_the_producer_is_down_reach_the_ledger(store: &Store) -> Result<()> {
     let mut system = store.builder().without_workers().start().await?;
-    let order_ids = crowd::place(&system, 20, &Order::healthy()).await?;
+    let order_ids = orders::place(&system, 20, &Order::healthy()).await?;
     let (inventory, fulfillment, outcomes) =
         (system.names.inventory(), system.names.fulfillment(), system.names.outcomes());
     for queue in [&inventory, &fulfillment] {
@@ -96,7 +96,7 @@ async fn outcomes_reported_while_the_producer_is_down_reach_the_ledger(store: &S
     system.queues().await?.wait_for_depth(&outcomes, "reports", |depth| depth.ready > 0).await?;
 
     system.start_ready(Role::Producer).await?;
-    crowd::delivered_once(&system, &order_ids).await?;
+    orders::delivered_once(&system, &order_ids).await?;
     assert_eq!(system.inventory_api.summary().calls, 20);
     system.queues().await?.wait_for_depth(&outcomes, "no report", |depth| depth.ready == 0).await.map(drop)
 }
@@ -104,7 +104,7 @@ async fn outcomes_reported_while_the_producer_is_down_reach_the_ledger(store: &S
 #[tokio::test]
 async fn a_worker_that_thaws_after_losing_its_deliveries_does_no_harm() -> Result<()> {
     let mut system = System::builder().env(Role::Inventory, "REQUEST_TIMEOUT", "1m").start().await?;
-    let order_ids = crowd::place(&system, 10, &Order::of("inventory-hang-1")).await?;
+    let order_ids = orders::place(&system, 10, &Order::of("inventory-hang-1")).await?;
     let all_run = |api: &FakeApi| api.summary().calls == 10;
     system.inventory_api.wait_until("all calls", PATIENCE, all_run).await?;
     let frozen = system.take(Role::Inventory)?;
@@ -115,18 +115,18 @@ async fn a_worker_that_thaws_after_losing_its_deliveries_does_no_harm() -> Resul
         Ok(depth) if depth.ready == 10 && depth.consumers == 0 => ControlFlow::Break(()),
         seen => ControlFlow::Continue(format!("{seen:?}")),
     };
-    // The broker gives it up after two heartbeats of 10 s.
+    // The broker closes its connection after two missed heartbeats of 10 s.
     until("the deliveries to be back in the queue", PATIENCE, back).await?;
     system.start_ready(Role::Inventory).await?;
-    crowd::delivered_once(&system, &order_ids).await?;
+    orders::delivered_once(&system, &order_ids).await?;
 
     let before = frozen.log().mark();
     frozen.cont()?;
     frozen.wait_for_log_after(before, "consuming again", |line| line.says("consuming")).await?;
     frozen.ready().await?;
-    // Both share the work from here on, and nothing that was settled is settled again.
-    let more = crowd::place(&system, 20, &Order::healthy()).await?;
-    crowd::delivered_once(&system, &[order_ids, more].concat()).await?;
+    // From here on both share the work, and nothing is settled twice.
+    let more = orders::place(&system, 20, &Order::healthy()).await?;
+    orders::delivered_once(&system, &[order_ids, more].concat()).await?;
     frozen.terminate()?;
     assert_eq!(frozen.wait_exit().await?.code(), Some(0));
     let queues = system.queues().await?;

@@ -1,66 +1,66 @@
-//! What the doctor finds: each process examined over HTTP, with one fault at a time.
+//! What the doctor finds: each process is examined over HTTP, with one fault at a time.
 
-use anyhow::{Context, Result};
+use std::ops::ControlFlow;
+
+use anyhow::Result;
+use common::doctor::{Examination, Finding, Status};
 use lapin::types::{AMQPValue, FieldTable};
-use serde_json::Value;
 use tests::{
     order::Order,
     ports::Port,
     process::Process,
     system::{Role, System},
     url::as_user,
-    waiting,
+    waiting::{PATIENCE, until},
 };
 
-use crate::own_node::OwnNode;
+use crate::own_broker::OwnBroker;
 
 const ROLES: [Role; 3] = [Role::Producer, Role::Inventory, Role::Fulfillment];
 
-/// What is wrong with a process: its findings that are not ok, each with a remedy.
-async fn faults(process: &Process) -> Result<Vec<Value>> {
-    let examination: Value = process.get("/v1/doctor").await?.error_for_status()?.json().await?;
-    assert_eq!(examination["service"], process.name());
-    assert!(examination["checked_at"].is_string());
-    let findings = examination["findings"].as_array().context("findings")?.clone();
+/// The findings of a process that are not ok, each with a remedy.
+async fn faults(process: &Process) -> Result<Vec<Finding>> {
+    let examination: Examination = process.get("/v1/doctor").await?.error_for_status()?.json().await?;
+    assert_eq!(examination.service, process.name());
+    let mut findings = examination.findings;
     assert!(!findings.is_empty());
     for finding in &findings {
-        assert_eq!(finding["remedy"].is_string(), finding["status"] != "ok", "{finding}");
+        assert_eq!(finding.remedy.is_some(), finding.status != Status::Ok, "{finding:?}");
     }
-    Ok(findings.into_iter().filter(|finding| finding["status"] != "ok").collect())
+    findings.retain(|finding| finding.status != Status::Ok);
+    Ok(findings)
 }
 
-/// Asks again until the process has this to say of this subject, and returns the finding.
-async fn fault(process: &Process, check: &str, subject: &str, status: &str) -> Result<Value> {
+/// Waits until the process has this finding about this subject, and returns it.
+async fn fault(process: &Process, check: &str, subject: &str, status: &str) -> Result<Finding> {
     let asked = async || match faults(process).await {
         Ok(faults) => {
-            let wanted = |found: &&Value| {
-                let named = found["subject"].as_str().is_some_and(|name| name.contains(subject));
-                found["check"] == check && found["status"] == status && named
+            let wanted = |found: &&Finding| {
+                (found.check.as_str(), found.status.as_str()) == (check, status) && found.subject.contains(subject)
             };
             match faults.iter().find(wanted) {
-                Some(found) => std::ops::ControlFlow::Break(found.clone()),
-                None => std::ops::ControlFlow::Continue(format!("{faults:?}")),
+                Some(found) => ControlFlow::Break(found.clone()),
+                None => ControlFlow::Continue(format!("{faults:?}")),
             }
         }
-        Err(fault) => std::ops::ControlFlow::Continue(format!("{fault:#}")),
+        Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
     };
-    let what = format!("{} to find {check} {subject} {status}", process.name());
-    waiting::until(&what, waiting::PATIENCE, asked).await
+    until(&format!("{} to find {check} {subject} {status}", process.name()), PATIENCE, asked).await
 }
 
-/// Waits until the process finds nothing wrong.
-async fn sound(process: &Process) -> Result<()> {
+/// Waits until the process has no finding that is not ok.
+async fn healthy(process: &Process) -> Result<()> {
     let asked = async || match faults(process).await {
-        Ok(faults) if faults.is_empty() => std::ops::ControlFlow::Break(()),
-        Ok(faults) => std::ops::ControlFlow::Continue(format!("{faults:?}")),
-        Err(fault) => std::ops::ControlFlow::Continue(format!("{fault:#}")),
+        Ok(faults) if faults.is_empty() => ControlFlow::Break(()),
+        Ok(faults) => ControlFlow::Continue(format!("{faults:?}")),
+        Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
     };
-    waiting::until(&format!("{} to be sound", process.name()), waiting::PATIENCE, asked).await
+    until(&format!("{} to be healthy", process.name()), PATIENCE, asked).await
 }
 
-fn says(finding: &Value, words: &[&str]) {
+fn says(finding: &Finding, words: &[&str]) {
     for word in words {
-        assert!(finding.to_string().contains(word), "{word:?} is not in {finding}");
+        assert!(format!("{finding:?}").contains(word), "{word:?} is not in {finding:?}");
     }
 }
 
@@ -68,13 +68,13 @@ fn says(finding: &Value, words: &[&str]) {
 async fn a_healthy_system_has_no_findings_and_its_apis_are_not_called() -> Result<()> {
     let system = System::start().await?;
     for role in ROLES {
-        sound(system.process(role)?).await?;
+        healthy(system.process(role)?).await?;
     }
     assert!(system.inventory_api.calls().is_empty() && system.fulfillment_api.calls().is_empty());
-    // Nor is anything left behind on the broker, or taken from it.
+    // It leaves nothing on the broker, and takes nothing from it.
     let placed = system.place(&Order::healthy()).await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(order["status"], "delivered");
+    assert_eq!(order.status, api::OrderStatus::Delivered);
     for queue in [system.names.inventory(), system.names.fulfillment(), system.names.outcomes()] {
         let queues = system.queues().await?;
         queues.wait_for_depth(&queue, "its one consumer", |depth| (depth.ready, depth.consumers) == (0, 1)).await?;
@@ -92,7 +92,7 @@ async fn a_deleted_queue_is_reported_and_declared_again() -> Result<()> {
     let found = fault(producer, "queue", &queue, "warning").await?;
     says(&found, &["did not exist", "declared again", "reconciliation"]);
     assert!(queues.exists(&queue).await?);
-    // It takes events again.
+    // It receives events again.
     system.place(&Order::healthy()).await?;
     queues.wait_for_depth(&queue, "one event", |depth| depth.ready == 1).await?;
     let found = fault(producer, "consumers", &queue, "error").await?;
@@ -110,7 +110,7 @@ async fn a_queue_with_other_properties_is_reported_with_the_difference() -> Resu
     arguments.insert("x-queue-type".into(), text("classic"));
     system.delete_queue(&queue).await?;
     queues.declare_queue(&queue, arguments.clone()).await?;
-    // Of all that differs, the broker names one: that dead letters would be lost.
+    // The broker names one of the differences: dead letters would be lost.
     let found = fault(producer, "dead_letter_exchange", &queue, "error").await?;
     says(&found, &["x-dead-letter-exchange", "none", "delete it"]);
 
@@ -131,9 +131,9 @@ async fn a_queue_with_other_properties_is_reported_with_the_difference() -> Resu
     queues.declare_queue(&queue, arguments).await?;
     let found = fault(producer, "dead_letter_exchange", &queue, "error").await?;
     says(&found, &["x-dead-letter-exchange", &nowhere]);
-    // The other queues are none the worse for it.
+    // The other queues are not affected.
     let others = faults(producer).await?;
-    assert!(others.iter().all(|found| found["status"] == "warning" || found["subject"] == queue), "{others:?}");
+    assert!(others.iter().all(|found| found.status == Status::Warning || found.subject == queue), "{others:?}");
     // With a dead-letter exchange that exists, the queue can be deleted.
     queues.declare_exchange(&nowhere, lapin::ExchangeKind::Direct).await?;
     queues.delete_dead_lettering_queue(&queue, &nowhere).await?;
@@ -173,19 +173,19 @@ async fn an_unreachable_broker_is_distinguished_from_another_server() -> Result<
         let system = System::builder().broker(&url).without_workers().not_waiting_for_readiness().start().await?;
         let found = fault(system.producer()?, "broker", "", "error").await?;
         says(&found, &words);
-        assert!(!found.to_string().contains("hush-hush"), "{found}");
+        assert!(!format!("{found:?}").contains("hush-hush"), "{found:?}");
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn a_missing_permission_is_reported_with_the_resource_it_concerns() -> Result<()> {
-    let Some(node) = OwnNode::take().await? else { return Ok(()) };
-    let url = |password: &str| as_user(&node.url(), "limited", password);
-    let mut system = System::builder().broker(&node.url()).without(Role::Inventory).start().await?;
+    let Some(broker) = OwnBroker::take().await? else { return Ok(()) };
+    let url = |password: &str| as_user(&broker.url(), "limited", password);
+    let mut system = System::builder().broker(&broker.url()).without(Role::Inventory).start().await?;
     let queue = system.names.inventory();
     let exchange = system.names.exchange().to_owned();
-    node.ctl(&["add_user", "limited", "hush-hush"]).await?;
+    broker.ctl(&["add_user", "limited", "hush-hush"]).await?;
     let mine = format!("^{exchange}.*");
     let all_but_the_queue = format!("^{exchange}(?!\\.inventory$).*");
     let all = format!("^(amq\\.default|{exchange}.*)$");
@@ -198,41 +198,41 @@ async fn a_missing_permission_is_reported_with_the_resource_it_concerns() -> Res
     ];
     for (password, permissions, subject, words) in cases {
         if let Some([configure, write, read]) = permissions {
-            node.ctl(&["set_permissions", "limited", configure, write, read]).await?;
+            broker.ctl(&["set_permissions", "limited", configure, write, read]).await?;
         }
         let worker = system.start_process(Role::Inventory, &[("AMQP_URL", &url(password)?)])?;
         let found = fault(worker, "rights", subject, "error").await?;
         says(&found, &words);
-        assert!(!found.to_string().contains("hush-hush"), "{found}");
+        assert!(!format!("{found:?}").contains("hush-hush"), "{found:?}");
         system.terminate(Role::Inventory).await?;
     }
-    // With all of them, it is well.
-    node.ctl(&["set_permissions", "limited", &mine, &all, &mine]).await?;
+    // With all permissions, it is healthy.
+    broker.ctl(&["set_permissions", "limited", &mine, &all, &mine]).await?;
     let worker = system.start_process(Role::Inventory, &[("AMQP_URL", &url("hush-hush")?)])?;
-    sound(worker).await?;
-    node.ctl(&["delete_user", "limited"]).await?;
+    healthy(worker).await?;
+    broker.ctl(&["delete_user", "limited"]).await?;
     drop(system);
-    node.leave();
+    broker.give_back();
     Ok(())
 }
 
 #[tokio::test]
 async fn an_alarm_of_the_broker_is_reported_with_its_remedy() -> Result<()> {
-    let Some(node) = OwnNode::take().await? else { return Ok(()) };
-    let system = System::builder().broker(&node.url()).start().await?;
+    let Some(broker) = OwnBroker::take().await? else { return Ok(()) };
+    let system = System::builder().broker(&broker.url()).start().await?;
     for role in ROLES {
-        sound(system.process(role)?).await?;
+        healthy(system.process(role)?).await?;
     }
-    node.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await?;
+    broker.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await?;
     for role in ROLES {
         let found = fault(system.process(role)?, "alarm", "127.0.0.1", "error").await?;
         says(&found, &["memory", "rabbitmq-diagnostics"]);
     }
-    node.ctl(&["set_vm_memory_high_watermark", "0.4"]).await?;
+    broker.ctl(&["set_vm_memory_high_watermark", "0.4"]).await?;
     for role in ROLES {
-        sound(system.process(role)?).await?;
+        healthy(system.process(role)?).await?;
     }
     drop(system);
-    node.leave();
+    broker.give_back();
     Ok(())
 }

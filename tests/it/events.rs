@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use api::{OrderEvent, OrderStatus, Problem, Word};
 use tests::{
     order::Order,
     process::Process,
@@ -13,9 +13,8 @@ use tests::{
 use tokio::time::timeout;
 
 use crate::{
-    crowd,
-    ending::Ending,
-    scrape,
+    exit::Exit,
+    orders,
     stores::{Store, over_both_stores},
 };
 
@@ -24,7 +23,7 @@ use crate::{
 struct Event {
     kind: String,
     id: String,
-    data: Value,
+    data: OrderEvent,
 }
 
 /// An open stream.
@@ -45,7 +44,7 @@ impl Stream {
         Ok(Self { response, text: String::new(), last_id: last_id.to_owned() })
     }
 
-    /// The next event; none at the end of the stream. What is no event is read over, as browsers do.
+    /// The next event; none at the end of the stream. Other blocks are ignored, as browsers do.
     async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
@@ -67,6 +66,7 @@ impl Stream {
         }
     }
 
+    /// All events up to the end of the stream.
     async fn rest(mut self) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await? {
@@ -80,14 +80,14 @@ fn kinds(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.kind.as_str()).collect()
 }
 
-/// The orders that the feed of all orders tells of as settled after this event, until so many are told.
+/// The orders that the feed of all orders reports as settled after this event, once there are this many.
 pub(crate) async fn settled_since(producer: &Process, last_id: &str, count: usize) -> Result<HashSet<String>> {
     let mut stream = Stream::open(producer, "/v1/events", last_id).await?;
-    let (mut settled, mut ends) = (HashMap::new(), HashSet::new());
-    while settled.len() < count {
-        note(timeout(PATIENCE, stream.next()).await??.context("the feed ended")?, &mut settled, &mut ends);
+    let mut seen = Seen::default();
+    while seen.settled.len() < count {
+        seen.note(timeout(PATIENCE, stream.next()).await??.context("the feed ended")?);
     }
-    Ok(settled.into_keys().collect())
+    Ok(seen.settled.into_keys().collect())
 }
 
 over_both_stores!(
@@ -100,8 +100,7 @@ async fn an_order_is_followed_live_until_it_is_settled(store: &Store) -> Result<
     let placed = system.place(&Order::of("fulfillment-status-422")).await?;
     let path = format!("{}/events", placed.location);
     let stream = Stream::open(system.producer()?, &path, "").await?;
-    let late = system.start_ready(Role::Inventory).await.map(drop);
-    late?;
+    system.start_ready(Role::Inventory).await?;
     system.start_ready(Role::Fulfillment).await?;
     let events = timeout(PATIENCE, stream.rest()).await??;
     let mut sorted = kinds(&events);
@@ -109,20 +108,20 @@ async fn an_order_is_followed_live_until_it_is_settled(store: &Store) -> Result<
     sorted.sort_unstable();
     assert_eq!(sorted, ["attempt", "attempt", "dead_lettered", "delivered", "settled"]);
     for event in &events {
-        assert_eq!(event.data["order_id"], placed.order_id);
-        assert_eq!(event.data["correlation_id"], placed.correlation_id);
+        let data = &event.data;
+        assert_eq!((&data.order_id, &data.correlation_id), (&placed.order_id, &placed.correlation_id));
         match event.kind.as_str() {
-            "settled" => assert_eq!(event.data["status"], "partially_delivered"),
-            "attempt" => assert!(event.data["attempt"]["status_code"].is_u64(), "{event:?}"),
-            kind => assert_eq!(event.data["delivery"]["status"], kind, "{event:?}"),
+            "settled" => assert_eq!(data.status, Some(OrderStatus::PartiallyDelivered.into())),
+            "attempt" => assert!(data.attempt.as_ref().is_some_and(|it| it.status_code.is_some()), "{event:?}"),
+            kind => assert!(data.delivery.as_ref().is_some_and(|it| it.status.as_str() == kind), "{event:?}"),
         }
     }
-    // Later, all at once; and from any of them, the rest.
+    // A later stream has all of them at once, and after each of them, the rest.
     let all = Stream::open(system.producer()?, &path, "").await?.rest().await?;
     assert_eq!(all.len(), 5);
-    for (place, event) in all.iter().enumerate().take(4) {
+    for (index, event) in all.iter().enumerate().take(4) {
         let rest = Stream::open(system.producer()?, &path, &event.id).await?.rest().await?;
-        assert_eq!(kinds(&rest), kinds(&all[place + 1..]), "after {}", event.id);
+        assert_eq!(kinds(&rest), kinds(&all[index + 1..]), "after {}", event.id);
     }
     let request = tests::http::client()?.get(format!("{}{path}", system.producer()?.url().await?));
     assert_eq!(request.header("last-event-id", &all[4].id).send().await?.status(), 204);
@@ -134,55 +133,54 @@ async fn the_feed_loses_nothing_when_its_reader_or_the_producer_is_cut_off(store
         .builder()
         .with_quick_retries()
         .run(async |system| {
-            let first = Stream::open(system.producer()?, "/v1/events", "").await?;
             let mut last_id = String::new();
-            let mut settled = HashMap::<String, Value>::new();
-            let mut ends = HashSet::new();
-            drop(first);
+            let mut seen = Seen::default();
             let mut placed = Vec::new();
             for round in 0..3 {
                 let mut stream = Stream::open(system.producer()?, "/v1/events", &last_id).await?;
-                if last_id.is_empty() {
-                    // From now on: the feed says where that is.
-                    last_id = "0".to_owned();
-                }
-                placed.extend(crowd::place(system, 40, &Order::healthy()).await?);
-                placed.extend(crowd::place(system, 10, &Order::of("fulfillment-status-422")).await?);
-                // Some of it is read, then the line is cut in the middle.
+                placed.extend(orders::place(system, 40, &Order::healthy()).await?);
+                placed.extend(orders::place(system, 10, &Order::of("fulfillment-status-422")).await?);
+                // Some events are read before the connection is cut.
                 for _ in 0..60 {
                     let event = timeout(PATIENCE, stream.next()).await??.context("the feed ended")?;
                     last_id.clone_from(&event.id);
-                    note(event, &mut settled, &mut ends);
+                    seen.note(event);
                 }
                 drop(stream);
                 if round == 1 {
                     system.replace(Role::Producer).await?;
                 }
             }
-            crowd::settled(system, &placed).await?;
+            orders::settled(system, &placed).await?;
             let mut stream = Stream::open(system.producer()?, "/v1/events", &last_id).await?;
-            while settled.len() < placed.len() {
-                let event = timeout(PATIENCE, stream.next()).await??.context("the feed ended")?;
-                note(event, &mut settled, &mut ends);
+            while seen.settled.len() < placed.len() {
+                seen.note(timeout(PATIENCE, stream.next()).await??.context("the feed ended")?);
             }
-            assert_eq!(ends.len(), 2 * placed.len(), "each delivery ended");
+            assert_eq!(seen.ends.len(), 2 * placed.len(), "each delivery ended");
             for order_id in &placed {
-                let order = system.order(order_id).await?;
-                assert_eq!(settled.get(order_id), Some(&order["status"]), "{order}");
+                assert_eq!(seen.settled.get(order_id), Some(&system.order(order_id).await?.status));
             }
             Ok(())
         })
         .await
 }
 
-fn note(event: Event, settled: &mut HashMap<String, Value>, ends: &mut HashSet<(String, String)>) {
-    let order_id = event.data["order_id"].as_str().unwrap_or_default().to_owned();
-    match event.kind.as_str() {
-        "settled" => drop(settled.insert(order_id, event.data["status"].clone())),
-        "delivered" | "dead_lettered" => {
-            ends.insert((order_id, event.data["destination"].to_string()));
+/// What events have reported.
+#[derive(Default)]
+struct Seen {
+    /// The status of each settled order.
+    settled: HashMap<String, Word<OrderStatus>>,
+    /// The order and destination of each delivery that has ended.
+    ends: HashSet<(String, Option<String>)>,
+}
+
+impl Seen {
+    fn note(&mut self, Event { kind, data, .. }: Event) {
+        match (kind.as_str(), data.status) {
+            ("settled", Some(status)) => drop(self.settled.insert(data.order_id, status)),
+            ("delivered" | "dead_lettered", _) => drop(self.ends.insert((data.order_id, data.destination))),
+            _ => {}
         }
-        _ => {}
     }
 }
 
@@ -193,13 +191,13 @@ async fn open_streams_do_not_delay_the_exit_of_a_producer() -> Result<()> {
     let producer = system.take(Role::Producer)?;
     let one = Stream::open(&producer, &format!("{}/events", placed.location), "").await?;
     let all = Stream::open(&producer, "/v1/events", "").await?;
-    scrape::wait_for(&producer, "tandem_http_event_streams", &[], |open| open == 2.0).await?;
+    producer.wait_for_metric("tandem_http_event_streams", &[], |open| open == 2.0).await?;
     producer.terminate()?;
-    // They end in good order, as a body that is complete.
+    // They end normally, as complete bodies.
     assert_eq!((one.rest().await?.len(), all.rest().await?.len()), (0, 0));
-    let ending = Ending::of(&producer).await?;
-    assert_eq!(ending.code, Some(0));
-    assert!(!ending.says("cutting HTTP connections that did not finish in time"), "{}", ending.text());
+    let exit = Exit::of(&producer).await?;
+    assert_eq!(exit.code, Some(0));
+    assert!(!exit.says("cutting HTTP connections that did not finish in time"), "{}", exit.text());
     Ok(())
 }
 
@@ -210,15 +208,15 @@ async fn a_stream_that_cannot_be_opened_is_refused_with_a_reason() -> Result<()>
     let get = async |path: &str, last_id: &str| {
         let request = tests::http::client()?.get(format!("{}{path}", producer.url().await?));
         let response = request.header("last-event-id", last_id).send().await?;
-        anyhow::Ok((response.status().as_u16(), serde_json::from_slice::<Value>(&response.bytes().await?)?))
+        anyhow::Ok(serde_json::from_slice::<Problem>(&response.bytes().await?)?)
     };
-    let (status, problem) = get(&format!("/v1/orders/{}/events", uuid::Uuid::now_v7()), "").await?;
-    assert_eq!((status, &problem["type"]), (404, &json!("/problems/unknown-order")));
-    let (status, problem) = get("/v1/events", "yesterday").await?;
-    assert_eq!((status, &problem["errors"][0]["header"]), (400, &json!("Last-Event-ID")));
+    let problem = get(&format!("/v1/orders/{}/events", uuid::Uuid::now_v7()), "").await?;
+    assert_eq!((problem.status, &*problem.uri), (404, "/problems/unknown-order"));
+    let problem = get("/v1/events", "yesterday").await?;
+    assert_eq!((problem.status, problem.errors[0].header.as_deref()), (400, Some("Last-Event-ID")));
     let open = Stream::open(producer, "/v1/events", "").await?;
-    let (status, problem) = get("/v1/events", "").await?;
-    assert_eq!((status, &problem["type"]), (503, &json!("/problems/too-many-streams")));
+    let problem = get("/v1/events", "").await?;
+    assert_eq!((problem.status, &*problem.uri), (503, "/problems/too-many-streams"));
     drop(open);
-    scrape::wait_for(producer, "tandem_http_event_streams", &[], |open| open == 0.0).await
+    producer.wait_for_metric("tandem_http_event_streams", &[], |open| open == 0.0).await
 }

@@ -1,7 +1,7 @@
-//! What the harness promises to the scenarios.
+//! What the harness guarantees to the scenarios.
 
 mod container;
-mod desertion;
+mod leftovers;
 mod fake_api;
 mod fault_proxy;
 mod postgres;

@@ -1,4 +1,4 @@
-//! The official images, or stand-ins for them where no registry is reached.
+//! The official images, or stand-ins if no registry is reachable.
 
 use std::{
     path::Path,
@@ -9,20 +9,20 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tokio::{process::Command, sync::Mutex};
 
-/// What the script of stand-in images ends with where it cannot work, as opposed to did not (`EX_UNAVAILABLE`).
+/// The exit code of the script of stand-in images if it cannot work here (`EX_UNAVAILABLE`).
 const UNAVAILABLE: i32 = 69;
 
 const QUESTION_DEADLINE: Duration = Duration::from_secs(30);
 /// For pulling images, or making stand-ins.
 const PROVISION_DEADLINE: Duration = Duration::from_secs(20 * 60);
 
-/// Sees to it that the engine has these images, or says why it cannot have them.
+/// Provides the engine with these images, or returns why that is impossible.
 pub(crate) async fn provide(images: &[&str]) -> Result<Result<(), String>> {
-    // Others may want the same at the same time.
+    // Other tests may need the same images at the same time.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
     let _turn = ONE_AT_A_TIME.lock().await;
     if !succeeds(&["version"], QUESTION_DEADLINE).await {
-        return Ok(Err("no Docker Engine answers".to_owned()));
+        return Ok(Err("no Docker Engine responds".to_owned()));
     }
     let mut missing = Vec::new();
     for image in images {
@@ -44,11 +44,11 @@ pub(crate) async fn provide(images: &[&str]) -> Result<Result<(), String>> {
     Ok(Ok(()))
 }
 
-/// Runs the command to its end.
+/// Runs the command to completion.
 pub(crate) async fn output(command: &mut Command, deadline: Duration) -> Result<Output> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(deadline, output).await;
-    output.with_context(|| format!("not done after {deadline:?}: {command:?}"))?.with_context(|| format!("{command:?}"))
+    output.with_context(|| format!("not done in {deadline:?}: {command:?}"))?.with_context(|| format!("{command:?}"))
 }
 
 async fn succeeds(arguments: &[&str], deadline: Duration) -> bool {

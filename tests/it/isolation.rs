@@ -1,7 +1,7 @@
-//! What happens at one destination stays there.
+//! A fault at one destination does not affect the others.
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use api::{DeliveryStatus, OrderStatus};
 use tests::{
     fake_api::{FakeApi, Mode, Options},
     order::Order,
@@ -10,11 +10,11 @@ use tests::{
     waiting::PATIENCE,
 };
 
-use crate::{crowd, scrape};
+use crate::orders;
 
 #[tokio::test]
 async fn a_hanging_api_does_not_hold_up_the_other_and_catches_up_later() -> Result<()> {
-    // More than the worker of the sick API can hold: the rest waits in its queue.
+    // More than the worker of the failing API holds, so that the rest waits in its queue.
     const ORDERS: usize = 200;
     let system = System::builder()
         .with_quick_retries()
@@ -23,29 +23,28 @@ async fn a_hanging_api_does_not_hold_up_the_other_and_catches_up_later() -> Resu
         .inventory_api(Options { mode: Mode::Hang, ..Options::default() })
         .start()
         .await?;
-    let order_ids = crowd::place(&system, ORDERS, &Order::healthy()).await?;
+    let order_ids = orders::place(&system, ORDERS, &Order::healthy()).await?;
     system.fulfillment_api.wait_for_effects(ORDERS as u64, PATIENCE).await?;
-    let told = |order: &Value| order["deliveries"]["fulfillment"]["status"] == "delivered";
     for order_id in &order_ids {
-        let order = system.wait_for_order(order_id, "delivered to one", told).await?;
-        assert_eq!(order["deliveries"]["inventory"]["status"], "pending", "{order}");
+        let order = system.wait_for_delivery(order_id, "fulfillment", DeliveryStatus::Delivered).await?;
+        assert_eq!(order.deliveries["inventory"].status, DeliveryStatus::Pending);
     }
     assert_eq!(system.inventory_api.summary().effects, 0);
     assert!(system.inventory_api.summary().calls > 0);
 
     system.inventory_api.set_mode(Mode::Healthy);
-    crowd::delivered_once(&system, &order_ids).await
+    orders::delivered_once(&system, &order_ids).await
 }
 
 #[tokio::test]
 async fn a_stopped_worker_does_not_hold_up_the_other_and_catches_up_later() -> Result<()> {
     let mut system = System::builder().without(Role::Fulfillment).start().await?;
-    let order_ids = crowd::place(&system, 50, &Order::healthy()).await?;
+    let order_ids = orders::place(&system, 50, &Order::healthy()).await?;
     system.inventory_api.wait_for_effects(50, PATIENCE).await?;
     let all_wait = |depth: Depth| (depth.ready, depth.consumers) == (50, 0);
     system.queues().await?.wait_for_depth(&system.names.fulfillment(), "all events", all_wait).await?;
     system.start_ready(Role::Fulfillment).await?;
-    crowd::delivered_once(&system, &order_ids).await
+    orders::delivered_once(&system, &order_ids).await
 }
 
 #[tokio::test]
@@ -57,9 +56,9 @@ async fn two_workers_of_one_destination_share_the_queue() -> Result<()> {
         worker.ready().await?;
     }
     system.queues().await?.wait_for_consumers(&system.names.inventory(), 2).await?;
-    let order_ids = crowd::place(&system, ORDERS, &Order::healthy()).await?;
-    crowd::delivered_once(&system, &order_ids).await?;
-    assert_eq!(system.inventory_api.summary().calls, ORDERS as u64, "no order is given to both");
+    let order_ids = orders::place(&system, ORDERS, &Order::healthy()).await?;
+    orders::delivered_once(&system, &order_ids).await?;
+    assert_eq!(system.inventory_api.summary().calls, ORDERS as u64, "no order goes to both");
     let mut delivered = Vec::new();
     for worker in system.processes(Role::Inventory) {
         delivered.push(worker.metrics().await?.sum("tandem_deliveries_total", &[("status", "delivered")]));
@@ -77,13 +76,13 @@ async fn a_worker_calls_up_to_its_concurrency_and_leaves_the_rest_queued() -> Re
         .inventory_api(Options { mode: Mode::Hang, ..Options::default() })
         .start()
         .await?;
-    crowd::place(&system, 30, &Order::healthy()).await?;
+    orders::place(&system, 30, &Order::healthy()).await?;
     let labels = [("destination", "inventory")];
     let worker = system.process(Role::Inventory)?;
-    scrape::wait_for(worker, "tandem_deliveries_in_flight", &labels, |count| count == 8.0).await?;
+    worker.wait_for_metric("tandem_deliveries_in_flight", &labels, |count| count == 8.0).await?;
     let eight = |api: &FakeApi| api.summary().calls >= 8;
     system.inventory_api.wait_until("8 calls", PATIENCE, eight).await?;
-    // Another 8 are at hand for when one ends.
+    // Another 8 are prefetched.
     system.queues().await?.wait_for_depth(&system.names.inventory(), "the rest", |depth| depth.ready == 14).await?;
     system.fulfillment_api.wait_for_effects(30, PATIENCE).await?;
     assert_eq!(system.inventory_api.summary().calls, 8);
@@ -94,9 +93,9 @@ async fn a_worker_calls_up_to_its_concurrency_and_leaves_the_rest_queued() -> Re
 async fn a_new_destination_has_its_queue_before_it_has_a_worker() -> Result<()> {
     let system = System::builder().env(Role::Producer, "DESTINATIONS", "inventory,fulfillment,billing").start().await?;
     let placed = system.place(&Order::healthy()).await?;
-    let told = |order: &Value| order["deliveries"]["fulfillment"]["status"] == "delivered";
-    let order = system.wait_for_order(&placed.order_id, "delivered to one", told).await?;
-    assert_eq!((&order["status"], &order["deliveries"]["billing"]["status"]), (&json!("pending"), &json!("pending")));
+    let order = system.wait_for_delivery(&placed.order_id, "fulfillment", DeliveryStatus::Delivered).await?;
+    assert_eq!(order.status, OrderStatus::Pending);
+    assert_eq!(order.deliveries["billing"].status, DeliveryStatus::Pending);
     let queues = system.queues().await?;
     queues.wait_for_depth(&system.names.queue("billing"), "the event", |depth| depth.ready == 1).await?;
     assert!(queues.exists(&system.names.dead_letters("billing")).await?);

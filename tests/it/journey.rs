@@ -1,7 +1,8 @@
 //! One order, from the POST to both APIs and back into its status.
 
 use anyhow::{Context, Result};
-use lapin::types::AMQPValue;
+use api::{DeliveryStatus, OrderStatus};
+use lapin::types::{AMQPValue, ShortString};
 use serde_json::{Value, json};
 use tests::{
     order::Order,
@@ -26,10 +27,10 @@ over_both_stores!(
 async fn both_apis_get_the_same_correlation_id_and_separate_keys(store: &Store) -> Result<()> {
     let system = store.builder().start().await?;
     let body = serde_json::to_vec(&Order::healthy())?;
-    let answer = system.post(&body, &[("x-correlation-id", "request-7"), ("traceparent", TRACEPARENT)]).await?;
-    let placed = Placed::from_answer(&answer)?;
+    let response = system.post(&body, &[("x-correlation-id", "request-7"), ("traceparent", TRACEPARENT)]).await?;
+    let placed = Placed::from_response(&response)?;
     assert_eq!(placed.correlation_id, "request-7");
-    assert_eq!(answer.header("x-correlation-id"), Some("request-7"));
+    assert_eq!(response.header("x-correlation-id"), Some("request-7"));
     assert_eq!(placed.location, format!("/v1/orders/{}", placed.order_id));
 
     let stock = system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
@@ -39,8 +40,8 @@ async fn both_apis_get_the_same_correlation_id_and_separate_keys(store: &Store) 
         assert_eq!((call.status, call.refusal.as_deref()), (Some(200), None));
         assert_eq!(call.correlation_id.as_deref(), Some("request-7"));
         let trace = call.traceparent.as_deref().context("traceparent")?;
-        assert_eq!(trace[..36], TRACEPARENT[..36], "the trace of the request goes on");
-        assert_ne!(trace, TRACEPARENT, "with a caller of its own");
+        assert_eq!(trace[..36], TRACEPARENT[..36], "the trace of the request continues");
+        assert_ne!(trace, TRACEPARENT, "with another parent");
     }
     assert!(stock.idempotency_key.is_some());
     assert_ne!(stock.idempotency_key, shipment.idempotency_key);
@@ -48,11 +49,14 @@ async fn both_apis_get_the_same_correlation_id_and_separate_keys(store: &Store) 
     Ok(())
 }
 
+/// On raw JSON, because these names are the contract.
 async fn a_delivered_order_shows_every_delivery_with_its_attempt(store: &Store) -> Result<()> {
     let system = store.builder().start().await?;
-    let placed = system.place(&Order::healthy()).await?;
-    assert_eq!((placed.status.as_str(), &placed.body["status"]), ("pending", &json!("pending")));
-    let order = system.wait_settled(&placed.order_id).await?;
+    let response = system.post(&serde_json::to_vec(&Order::healthy())?, &[]).await?;
+    let placed = Placed::from_response(&response)?;
+    assert_eq!(response.body["status"], "pending");
+    system.wait_settled(&placed.order_id).await?;
+    let order: Value = system.get(&placed.location).await?;
     assert_eq!(order["status"], "delivered", "{order}");
     assert_eq!(order["order_id"], placed.order_id);
     assert_eq!(order["correlation_id"], placed.correlation_id);
@@ -75,18 +79,18 @@ async fn a_delivered_order_shows_every_delivery_with_its_attempt(store: &Store) 
 
 async fn the_status_of_an_order_follows_from_its_deliveries(store: &Store) -> Result<()> {
     let system = store.builder().with_patient_worker(Role::Inventory).start().await?;
-    let wanted = [("fulfillment-status-422", "partially_delivered"), ("status-422", "dead_lettered")];
-    for (product, status) in wanted {
+    for (product, status) in
+        [("fulfillment-status-422", OrderStatus::PartiallyDelivered), ("status-422", OrderStatus::DeadLettered)]
+    {
         let placed = system.place(&Order::of(product)).await?;
-        let order = system.wait_settled(&placed.order_id).await?;
-        assert_eq!(order["status"], status, "{order}");
+        assert_eq!(system.wait_settled(&placed.order_id).await?.status, status);
     }
     system.inventory_api.set_rule("waits", "hang".parse()?);
     let placed = system.place(&Order::of("waits")).await?;
-    let told = |order: &Value| order["deliveries"]["fulfillment"]["status"] == "delivered";
-    let order = system.wait_for_order(&placed.order_id, "delivered to one", told).await?;
-    assert_eq!((&order["status"], &order["deliveries"]["inventory"]["status"]), (&json!("pending"), &json!("pending")));
-    assert_eq!(order["deliveries"]["inventory"]["settled_at"], Value::Null);
+    let order = system.wait_for_delivery(&placed.order_id, "fulfillment", DeliveryStatus::Delivered).await?;
+    let inventory = &order.deliveries["inventory"];
+    assert_eq!((order.status, &inventory.status), (OrderStatus::Pending.into(), &DeliveryStatus::Pending.into()));
+    assert_eq!(inventory.settled_at, None);
     Ok(())
 }
 
@@ -95,8 +99,7 @@ async fn the_event_is_published_once_as_documented() -> Result<()> {
     let system = System::builder().without_workers().start().await?;
     let probe = Probe::on(&system).await?;
     let body = serde_json::to_vec(&Order::healthy().and("SKU-2", 7))?;
-    let answer = system.post(&body, &[("traceparent", TRACEPARENT)]).await?;
-    let placed = Placed::from_answer(&answer)?;
+    let placed = Placed::from_response(&system.post(&body, &[("traceparent", TRACEPARENT)]).await?)?;
 
     let message = probe.next(&system).await?;
     let event: Value = serde_json::from_slice(&message.body)?;
@@ -110,11 +113,11 @@ async fn the_event_is_published_once_as_documented() -> Result<()> {
     });
     assert_eq!(event, wanted);
     let properties = &message.properties;
-    let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(ToString::to_string);
-    assert_eq!(text(properties.message_id()), Some(event_id.to_string()));
-    assert_eq!(text(properties.correlation_id()), Some(placed.correlation_id));
-    assert_eq!(text(properties.kind()).as_deref(), Some("OrderCreated"));
-    assert_eq!(text(properties.content_type()).as_deref(), Some("application/json"));
+    let property = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
+    assert_eq!(property(properties.message_id()), Some(event_id.to_string()));
+    assert_eq!(property(properties.correlation_id()), Some(placed.correlation_id));
+    assert_eq!(property(properties.kind()).as_deref(), Some("OrderCreated"));
+    assert_eq!(property(properties.content_type()).as_deref(), Some("application/json"));
     assert_eq!(*properties.delivery_mode(), Some(2));
     let published = i64::try_from(properties.timestamp().context("timestamp")?)?;
     assert!(published >= occurred.as_second(), "{published} is before {occurred}");
@@ -142,11 +145,10 @@ async fn the_largest_possible_order_is_delivered(store: &Store) -> Result<()> {
     let body = serde_json::to_vec(&order)?;
     assert!(body.len() > 150_000 && body.len() <= 256 * 1024, "{}", body.len());
     let correlation_id = "c".repeat(128);
-    let answer = system.post(&body, &[("x-correlation-id", &correlation_id)]).await?;
-    let placed = Placed::from_answer(&answer)?;
+    let placed = Placed::from_response(&system.post(&body, &[("x-correlation-id", &correlation_id)]).await?)?;
     let shown = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(shown["status"], "delivered");
-    assert_eq!((&shown["customer_id"], &shown["items"]), (&json!(order.customer_id), &json!(order.items)));
+    assert_eq!((shown.status, &shown.customer_id), (OrderStatus::Delivered.into(), &order.customer_id));
+    assert_eq!(serde_json::to_value(&shown.items)?, json!(order.items));
     let call = &system.fulfillment_api.calls_about(&placed.order_id)[0];
     assert_eq!(call.correlation_id, Some(correlation_id));
     Ok(())
@@ -156,12 +158,12 @@ async fn the_largest_possible_order_is_delivered(store: &Store) -> Result<()> {
 async fn an_unknown_order_is_not_found() -> Result<()> {
     let system = System::builder().without_workers().start().await?;
     for order_id in [Uuid::now_v7().to_string(), "7".to_owned()] {
-        let answer = system.producer()?.get(&format!("/v1/orders/{order_id}")).await?;
-        assert_eq!(answer.status(), 404, "{order_id}");
+        let response = system.producer()?.get(&format!("/v1/orders/{order_id}")).await?;
+        assert_eq!(response.status(), 404, "{order_id}");
     }
     Ok(())
 }
 
 fn text(value: &Value) -> Result<&str> {
-    value.as_str().with_context(|| format!("{value} is no text"))
+    value.as_str().with_context(|| format!("{value} is not a text"))
 }

@@ -1,37 +1,34 @@
-//! Lists of orders.
+//! Lists of orders, page by page.
 
 use std::collections::HashSet;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use anyhow::Result;
+use api::{DeliveryStatus, List};
 use tests::{
     order::Order,
     system::{Role, System},
 };
 
 use crate::{
-    crowd,
+    orders,
     stores::{Store, over_both_stores},
 };
 
 /// Every page of a list.
-async fn list(system: &System, query: &str) -> Result<Vec<Value>> {
+async fn list(system: &System, query: &str) -> Result<Vec<api::Order>> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
-        let response = system.producer()?.get(&format!("/v1/orders?{query}{cursor}")).await?;
-        let status = response.status();
-        let page: Value = serde_json::from_slice(&response.bytes().await?)?;
-        ensure!(status == 200, "{query}: {page}");
-        all.extend(page["items"].as_array().context("items")?.iter().cloned());
-        match page["next_cursor"].as_str() {
+        let page: List<api::Order> = system.get(&format!("/v1/orders?{query}{cursor}")).await?;
+        all.extend(page.items);
+        match page.next_cursor {
             Some(next) => cursor = format!("&cursor={next}"),
             None => return Ok(all),
         }
     }
 }
 
-fn ids(orders: &[Value]) -> Vec<String> {
-    orders.iter().filter_map(|order| order["order_id"].as_str().map(str::to_owned)).collect()
+fn ids(orders: &[api::Order]) -> Vec<String> {
+    orders.iter().map(|order| order.order_id.clone()).collect()
 }
 
 over_both_stores!(
@@ -41,16 +38,15 @@ over_both_stores!(
 
 async fn orders_are_found_by_status_destination_customer_and_time(store: &Store) -> Result<()> {
     let system = store.builder().with_quick_retries().with_patient_worker(Role::Inventory).start().await?;
-    let good = crowd::place(&system, 6, &Order::healthy()).await?;
-    let partly = crowd::place(&system, 3, &Order::of("fulfillment-status-422")).await?;
+    let good = orders::place(&system, 6, &Order::healthy()).await?;
+    let partly = orders::place(&system, 3, &Order::of("fulfillment-status-422")).await?;
     let mut order = Order::of("status-422");
     order.customer_id = "another & one".to_owned();
-    let dead = crowd::place(&system, 2, &order).await?;
-    crowd::settled(&system, &[good.clone(), partly.clone(), dead.clone()].concat()).await?;
+    let dead = orders::place(&system, 2, &order).await?;
+    orders::settled(&system, &[good.clone(), partly.clone(), dead.clone()].concat()).await?;
     system.inventory_api.set_rule("waits", "hang".parse()?);
     let pending = system.place(&Order::of("waits")).await?.order_id;
-    let told = |order: &Value| order["deliveries"]["fulfillment"]["status"] == "delivered";
-    let shown = system.wait_for_order(&pending, "delivered to one", told).await?;
+    let shown = system.wait_for_delivery(&pending, "fulfillment", DeliveryStatus::Delivered).await?;
 
     let set = |lists: &[&[String]]| lists.concat().into_iter().collect::<HashSet<_>>();
     let pending = [pending];
@@ -76,26 +72,24 @@ async fn orders_are_found_by_status_destination_customer_and_time(store: &Store)
         for limit in [2, 500] {
             let found = list(&system, &format!("{query}&limit={limit}")).await?;
             let found_ids = ids(&found);
-            assert!(found_ids.is_sorted_by(|a, b| a > b), "{query}: newest first, each once");
+            assert!(found_ids.is_sorted_by(|a, b| a > b), "{query}: newest first, without repetition");
             assert_eq!(found_ids.into_iter().collect::<HashSet<_>>(), wanted, "{query}");
         }
     }
-    let from = shown["created_at"].as_str().context("created_at")?;
-    let found = list(&system, &format!("from={from}")).await?;
+    let found = list(&system, &format!("from={}", shown.created_at)).await?;
     assert_eq!(found, [shown], "an order is listed as it is shown");
     Ok(())
 }
 
 async fn pages_neither_repeat_nor_skip_orders_while_others_are_placed(store: &Store) -> Result<()> {
     let system = store.builder().without(Role::Fulfillment).start().await?;
-    let before = crowd::place(&system, 30, &Order::healthy()).await?;
+    let before = orders::place(&system, 30, &Order::healthy()).await?;
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
-        let response = system.producer()?.get(&format!("/v1/orders?limit=4{cursor}")).await?;
-        let page: Value = serde_json::from_slice(&response.bytes().await?)?;
-        seen.extend(ids(page["items"].as_array().context("items")?));
-        crowd::place(&system, 3, &Order::healthy()).await?;
-        match page["next_cursor"].as_str() {
+        let page: List<api::Order> = system.get(&format!("/v1/orders?limit=4{cursor}")).await?;
+        seen.extend(ids(&page.items));
+        orders::place(&system, 3, &Order::healthy()).await?;
+        match page.next_cursor {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
         }

@@ -1,4 +1,4 @@
-//! Clients that place orders without a break while a test breaks other things.
+//! Clients that keep placing orders while a test breaks something.
 
 use std::{
     sync::{
@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use api::Accepted;
 use serde_json::Value;
 use tests::{
     http,
@@ -18,12 +19,12 @@ use tests::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-/// Clients, each with one request at a time.
+/// How many clients there are, each with one request at a time.
 const CLIENTS: usize = 16;
 /// The pause of a client after a request that failed.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Running clients. They go on through every fault of the producer until [`Load::stop`].
+/// Running clients. They go on despite faults of the producer until [`Load::stop`].
 pub(crate) struct Load {
     clients: JoinSet<()>,
     seen: Arc<Seen>,
@@ -37,7 +38,7 @@ struct Seen {
 }
 
 impl Load {
-    /// Starts the clients against the system's producer as it runs now.
+    /// Starts the clients, which call the current producer.
     pub(crate) async fn start(system: &System, order: &Order) -> Result<Self> {
         let url = format!("{}/v1/orders", system.producer()?.url().await?);
         let (count, accepted) = watch::channel(0);
@@ -50,7 +51,7 @@ impl Load {
         Ok(Self { clients, seen, accepted })
     }
 
-    /// Waits until so many more orders are accepted.
+    /// Waits until this many more orders are accepted.
     pub(crate) async fn more(&mut self, count: usize) -> Result<()> {
         let wanted = *self.accepted.borrow() + count;
         let seen = || format!("{} of {wanted}", self.seen.order_ids().len());
@@ -61,7 +62,7 @@ impl Load {
         Ok(())
     }
 
-    /// Ends the clients, and returns the ids of all orders that were accepted.
+    /// Stops the clients, and returns the ids of all accepted orders.
     pub(crate) async fn stop(mut self) -> Result<Vec<String>> {
         self.seen.stop.store(true, Relaxed);
         while let Some(ended) = self.clients.join_next().await {
@@ -82,11 +83,11 @@ impl Seen {
 async fn place(client: reqwest::Client, url: String, order: Value, seen: Arc<Seen>) {
     while !seen.stop.load(Relaxed) {
         let accepted = async {
-            let answer = client.post(&url).json(&order).send().await.ok()?;
-            // Only a status that has arrived counts: a body that breaks off leaves the client in doubt.
-            let accepted = answer.status() == 202;
-            let answer: Value = answer.json().await.ok()?;
-            accepted.then(|| answer["order_id"].as_str().map(str::to_owned)).flatten()
+            let response = client.post(&url).json(&order).send().await.ok()?;
+            // A response that breaks off leaves the client in doubt, and does not count.
+            let accepted = response.status() == 202;
+            let placed: Accepted = response.json().await.ok()?;
+            accepted.then_some(placed.order_id)
         };
         match accepted.await {
             Some(order_id) => {

@@ -1,4 +1,4 @@
-//! What is in the logs, and what must never be.
+//! What logs contain, and what they must never contain.
 
 use anyhow::{Context, Result};
 use lapin::BasicProperties;
@@ -14,7 +14,7 @@ use tests::{
 };
 use uuid::Uuid;
 
-use crate::{crowd, ending::Ending};
+use crate::{exit::Exit, orders};
 
 const ROLES: [Role; 3] = [Role::Producer, Role::Inventory, Role::Fulfillment];
 
@@ -25,12 +25,13 @@ async fn every_log_line_about_an_order_has_its_ids() -> Result<()> {
     for product in ["SKU-1", "fail-1", "inventory-status-422", "fulfillment-status-503", "cut-after-acting"] {
         let correlation_id = format!("request-{product}");
         let body = serde_json::to_vec(&Order::of(product))?;
-        let answer = system.post(&body, &[("x-correlation-id", &correlation_id), ("idempotency-key", product)]).await?;
-        let placed = Placed::from_answer(&answer)?;
+        let response =
+            system.post(&body, &[("x-correlation-id", &correlation_id), ("idempotency-key", product)]).await?;
+        let placed = Placed::from_response(&response)?;
         system.wait_settled(&placed.order_id).await?;
         let event: serde_json::Value = serde_json::from_slice(&probe.next(&system).await?.body)?;
         let event_id = event["event_id"].as_str().context("event_id")?;
-        // These are worth a line each at debug.
+        // There is a line for each of these at debug.
         let published = |line: &Line| line.says("published") && line.text.contains(&placed.order_id);
         system.producer()?.wait_for_log("the publication", published).await?;
         let ended = |line: &Line| {
@@ -40,8 +41,8 @@ async fn every_log_line_about_an_order_has_its_ids() -> Result<()> {
         system.process(Role::Fulfillment)?.wait_for_log("the end of a delivery", ended).await?;
         for role in ROLES {
             for line in system.process(role)?.log().lines() {
-                let speaks_of = |name: &str| line.text.contains(name);
-                if !(speaks_of(&placed.order_id) || speaks_of(&correlation_id) || speaks_of(event_id)) {
+                let names = |name: &str| line.text.contains(name);
+                if !(names(&placed.order_id) || names(&correlation_id) || names(event_id)) {
                     continue;
                 }
                 let ids = (line.field("order_id"), line.field("correlation_id"));
@@ -58,7 +59,7 @@ async fn at_info_a_dead_letter_is_one_warning_and_a_success_is_silent() -> Resul
     let system = ROLES.into_iter().fold(System::builder(), info).start().await?;
     let delivered = system.place(&Order::healthy()).await?;
     let dead = system.place(&Order::of("inventory-status-422")).await?;
-    crowd::settled(&system, &[delivered.order_id.clone(), dead.order_id.clone()]).await?;
+    orders::settled(&system, &[delivered.order_id.clone(), dead.order_id.clone()]).await?;
     let died = |line: &Line| line.says("dead-lettered");
     system.process(Role::Inventory)?.wait_for_log("the dead letter", died).await?;
     let about = |order_id: &str| -> Result<Vec<Line>> {
@@ -83,7 +84,7 @@ async fn no_log_contains_a_secret_a_key_or_a_body() -> Result<()> {
     let secret = || format!("hush{}", Uuid::new_v4().simple());
     let (user, password, key, customer, product) = (secret(), secret(), secret(), secret(), secret());
     let shared = broker::shared().await?;
-    // On a broker that is not ours to administer, its own credentials must do.
+    // An external broker gets no new user: its own credentials are used.
     let (url, mut secrets) = if shared.ctl(&["add_user", &user, &password]).await.is_ok() {
         shared.ctl(&["set_permissions", &user, ".*", ".*", ".*"]).await?;
         (as_user(&shared.url(), &user, &password)?, vec![password.clone()])
@@ -93,23 +94,23 @@ async fn no_log_contains_a_secret_a_key_or_a_body() -> Result<()> {
     let builder = ROLES.into_iter().fold(System::builder(), |builder, role| builder.amqp_url(role, &url));
     let mut system = builder.with_quick_retries().env(Role::Fulfillment, "MAX_ATTEMPTS", 2).start().await?;
 
-    // A success, a recovery, a refusal, an exhaustion; a replay and a key used for another body.
+    // A success, a recovery, a rejection, an exhaustion; a repeated key, and a key with another body.
     for (number, fate) in ["SKU-1", "fail-1", "status-422", "fulfillment-status-503"].iter().enumerate() {
         let mut order = Order::of(fate).and(&product, 1);
         order.customer_id = customer.clone();
         let (body, key) = (serde_json::to_vec(&order)?, format!("{key}-{number}"));
-        let placed = Placed::from_answer(&system.post(&body, &[("idempotency-key", &key)]).await?)?;
+        let placed = Placed::from_response(&system.post(&body, &[("idempotency-key", &key)]).await?)?;
         assert_eq!(system.post(&body, &[("idempotency-key", &key)]).await?.status, 202);
         let other = serde_json::to_vec(&order.and("SKU-2", 1))?;
         assert_eq!(system.post(&other, &[("idempotency-key", &key)]).await?.status, 422);
         system.wait_settled(&placed.order_id).await?;
     }
-    // Bodies that are no orders, and headers that are no headers.
+    // Invalid bodies and headers.
     for body in [json!({"customer_id": customer, "items": product}), json!(product), json!({(&*customer): 1})] {
         assert_eq!(system.post(body.to_string().as_bytes(), &[]).await?.status, 422, "{body}");
     }
     assert_eq!(system.post(b"{}", &[("idempotency-key", &key.repeat(9))]).await?.status, 400);
-    // Events and reports that are none.
+    // Invalid events and reports.
     let queues = system.queues().await?;
     for body in [
         json!({"event_type": "OrderCreated", "event_id": Uuid::now_v7(), "order_id": Uuid::now_v7(), "customer_id": 7, "items": product}),
@@ -140,10 +141,10 @@ async fn no_log_contains_a_secret_a_key_or_a_body() -> Result<()> {
     for role in ROLES {
         while let Ok(process) = system.take(role) {
             process.terminate()?;
-            lines.extend(Ending::of(&process).await?.lines);
+            lines.extend(Exit::of(&process).await?.lines);
         }
     }
-    assert!(lines.len() > 50, "the logs are on debug");
+    assert!(lines.len() > 50, "the logs are at debug");
     for line in &lines {
         for secret in &secrets {
             assert!(!line.text.contains(secret), "{secret} is in {}", line.text);
@@ -170,7 +171,7 @@ async fn logs_are_lines_of_text_or_json_objects() -> Result<()> {
     let json = worker.env("LOG_FORMAT", "json").start()?;
     json.wait_for_log("the broker", |line| line.text.contains("no session with the broker")).await?;
     json.terminate()?;
-    for line in Ending::of(&json).await?.lines {
+    for line in Exit::of(&json).await?.lines {
         for field in ["timestamp", "level", "message"] {
             assert!(line.field(field).is_some(), "no {field} in {}", line.text);
         }

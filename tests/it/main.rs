@@ -1,21 +1,20 @@
-//! The scenarios, in one binary: it links once, and shares one broker.
+//! The scenarios, in one binary, which links once and shares one broker.
 
 mod harness;
 
 // What scenarios have in common.
 mod checkout;
-mod crowd;
-mod ending;
-mod images;
-mod link;
+mod stores;
+mod orders;
 mod load;
 mod operator;
-mod own_node;
 mod probe;
-mod scrape;
-mod stores;
+mod exit;
+mod broker_proxy;
+mod own_broker;
+mod images;
 
-// In the order of the flow, then what can go wrong, then the repository itself.
+// In the order of the flow, then faults, then the repository itself.
 mod journey;
 mod waiting;
 mod events;

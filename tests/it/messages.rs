@@ -1,6 +1,7 @@
-//! Messages in the queues that are not what a service expects.
+//! Messages that a service does not expect.
 
 use anyhow::{Context, Result};
+use api::{DeliveryStatus, Reason};
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, LongString, ShortString},
@@ -14,9 +15,8 @@ use tests::{
 use uuid::Uuid;
 
 use crate::{
-    crowd,
+    orders,
     probe::Probe,
-    scrape,
     stores::{Store, over_both_stores},
 };
 
@@ -32,10 +32,10 @@ async fn unreadable_messages_are_dead_lettered_unchanged() -> Result<()> {
     headers.insert("x-mine".into(), AMQPValue::LongString(LongString::from("kept")));
     headers.insert("number".into(), AMQPValue::LongInt(-7));
     let properties = BasicProperties::default()
-        .with_content_type("text/strange".into())
+        .with_content_type("text/foreign".into())
         .with_message_id("not-a-uuid".into())
-        .with_correlation_id("somebody".into())
-        .with_type("Strange".into())
+        .with_correlation_id("foreign".into())
+        .with_type("Foreign".into())
         .with_timestamp(1)
         .with_headers(headers.clone());
     for body in bodies {
@@ -44,18 +44,18 @@ async fn unreadable_messages_are_dead_lettered_unchanged() -> Result<()> {
         for destination in ["inventory", "fulfillment"] {
             let letter = queues.next(&system.names.dead_letters(destination)).await?;
             assert!(letter.body == body, "{:?} became {:?}", String::from_utf8_lossy(body), letter.body);
-            untouched(&letter, &properties, &headers)?;
+            unchanged(&letter, &properties, &headers)?;
         }
     }
     let placed = system.place(&Order::healthy()).await?;
-    crowd::delivered_once(&system, &[placed.order_id]).await?;
+    orders::delivered_once(&system, &[placed.order_id]).await?;
     assert_eq!(system.inventory_api.summary().calls, 1);
     let (worker, unreadable) = (system.process(Role::Inventory)?, [("reason", "unreadable")]);
-    scrape::wait_for(worker, "tandem_dead_letters_total", &unreadable, |count| count == 7.0).await
+    worker.wait_for_metric("tandem_dead_letters_total", &unreadable, |count| count == 7.0).await
 }
 
-/// Everything is as it was sent; the broker has added where it comes from.
-fn untouched(letter: &Message, sent: &BasicProperties, headers: &FieldTable) -> Result<()> {
+/// Everything is as it was sent, except for what the broker adds about its origin.
+fn unchanged(letter: &Message, sent: &BasicProperties, headers: &FieldTable) -> Result<()> {
     let found = letter.properties.headers().clone().context("headers")?;
     for (name, value) in headers.inner() {
         assert_eq!(found.inner().get(name), Some(value));
@@ -91,10 +91,9 @@ async fn an_unreadable_event_is_shown_in_the_order_it_names() -> Result<()> {
     let line = worker.wait_for_log("a warning", |line| line.text.contains("unreadable")).await?;
     let ids = (line.field("order_id"), line.field("correlation_id"));
     assert_eq!(ids, (Some(&*placed.order_id), Some(&*placed.correlation_id)), "{}", line.text);
-    let told = |order: &Value| order["deliveries"]["inventory"]["status"] == "dead_lettered";
-    let order = system.wait_for_order(&placed.order_id, "dead-lettered", told).await?;
-    let delivery = &order["deliveries"]["inventory"];
-    assert_eq!((&delivery["reason"], &delivery["attempts"]), (&json!("unreadable"), &json!([])), "{order}");
+    let order = system.wait_for_delivery(&placed.order_id, "inventory", DeliveryStatus::DeadLettered).await?;
+    let delivery = &order.deliveries["inventory"];
+    assert_eq!((&delivery.reason, &*delivery.attempts), (&Some(Reason::Unreadable.into()), &[][..]));
     let letter = system.queues().await?.next(&system.names.dead_letters("inventory")).await?;
     assert_eq!(letter.body, body.as_bytes());
     assert_eq!(system.inventory_api.summary().calls, 0);
@@ -107,7 +106,8 @@ async fn foreign_messages_with_large_headers_cost_no_second_call() -> Result<()>
     let running = system.place(&Order::of("inventory-slow-3s")).await?;
     system.inventory_api.wait_for_calls(&running.order_id, 1).await?;
     let queues = system.queues().await?;
-    // Larger than anything of ours; the last ones larger than what consumers take at first, up to what a broker takes.
+    // Larger than those of any service; the last are larger than what a consumer accepts at first, up to what a broker
+    // accepts.
     for bytes in [20_000, 40_000, 130_000] {
         let mut headers = FieldTable::default();
         headers.insert("large".into(), AMQPValue::LongString(LongString::from("x".repeat(bytes))));
@@ -116,15 +116,15 @@ async fn foreign_messages_with_large_headers_cost_no_second_call() -> Result<()>
             queues.publish("", &queue, b"no json", properties.clone()).await?;
             let letter = queues.next(&format!("{queue}.dlq")).await?;
             assert_eq!(letter.body, b"no json");
-            untouched(&letter, &properties, &headers)?;
-            // It was not given up by the broker after a hundred connections.
+            unchanged(&letter, &properties, &headers)?;
+            // The broker did not give it up after a hundred connections.
             let death =
                 letter.properties.headers().as_ref().and_then(|found| found.inner().get("x-first-death-reason"));
             assert_eq!(death, Some(&AMQPValue::LongString("rejected".into())), "{bytes} bytes in {queue}");
         }
     }
     let placed = system.place(&Order::healthy()).await?;
-    crowd::delivered_once(&system, &[running.order_id, placed.order_id]).await?;
+    orders::delivered_once(&system, &[running.order_id, placed.order_id]).await?;
     assert_eq!(system.inventory_api.summary().calls, 2);
     Ok(())
 }
@@ -137,8 +137,8 @@ async fn an_unknown_event_type_is_acknowledged_and_counted() -> Result<()> {
     system.queues().await?.publish(&exchange, "", unknown.as_bytes(), BasicProperties::default()).await?;
     for (role, destination) in [(Role::Inventory, "inventory"), (Role::Fulfillment, "fulfillment")] {
         let labels = [("destination", destination)];
-        scrape::wait_for(system.process(role)?, "tandem_unknown_events_total", &labels, |count| count == 1.0).await?;
-        // What is not acknowledged would come back.
+        system.process(role)?.wait_for_metric("tandem_unknown_events_total", &labels, |count| count == 1.0).await?;
+        // What is not acknowledged would return to the queue.
         system.terminate(role).await?;
         let queues = system.queues().await?;
         assert_eq!(queues.depth(&system.names.queue(destination)).await?.ready, 0);
@@ -165,7 +165,7 @@ async fn unknown_fields_and_missing_properties_are_tolerated() -> Result<()> {
     let mut system = system;
     system.start_ready(Role::Inventory).await?;
     system.start_ready(Role::Fulfillment).await?;
-    crowd::delivered_once(&system, &[placed.order_id]).await
+    orders::delivered_once(&system, &[placed.order_id]).await
 }
 
 over_both_stores!(an_unreadable_report_does_not_stop_the_ledger);
@@ -173,7 +173,7 @@ over_both_stores!(an_unreadable_report_does_not_stop_the_ledger);
 async fn an_unreadable_report_does_not_stop_the_ledger(store: &Store) -> Result<()> {
     let system = store.builder().without_collector().start().await?;
     let queues = system.queues().await?;
-    // Of the right shape, but what it names is no destination: no database could store all of them.
+    // Of the right form, but without the name of a destination; no database could store all of these.
     let report = |destination: &str| {
         let (event_id, order_id) = (Uuid::now_v7(), Uuid::now_v7());
         json!({"outcomes": [{
@@ -187,6 +187,6 @@ async fn an_unreadable_report_does_not_stop_the_ledger(store: &Store) -> Result<
         assert_eq!(queues.next(&system.names.dead_letters("outcomes")).await?.body, body.as_bytes());
     }
     let placed = system.place(&Order::healthy()).await?;
-    crowd::delivered_once(&system, &[placed.order_id]).await?;
-    scrape::wait_for(system.producer()?, "tandem_ledger_unreadable_total", &[], |count| count == 4.0).await
+    orders::delivered_once(&system, &[placed.order_id]).await?;
+    system.producer()?.wait_for_metric("tandem_ledger_unreadable_total", &[], |count| count == 4.0).await
 }

@@ -1,4 +1,4 @@
-//! What `/metrics` tells.
+//! What `/metrics` shows.
 
 use anyhow::Result;
 use tests::{
@@ -7,15 +7,15 @@ use tests::{
     system::{Role, System},
 };
 
-use crate::{crowd, scrape};
+use crate::orders;
 
 /// A name, labels, and the sum of the samples that have them.
 type Sample<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
-/// Waits until each of these is as wanted: an order is shown as settled before all that counts it has done so.
+/// Waits until each of these is as wanted: some are counted a moment after an order is shown as settled.
 async fn wait_for(process: &Process, wanted: &[Sample<'_>]) -> Result<()> {
     for (name, labels, value) in wanted {
-        scrape::wait_for(process, name, labels, |seen| seen == *value).await?;
+        process.wait_for_metric(name, labels, |seen| seen == *value).await?;
     }
     Ok(())
 }
@@ -25,11 +25,11 @@ async fn metrics_count_every_order_from_acceptance_to_settlement() -> Result<()>
     let system = System::builder().with_quick_retries().start().await?;
     let mut order_ids = Vec::new();
     for product in ["SKU-1", "SKU-2", "fulfillment-fail-1", "inventory-status-422", "fulfillment-status-503"] {
-        order_ids.extend(crowd::place(&system, 1, &Order::of(product)).await?);
+        order_ids.extend(orders::place(&system, 1, &Order::of(product)).await?);
     }
-    crowd::settled(&system, &order_ids).await?;
+    orders::settled(&system, &order_ids).await?;
     assert_eq!(system.post(b"{}", &[]).await?.status, 422);
-    scrape::wait_for(system.producer()?, "tandem_outbox_backlog", &[], |events| events == 0.0).await?;
+    system.producer()?.wait_for_metric("tandem_outbox_backlog", &[], |events| events == 0.0).await?;
 
     wait_for(
         system.producer()?,
@@ -82,6 +82,6 @@ async fn metrics_count_every_order_from_acceptance_to_settlement() -> Result<()>
 #[tokio::test]
 async fn deliveries_in_flight_are_a_gauge() -> Result<()> {
     let system = System::start().await?;
-    crowd::place(&system, 3, &Order::of("inventory-hang")).await?;
-    scrape::wait_for(system.process(Role::Inventory)?, "tandem_deliveries_in_flight", &[], |count| count == 3.0).await
+    orders::place(&system, 3, &Order::of("inventory-hang")).await?;
+    system.process(Role::Inventory)?.wait_for_metric("tandem_deliveries_in_flight", &[], |count| count == 3.0).await
 }

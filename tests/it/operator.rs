@@ -1,72 +1,51 @@
-//! What an operator asks of the producer: redrives and reconciliation.
+//! What an operator does: plans, starts and controls redrives.
 
 use std::ops::ControlFlow;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
+use api::{Plan, Redrive};
 use serde_json::{Value, json};
 use tests::{
     fake_api::Behaviour,
     order::Order,
-    system::System,
+    system::{Response, System},
     waiting::{PATIENCE, until},
 };
 
-use crate::crowd;
+use crate::orders;
 
-/// An answer's status and body.
-pub(crate) type Answer = (u16, Value);
-
-pub(crate) async fn post(system: &System, path: &str, body: &Value) -> Result<Answer> {
-    let url = format!("{}{path}", system.producer()?.url().await?);
-    let request = tests::http::client()?.post(url).header("content-type", "application/json").body(body.to_string());
-    read(request.timeout(PATIENCE).send().await?).await
+/// What this redrive would send.
+pub(crate) async fn plan(system: &System, mut redrive: Value) -> Result<Plan> {
+    redrive["dry_run"] = json!(true);
+    system.post_at("/v1/redrives", &redrive, &[]).await?.expect(200)
 }
 
-pub(crate) async fn get(system: &System, path: &str) -> Result<Answer> {
-    read(system.producer()?.get(path).await?).await
+/// Starts a redrive, and returns its path.
+pub(crate) async fn start(system: &System, redrive: &Value) -> Result<String> {
+    let redrive: Redrive = system.post_at("/v1/redrives", redrive, &[]).await?.expect(201)?;
+    Ok(format!("/v1/redrives/{}", redrive.id))
 }
 
-async fn read(response: reqwest::Response) -> Result<Answer> {
-    let status = response.status().as_u16();
-    let text = response.text().await?;
-    Ok((status, serde_json::from_str(&text).with_context(|| text.clone())?))
+/// Sends a command (`pause`, `resume` or `cancel`) to a redrive.
+pub(crate) async fn control(system: &System, path: &str, command: &str) -> Result<Response> {
+    system.post_at(&format!("{path}/{command}"), &json!({}), &[]).await
 }
 
-/// What would be sent.
-pub(crate) async fn plan(system: &System, mut wish: Value) -> Result<Value> {
-    wish["dry_run"] = json!(true);
-    let (status, plan) = post(system, "/v1/redrives", &wish).await?;
-    ensure!(status == 200, "{status} {plan}");
-    Ok(plan)
-}
-
-/// Begins a redrive, and returns its path.
-pub(crate) async fn begin(system: &System, wish: &Value) -> Result<String> {
-    let (status, redrive) = post(system, "/v1/redrives", wish).await?;
-    ensure!(status == 201, "{status} {redrive}");
-    Ok(format!("/v1/redrives/{}", redrive["id"].as_str().context("no id")?))
-}
-
-/// Waits until the redrive is as wanted. The producer may be away meanwhile.
+/// Waits until the redrive is as wanted. The producer may be away in the meantime.
 pub(crate) async fn wait_for(
     system: &System,
     path: &str,
     what: &str,
-    wanted: impl Fn(&Value) -> bool,
-) -> Result<Value> {
-    let asked = async || match get(system, path).await {
-        Ok((200, seen)) if wanted(&seen) => ControlFlow::Break(seen),
-        Ok((status, seen)) => ControlFlow::Continue(format!("{status} {seen}")),
-        Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
-    };
-    until(&format!("{path} to be {what}"), PATIENCE, asked).await.map_err(|fault| system.with_logs(fault))
+    wanted: impl Fn(&Redrive) -> bool,
+) -> Result<Redrive> {
+    system.wait_for(path, what, wanted).await.map_err(|fault| system.with_logs(fault))
 }
 
-/// Waits until so many dead letters match.
-pub(crate) async fn wait_for_matched(system: &System, filter: &Value, matched: u64) -> Result<Value> {
+/// Waits until this many dead letters match.
+pub(crate) async fn wait_for_matched(system: &System, filter: &Value, matched: u64) -> Result<Plan> {
     let asked = async || match plan(system, json!({"filter": filter})).await {
-        Ok(plan) if plan["matched"] == matched => ControlFlow::Break(plan),
-        Ok(plan) => ControlFlow::Continue(plan.to_string()),
+        Ok(plan) if plan.matched == matched => ControlFlow::Break(plan),
+        Ok(plan) => ControlFlow::Continue(format!("{plan:?}")),
         Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
     };
     until(&format!("{matched} dead letters for {filter}"), PATIENCE, asked)
@@ -74,14 +53,16 @@ pub(crate) async fn wait_for_matched(system: &System, filter: &Value, matched: u
         .map_err(|fault| system.with_logs(fault))
 }
 
-/// Orders of a product that the inventory API refuses with this status until it is mended by [`mend`].
+/// Places orders of a product that the inventory API refuses with this status until [`accept`], and waits until they are
+/// settled.
 pub(crate) async fn refused(system: &System, count: usize, product: &str, status: u16) -> Result<Vec<String>> {
     system.inventory_api.set_rule(product, Behaviour::Status(status));
-    let order_ids = crowd::place(system, count, &Order::of(product)).await?;
-    crowd::settled(system, &order_ids).await?;
+    let order_ids = orders::place(system, count, &Order::of(product)).await?;
+    orders::settled(system, &order_ids).await?;
     Ok(order_ids)
 }
 
-pub(crate) fn mend(system: &System, product: &str) {
+/// From now on the inventory API accepts this product.
+pub(crate) fn accept(system: &System, product: &str) {
     system.inventory_api.set_rule(product, Behaviour::Status(200));
 }

@@ -1,10 +1,10 @@
-//! A queue that reads along on the exchange of a system.
+//! A queue with a copy of every event of a system.
 
 use anyhow::Result;
 use lapin::options::BasicGetOptions;
 use tests::{queues::Message, system::System};
 
-/// The queue, which goes with the system's own connection.
+/// The queue, which ends with the connection of the test.
 pub(crate) struct Probe(String);
 
 impl Probe {
@@ -26,7 +26,7 @@ impl Probe {
         system.queues().await?.next(&self.0).await
     }
 
-    /// All events that are there now.
+    /// All events that are in the queue now.
     pub(crate) async fn take(&self, system: &System) -> Result<Vec<Message>> {
         let channel = system.queues().await?.channel().await?;
         let mut taken = Vec::new();
@@ -36,7 +36,7 @@ impl Probe {
         Ok(taken)
     }
 
-    /// Publishes the same bytes with the same properties once more, to every queue.
+    /// Publishes the event again, with the same body and properties, to every queue.
     pub(crate) async fn publish_again(&self, system: &System, event: &Message) -> Result<()> {
         let queues = system.queues().await?;
         queues.publish(system.names.exchange(), "", &event.body, event.properties.clone()).await

@@ -1,8 +1,9 @@
-//! What becomes of a delivery when its API is ill, slow, rude or says no.
+//! Deliveries whose API fails, is slow, misbehaves or refuses.
 
 use std::time::Duration;
 
 use anyhow::Result;
+use api::{DeliveryStatus, OrderStatus, Reason};
 use serde_json::{Value, json};
 use tests::{
     fake_api::{FakeApi, Mode, Options},
@@ -12,19 +13,19 @@ use tests::{
     system::{Role, System},
 };
 
-use crate::crowd;
+use crate::orders;
 
 #[tokio::test]
 async fn a_failing_api_that_recovers_is_called_under_the_same_key() -> Result<()> {
     let system = System::builder().with_quick_retries().start().await?;
     let placed = system.place(&Order::of("fail-2")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(order["status"], "delivered", "{order}");
+    assert_eq!(order.status, OrderStatus::Delivered);
     for destination in ["inventory", "fulfillment"] {
-        assert_eq!(statuses(&order, destination), [json!(503), json!(503), json!(200)], "{order}");
+        assert_eq!(statuses(&order, destination), [Some(503), Some(503), Some(200)]);
     }
-    crowd::told_once(&system.inventory_api, std::slice::from_ref(&placed.order_id))?;
-    crowd::told_once(&system.fulfillment_api, &[placed.order_id])
+    orders::called_once(&system.inventory_api, std::slice::from_ref(&placed.order_id))?;
+    orders::called_once(&system.fulfillment_api, &[placed.order_id])
 }
 
 #[tokio::test]
@@ -37,16 +38,10 @@ async fn exhausted_attempts_end_in_the_dead_letter_queue_and_the_ledger() -> Res
         .await?;
     let placed = system.place(&Order::of("fulfillment-status-503")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(order["status"], "partially_delivered", "{order}");
-    let delivery = &order["deliveries"]["fulfillment"];
-    assert_eq!(
-        (&delivery["status"], &delivery["reason"]),
-        (&json!("dead_lettered"), &json!("attempts_exhausted")),
-        "{order}"
-    );
-    assert_eq!(statuses(&order, "fulfillment"), vec![json!(503); 4], "{order}");
-    let began: Vec<_> = attempts(&order, "fulfillment").iter().map(|attempt| attempt["at"].as_str()).collect();
-    assert!(began.is_sorted() && began.iter().all(Option::is_some), "{order}");
+    assert_eq!(order.status, OrderStatus::PartiallyDelivered);
+    assert_dead(&order, "fulfillment", Reason::AttemptsExhausted);
+    assert_eq!(statuses(&order, "fulfillment"), [Some(503); 4]);
+    assert!(order.deliveries["fulfillment"].attempts.is_sorted_by_key(|attempt| attempt.at), "{order:?}");
     assert_eq!(system.fulfillment_api.calls_about(&placed.order_id).len(), 4);
 
     let queues = system.queues().await?;
@@ -62,7 +57,7 @@ async fn by_default_inventory_gets_three_attempts_and_fulfillment_five() -> Resu
     let system = System::builder().with_quick_retries().start().await?;
     let placed = system.place(&Order::of("status-503")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(order["status"], "dead_lettered", "{order}");
+    assert_eq!(order.status, OrderStatus::DeadLettered);
     assert_eq!(system.inventory_api.calls_about(&placed.order_id).len(), 3);
     assert_eq!(system.fulfillment_api.calls_about(&placed.order_id).len(), 5);
     Ok(())
@@ -70,7 +65,7 @@ async fn by_default_inventory_gets_three_attempts_and_fulfillment_five() -> Resu
 
 #[tokio::test]
 async fn a_rejected_order_is_dead_lettered_after_one_attempt() -> Result<()> {
-    // If a refusal were retried, the first back-off alone would outlast the test's patience.
+    // If a rejection were retried, the first back-off alone would be longer than the test waits.
     let system = System::builder()
         .without_collector()
         .env(Role::Inventory, "BACKOFF_INITIAL", "200s")
@@ -79,10 +74,9 @@ async fn a_rejected_order_is_dead_lettered_after_one_attempt() -> Result<()> {
         .await?;
     let placed = system.place(&Order::of("inventory-status-422")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    let delivery = &order["deliveries"]["inventory"];
-    assert_eq!((&delivery["status"], &delivery["reason"]), (&json!("dead_lettered"), &json!("rejected")), "{order}");
-    assert_eq!(statuses(&order, "inventory"), [json!(422)], "{order}");
-    assert_eq!(order["deliveries"]["fulfillment"]["status"], "delivered", "{order}");
+    assert_dead(&order, "inventory", Reason::Rejected);
+    assert_eq!(statuses(&order, "inventory"), [Some(422)]);
+    assert_eq!(order.deliveries["fulfillment"].status, DeliveryStatus::Delivered);
     assert_eq!(system.inventory_api.calls_about(&placed.order_id).len(), 1);
     let letter = system.queues().await?.next(&system.names.dead_letters("inventory")).await?;
     assert!(String::from_utf8_lossy(&letter.body).contains(&placed.order_id));
@@ -95,8 +89,8 @@ async fn a_redirect_is_not_followed_and_counts_as_a_rejection() -> Result<()> {
     let placed = system.place(&Order::of("redirect")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
     for (destination, api) in [("inventory", &system.inventory_api), ("fulfillment", &system.fulfillment_api)] {
-        assert_eq!(order["deliveries"][destination]["reason"], "rejected", "{order}");
-        assert_eq!(statuses(&order, destination), [json!(307)], "{order}");
+        assert_dead(&order, destination, Reason::Rejected);
+        assert_eq!(statuses(&order, destination), [Some(307)]);
         assert_eq!(api.summary().redirects_followed, 0);
     }
     Ok(())
@@ -108,7 +102,7 @@ async fn a_retry_after_is_honoured() -> Result<()> {
     let placed = system.place(&Order::of("retry-after-1")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
     for (destination, api) in [("inventory", &system.inventory_api), ("fulfillment", &system.fulfillment_api)] {
-        assert_eq!(statuses(&order, destination), [json!(429), json!(200)], "{order}");
+        assert_eq!(statuses(&order, destination), [Some(429), Some(200)]);
         let calls = api.calls_about(&placed.order_id);
         let pause = Duration::from_micros(calls[1].at - calls[0].at);
         assert!(pause >= Duration::from_secs(1), "called again after {pause:?}");
@@ -121,8 +115,8 @@ async fn a_retry_after_beyond_the_longest_delay_is_capped() -> Result<()> {
     let system = System::builder().with_quick_retries().start().await?;
     let placed = system.place(&Order::of("retry-after-86400")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(order["status"], "delivered", "{order}");
-    assert_eq!(statuses(&order, "inventory"), [json!(429), json!(200)], "{order}");
+    assert_eq!(order.status, OrderStatus::Delivered);
+    assert_eq!(statuses(&order, "inventory"), [Some(429), Some(200)]);
     Ok(())
 }
 
@@ -132,10 +126,10 @@ async fn a_connection_cut_after_the_effect_is_retried_under_the_same_key() -> Re
     for product in ["cut-after-acting", "cut-1"] {
         let placed = system.place(&Order::of(product)).await?;
         let order = system.wait_settled(&placed.order_id).await?;
-        assert_eq!(order["status"], "delivered", "{order}");
+        assert_eq!(order.status, OrderStatus::Delivered);
         for (destination, api) in [("inventory", &system.inventory_api), ("fulfillment", &system.fulfillment_api)] {
-            assert_eq!(statuses(&order, destination), [Value::Null, json!(200)], "{order}");
-            assert!(attempts(&order, destination)[0]["error"].is_string(), "{order}");
+            assert_eq!(statuses(&order, destination), [None, Some(200)]);
+            assert!(order.deliveries[destination].attempts[0].error.is_some(), "{order:?}");
             let calls = api.calls_about(&placed.order_id);
             assert_eq!(
                 calls.iter().map(|call| call.effect).collect::<Vec<_>>(),
@@ -157,21 +151,20 @@ async fn a_call_without_a_response_times_out_and_is_repeated() -> Result<()> {
         .await?;
     let placed = system.place(&Order::of("inventory-hang-1")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(order["status"], "delivered", "{order}");
-    let first = &attempts(&order, "inventory")[0];
-    assert!(first["status_code"].is_null() && first["error"].is_string(), "{order}");
-    assert!(first["duration_ms"].as_u64().is_some_and(|took| took >= 1_000), "{order}");
-    crowd::told_once(&system.inventory_api, &[placed.order_id])
+    assert_eq!(order.status, OrderStatus::Delivered);
+    let first = &order.deliveries["inventory"].attempts[0];
+    assert!(first.status_code.is_none() && first.error.is_some() && first.duration_ms >= 1_000, "{order:?}");
+    orders::called_once(&system.inventory_api, &[placed.order_id])
 }
 
 #[tokio::test]
 async fn an_unreachable_api_is_called_when_it_comes_up() -> Result<()> {
     let api = FakeApi::start(Options::default())?;
-    let way = FaultProxy::start(&api.address().to_string())?;
-    way.refuse().await?;
+    let proxy = FaultProxy::start(&api.address().to_string())?;
+    proxy.refuse().await?;
     let system = System::builder()
         .with_quick_retries()
-        .env(Role::Inventory, "INVENTORY_API_URL", format!("http://{}", way.address()))
+        .env(Role::Inventory, "INVENTORY_API_URL", format!("http://{}", proxy.address()))
         .env(Role::Inventory, "MAX_ATTEMPTS", 100)
         .env(Role::Inventory, "BACKOFF_MAX", "500ms")
         .env(Role::Inventory, "REQUEST_TIMEOUT", "3s")
@@ -180,11 +173,11 @@ async fn an_unreachable_api_is_called_when_it_comes_up() -> Result<()> {
     let placed = system.place(&Order::healthy()).await?;
     let failed = |line: &Line| line.field("order_id") == Some(&placed.order_id);
     system.process(Role::Inventory)?.wait_for_log("a failed attempt", failed).await?;
-    way.heal().await?;
+    proxy.heal().await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(order["status"], "delivered", "{order}");
-    let attempts = attempts(&order, "inventory");
-    assert!(attempts[0]["error"].as_str().is_some_and(|error| error.contains("connection failed")), "{order}");
+    assert_eq!(order.status, OrderStatus::Delivered);
+    let error = order.deliveries["inventory"].attempts[0].error.as_ref();
+    assert!(error.is_some_and(|error| error.contains("connection failed")), "{order:?}");
     assert_eq!(api.calls_about(&placed.order_id).len(), 1);
     Ok(())
 }
@@ -194,7 +187,7 @@ async fn an_endless_response_body_is_not_read_to_its_end() -> Result<()> {
     let system = System::start().await?;
     let placed = system.place(&Order::of("huge-body")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(order["status"], "delivered", "{order}");
+    assert_eq!(order.status, OrderStatus::Delivered);
     assert_eq!(system.inventory_api.calls_about(&placed.order_id).len(), 1);
     for role in [Role::Inventory, Role::Fulfillment] {
         let peak = system.process(role)?.usage()?.peak_rss;
@@ -210,34 +203,35 @@ async fn random_failures_and_cuts_leave_exactly_one_effect_of_each_order() -> Re
     let system = System::builder()
         .with_quick_retries()
         .env_of_workers("MAX_ATTEMPTS", 40)
-        // An answer that comes too late would be a call of which the ledger knows less than the API.
+        // After a timeout, the ledger would know less about a call than the API.
         .env_of_workers("REQUEST_TIMEOUT", "10s")
         .inventory_api(random(1))
         .fulfillment_api(random(2))
         .start()
         .await?;
-    let order_ids = crowd::place(&system, ORDERS, &Order::healthy()).await?;
-    crowd::delivered_once(&system, &order_ids).await?;
+    let order_ids = orders::place(&system, ORDERS, &Order::healthy()).await?;
+    orders::delivered_once(&system, &order_ids).await?;
     for api in [&system.inventory_api, &system.fulfillment_api] {
         let summary = api.summary();
         assert!(summary.cuts > 0 && summary.repeats > 0, "{summary:?}");
     }
-    // The ledger has every call that was made, and no other.
+    // The ledger has exactly the calls that were made.
     for order_id in &order_ids {
         let order = system.order(order_id).await?;
         for (destination, api) in [("inventory", &system.inventory_api), ("fulfillment", &system.fulfillment_api)] {
-            let made: Vec<_> = api.calls_about(order_id).iter().map(|call| json!(call.status)).collect();
-            assert_eq!(statuses(&order, destination), made, "{order}");
+            let made: Vec<_> = api.calls_about(order_id).iter().map(|call| call.status).collect();
+            assert_eq!(statuses(&order, destination), made);
         }
     }
     Ok(())
 }
 
-fn attempts<'o>(order: &'o Value, destination: &str) -> &'o [Value] {
-    order["deliveries"][destination]["attempts"].as_array().map(Vec::as_slice).unwrap_or_default()
+fn assert_dead(order: &api::Order, destination: &str, reason: Reason) {
+    let delivery = &order.deliveries[destination];
+    assert_eq!((&delivery.status, &delivery.reason), (&DeliveryStatus::DeadLettered.into(), &Some(reason.into())));
 }
 
-/// The status of each attempt; null where there was no answer.
-fn statuses(order: &Value, destination: &str) -> Vec<Value> {
-    attempts(order, destination).iter().map(|attempt| attempt["status_code"].clone()).collect()
+/// The status code of each attempt, if there was a response.
+fn statuses(order: &api::Order, destination: &str) -> Vec<Option<u16>> {
+    order.deliveries[destination].attempts.iter().map(|attempt| attempt.status_code).collect()
 }

@@ -1,4 +1,4 @@
-//! Starting with a configuration or an environment that cannot be used, and the commands beside the work.
+//! Starting with an unusable configuration or environment, and the other commands of a process.
 
 use anyhow::{Context, Result};
 use lapin::types::{AMQPValue, FieldTable};
@@ -9,7 +9,7 @@ use tests::{
     system::{Role, System},
 };
 
-use crate::{crowd, ending::Ending};
+use crate::{broker_proxy::broker_proxy, exit::Exit, orders};
 
 /// `EX_CONFIG` of `sysexits.h`.
 const EX_CONFIG: i32 = 78;
@@ -18,10 +18,10 @@ fn program(role: Role) -> Result<Program> {
     Ok(Program::new(binaries::build(Profile::Running)?.path(role.binary())?).env("HTTP_ADDR", "127.0.0.1:0"))
 }
 
-/// Starts it, waits for its end, and returns its exit code and all that it said.
-async fn ended(program: &Program) -> Result<(Option<i32>, String)> {
-    let ending = Ending::of(&program.start()?).await?;
-    Ok((ending.code, ending.text()))
+/// Starts it, waits for its exit, and returns the exit code and the output.
+async fn output_of(program: &Program) -> Result<(Option<i32>, String)> {
+    let exit = Exit::of(&program.start()?).await?;
+    Ok((exit.code, exit.text()))
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn every_configuration_fault_is_reported_by_name_without_secrets() -> Resu
             settings.extend(of_workers);
         }
         let program = settings.iter().fold(program(role)?, |program, (name, value)| program.env(name, value));
-        let (code, said) = ended(&program).await?;
+        let (code, said) = output_of(&program).await?;
         assert_eq!(code, Some(EX_CONFIG), "{said}");
         for (name, _) in &settings {
             assert!(said.contains(&format!("{name}: ")), "{} does not name {name}:\n{said}", role.binary());
@@ -81,7 +81,7 @@ async fn required_settings_must_be_given_and_empty_counts_as_absent() -> Result<
     for (role, names) in required {
         let empty = names.iter().fold(program(role)?, |program, name| program.env(name, ""));
         for program in [program(role)?, empty] {
-            let (code, said) = ended(&program).await?;
+            let (code, said) = output_of(&program).await?;
             assert_eq!(code, Some(EX_CONFIG), "{said}");
             for name in &names {
                 assert!(said.contains(&format!("{name}: is required")), "{said}");
@@ -101,7 +101,7 @@ async fn settings_that_contradict_each_other_are_refused() -> Result<()> {
     ];
     for (blamed, settings) in contradictions {
         let program = settings.iter().fold(worker.clone(), |program, (name, value)| program.env(name, value));
-        let (code, said) = ended(&program).await?;
+        let (code, said) = output_of(&program).await?;
         assert_eq!(code, Some(EX_CONFIG), "{said}");
         assert!(said.contains(&format!("{blamed}: ")), "{said}");
     }
@@ -111,7 +111,7 @@ async fn settings_that_contradict_each_other_are_refused() -> Result<()> {
         .env("FULFILLMENT_API_URL", "http://127.0.0.1:9")
         .env("FULFILLMENT_API_TOKEN", "hush-hush")
         .env("FULFILLMENT_API_TOKEN_FILE", &token);
-    let (code, said) = ended(&twice).await?;
+    let (code, said) = output_of(&twice).await?;
     std::fs::remove_file(token)?;
     assert_eq!(code, Some(EX_CONFIG), "{said}");
     assert!(said.contains("FULFILLMENT_API_TOKEN: is set twice") && !said.contains("hush-hush"), "{said}");
@@ -124,11 +124,11 @@ async fn a_secret_is_taken_from_its_file() -> Result<()> {
     let token = system.directory().join("token");
     std::fs::write(&token, "token-for-tests\n")?;
     let file = token.to_string_lossy().into_owned();
-    // Empty counts as absent: only the file is left.
+    // An empty value counts as absent, so only the file counts.
     let settings = [("FULFILLMENT_API_TOKEN", ""), ("FULFILLMENT_API_TOKEN_FILE", &*file)];
     system.start_process(Role::Fulfillment, &settings)?.ready().await?;
     let placed = system.place(&Order::healthy()).await?;
-    crowd::delivered_once(&system, &[placed.order_id]).await
+    orders::delivered_once(&system, &[placed.order_id]).await
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_queue_with_other_properties_is_an_error_at_start() -> Result<()> {
     for role in [Role::Producer, Role::Inventory] {
         refused(system.start_process(role, &[])?, &[&queue, "inequivalent arg", "delete", "EXCHANGE"]).await?;
     }
-    // An exchange of another type under our name is no better.
+    // So is an exchange of another type under the name.
     system.queues().await?.delete_queue(&queue).await?;
     let exchange = system.names.exchange().to_owned();
     system.queues().await?.delete_exchange(&exchange).await?;
@@ -159,11 +159,11 @@ async fn a_file_or_address_that_cannot_be_opened_is_an_error_at_start() -> Resul
     refused(system.start_process(Role::Producer, &[("HTTP_ADDR", &taken)])?, &["HTTP_ADDR", &taken]).await
 }
 
-/// Waits for its end, which must be a failure with all these words in its last line.
+/// Waits for its exit, which must be a failure whose last line has all these words.
 async fn refused(process: &Process, words: &[&str]) -> Result<()> {
-    let ending = Ending::of(process).await?;
-    let last = &ending.lines.last().context("no word")?.text;
-    assert_eq!(ending.code, Some(1), "{last}");
+    let exit = Exit::of(process).await?;
+    let last = &exit.lines.last().context("no line")?.text;
+    assert_eq!(exit.code, Some(1), "{last}");
     for word in words {
         assert!(last.contains(word), "{word:?} is not in {last}");
     }
@@ -172,14 +172,14 @@ async fn refused(process: &Process, words: &[&str]) -> Result<()> {
 
 #[tokio::test]
 async fn the_health_check_asks_the_process_with_the_same_settings() -> Result<()> {
-    let (proxy, url) = crate::link::link().await?;
+    let (proxy, url) = broker_proxy().await?;
     let system = System::builder().amqp_url(Role::Inventory, &url).start().await?;
     let check = async |role: Role| {
         let program = program(role)?
             .env("HTTP_ADDR", system.process(role)?.http_addr().await?.to_string())
             .env("INVENTORY_API_URL", "http://127.0.0.1:9")
             .arg("healthcheck");
-        ended(&program).await
+        output_of(&program).await
     };
     for role in [Role::Producer, Role::Inventory] {
         let (code, said) = check(role).await?;
@@ -190,20 +190,20 @@ async fn the_health_check_asks_the_process_with_the_same_settings() -> Result<()
     let (code, said) = check(Role::Inventory).await?;
     assert_eq!((code, said.contains("\"not_ready\"")), (Some(1), true), "{said}");
 
-    let nobody = program(Role::Producer)?.env("HTTP_ADDR", "127.0.0.1:9").arg("healthcheck");
-    assert_eq!(ended(&nobody).await?.0, Some(1));
+    let not_running = program(Role::Producer)?.env("HTTP_ADDR", "127.0.0.1:9").arg("healthcheck");
+    assert_eq!(output_of(&not_running).await?.0, Some(1));
     Ok(())
 }
 
 #[tokio::test]
 async fn every_setting_is_a_flag_that_outranks_the_environment() -> Result<()> {
-    let (code, help) = ended(&program(Role::Fulfillment)?.arg("--help")).await?;
+    let (code, help) = output_of(&program(Role::Fulfillment)?.arg("--help")).await?;
     assert_eq!(code, Some(0));
     for flag in ["--amqp-url", "--amqp-url-file", "--http-addr", "--fulfillment-api-token-file", "--max-attempts"] {
         assert!(help.contains(flag), "{help}");
     }
     let flagged = program(Role::Inventory)?.env("LOG_FORMAT", "json").arg("--log-format").arg("xml");
-    let (code, said) = ended(&flagged).await?;
+    let (code, said) = output_of(&flagged).await?;
     assert_eq!(code, Some(EX_CONFIG));
     assert!(said.contains("LOG_FORMAT: "), "{said}");
     Ok(())

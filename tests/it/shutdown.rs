@@ -1,6 +1,7 @@
-//! The end of a process that was asked to end.
+//! How processes shut down.
 
 use anyhow::{Context, Result};
+use api::OrderStatus;
 use serde_json::json;
 use tests::{
     leash::Signal,
@@ -10,19 +11,24 @@ use tests::{
     system::{Placed, Role, System},
 };
 
-use crate::{crowd, ending::Ending, load::Load};
+use crate::{
+    broker_proxy::{all_through, broker_proxy},
+    exit::Exit,
+    load::Load,
+    orders,
+};
 
 #[tokio::test]
 async fn a_worker_terminated_under_load_loses_nothing_and_repeats_no_call() -> Result<()> {
     const ORDERS: usize = 400;
     let mut system = System::start().await?;
-    let order_ids = crowd::place(&system, ORDERS, &Order::of("slow-100ms")).await?;
+    let order_ids = orders::place(&system, ORDERS, &Order::of("slow-100ms")).await?;
     for role in [Role::Inventory, Role::Fulfillment] {
-        let ending = Ending::of(&system.terminate(role).await?).await?;
-        assert_eq!((ending.code, ending.says("stopped")), (Some(0), true), "{}", ending.text());
+        let exit = Exit::of(&system.terminate(role).await?).await?;
+        assert_eq!((exit.code, exit.says("stopped")), (Some(0), true), "{}", exit.text());
         system.start_ready(role).await?;
     }
-    crowd::delivered_once(&system, &order_ids).await?;
+    orders::delivered_once(&system, &order_ids).await?;
     assert_eq!((system.inventory_api.summary().calls, system.fulfillment_api.summary().calls), (400, 400));
     Ok(())
 }
@@ -36,7 +42,7 @@ async fn a_producer_terminated_under_load_loses_no_accepted_order() -> Result<()
     assert_eq!(ended.exit_status().and_then(|status| status.code()), Some(0));
     let order_ids = load.stop().await?;
     system.start_ready(Role::Producer).await?;
-    crowd::delivered_once(&system, &order_ids).await
+    orders::delivered_once(&system, &order_ids).await
 }
 
 #[tokio::test]
@@ -50,17 +56,17 @@ async fn a_draining_worker_says_so_and_a_second_signal_ends_it_at_once() -> Resu
     let draining = |seen: &Readiness| seen.status == 503 && seen.body.to_string().contains("draining");
     worker.wait_for_readiness("draining", draining).await?;
     worker.signal(Signal::Interrupt)?;
-    let ending = Ending::of(&worker).await?;
-    assert_eq!((ending.code, ending.says("stopped")), (Some(143), false), "{}", ending.text());
+    let exit = Exit::of(&worker).await?;
+    assert_eq!((exit.code, exit.says("stopped")), (Some(143), false), "{}", exit.text());
 
-    told_again_under_the_same_key(&mut system, &placed.order_id).await
+    called_again_under_the_same_key(&mut system, &placed.order_id).await
 }
 
 #[tokio::test]
 async fn a_delivery_backing_off_at_shutdown_is_left_to_another_worker() -> Result<()> {
     let mut system = System::builder()
         .env(Role::Inventory, "MAX_ATTEMPTS", 2)
-        // Neither is to be waited for.
+        // The worker waits for neither.
         .env(Role::Inventory, "SHUTDOWN_GRACE", "10m")
         .env(Role::Inventory, "BACKOFF_INITIAL", "5m")
         .env(Role::Inventory, "BACKOFF_MAX", "5m")
@@ -72,12 +78,11 @@ async fn a_delivery_backing_off_at_shutdown_is_left_to_another_worker() -> Resul
         |line: &Line| line.field("order_id") == Some(&placed.order_id) && line.text.contains("backing off");
     worker.wait_for_log("a back-off", backing_off).await?;
     worker.terminate()?;
-    ended_and_named(&worker, &placed, "backing off").await?;
+    exits_and_reports(&worker, &placed, "backing off").await?;
 
-    told_again_under_the_same_key(&mut system, &placed.order_id).await?;
+    called_again_under_the_same_key(&mut system, &placed.order_id).await?;
     let order = system.order(&placed.order_id).await?;
-    let attempts = &order["deliveries"]["inventory"]["attempts"];
-    assert_eq!(attempts.as_array().map(Vec::len), Some(1), "an interruption is no failure: {order}");
+    assert_eq!(order.deliveries["inventory"].attempts.len(), 1, "an interruption is not a failure: {order:?}");
     Ok(())
 }
 
@@ -92,13 +97,13 @@ async fn a_call_beyond_the_grace_period_is_left_to_another_worker() -> Result<()
     system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
     let worker = system.take(Role::Inventory)?;
     worker.terminate()?;
-    ended_and_named(&worker, &placed, "an attempt was running").await?;
-    told_again_under_the_same_key(&mut system, &placed.order_id).await
+    exits_and_reports(&worker, &placed, "an attempt was running").await?;
+    called_again_under_the_same_key(&mut system, &placed.order_id).await
 }
 
 #[tokio::test]
 async fn a_delivery_not_reported_at_shutdown_is_left_to_another_worker() -> Result<()> {
-    let (proxy, url) = crate::link::link().await?;
+    let (proxy, url) = broker_proxy().await?;
     let builder = System::builder().amqp_url(Role::Inventory, &url);
     let mut system = builder.env(Role::Inventory, "SHUTDOWN_GRACE", "8s").start().await?;
     let placed = system.place(&Order::of("inventory-slow-3s")).await?;
@@ -106,35 +111,33 @@ async fn a_delivery_not_reported_at_shutdown_is_left_to_another_worker() -> Resu
     proxy.black_hole().await?;
     let worker = system.take(Role::Inventory)?;
     worker.terminate()?;
-    ended_and_named(&worker, &placed, "ended, not settled").await?;
-    // Without the cut, what was swallowed would arrive after all.
+    exits_and_reports(&worker, &placed, "ended, not settled").await?;
+    // Without the cut, the data that was held back would arrive.
     proxy.cut().await?;
     proxy.heal().await?;
-    told_again_under_the_same_key(&mut system, &placed.order_id).await
+    called_again_under_the_same_key(&mut system, &placed.order_id).await
 }
 
 #[tokio::test]
 async fn every_process_exits_normally_even_without_a_broker() -> Result<()> {
-    let (proxy, url) = crate::link::link().await?;
+    let (proxy, url) = broker_proxy().await?;
     proxy.refuse().await?;
-    let roles = [Role::Producer, Role::Inventory, Role::Fulfillment];
-    let builder = roles.iter().fold(System::builder(), |builder, role| builder.amqp_url(*role, &url));
-    let mut system = builder.not_waiting_for_readiness().start().await?;
-    crowd::place(&system, 5, &Order::healthy()).await?;
-    for role in roles {
+    let mut system = all_through(System::builder(), &url).not_waiting_for_readiness().start().await?;
+    orders::place(&system, 5, &Order::healthy()).await?;
+    for role in [Role::Producer, Role::Inventory, Role::Fulfillment] {
         let ended = system.terminate(role).await?;
         assert_eq!(ended.exit_status().and_then(|status| status.code()), Some(0), "{}", ended.name());
     }
     Ok(())
 }
 
-/// Waits for the end of a worker that leaves this order's delivery, and says how far it had come.
-async fn ended_and_named(worker: &Process, placed: &Placed, state: &str) -> Result<()> {
-    let ending = Ending::of(worker).await?;
-    assert_eq!(ending.code, Some(0), "{}", ending.text());
+/// Waits for the exit of a worker that leaves the delivery of this order, and reports its state.
+async fn exits_and_reports(worker: &Process, placed: &Placed, state: &str) -> Result<()> {
+    let exit = Exit::of(worker).await?;
+    assert_eq!(exit.code, Some(0), "{}", exit.text());
     let found = |message: &str| {
         let of = |line: &&Line| line.field("message").is_some_and(|text| text.contains(message));
-        ending.lines.iter().find(of).with_context(|| format!("no word of what is left:\n{}", ending.text()))
+        exit.lines.iter().find(of).with_context(|| format!("no line about what is left:\n{}", exit.text()))
     };
     let all = found("left unfinished; they are delivered again")?;
     assert_eq!(all.json.as_ref().map(|line| line["deliveries"].clone()), Some(json!(1)), "{}", all.text);
@@ -145,12 +148,12 @@ async fn ended_and_named(worker: &Process, placed: &Placed, state: &str) -> Resu
     Ok(())
 }
 
-/// Starts another worker, and checks that it delivers the order, which was called about once before.
-async fn told_again_under_the_same_key(system: &mut System, order_id: &str) -> Result<()> {
+/// Starts another worker, and checks that it delivers the order after one earlier call.
+async fn called_again_under_the_same_key(system: &mut System, order_id: &str) -> Result<()> {
     system.start_ready(Role::Inventory).await?;
     let order = system.wait_settled(order_id).await?;
-    assert_eq!(order["status"], "delivered", "{order}");
+    assert_eq!(order.status, OrderStatus::Delivered);
     let calls = system.inventory_api.calls_about(order_id);
     assert_eq!(calls.len(), 2, "{calls:?}");
-    crowd::told_once(&system.inventory_api, &[order_id.to_owned()])
+    orders::called_once(&system.inventory_api, &[order_id.to_owned()])
 }

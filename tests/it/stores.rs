@@ -1,4 +1,4 @@
-//! The two stores: what is true over one is true over the other.
+//! The two stores, over which scenarios hold alike.
 
 use anyhow::Result;
 use tests::{
@@ -6,12 +6,12 @@ use tests::{
     system::{System, SystemBuilder},
 };
 
-/// Where the producers of a scenario keep what they know.
+/// The store of a scenario's producers.
 #[derive(Debug)]
 pub(crate) enum Store {
-    /// A file of the system's own.
+    /// A file in the system's directory.
     Sqlite,
-    /// A database of the scenario's own.
+    /// A database for the scenario.
     Postgres(Database),
 }
 
@@ -29,7 +29,7 @@ impl Store {
     }
 }
 
-/// Scenarios that take a store, over each of the two.
+/// Defines each scenario twice, once over each store.
 macro_rules! over_both_stores {
     ($($scenario:ident),* $(,)?) => {
         mod over_sqlite {

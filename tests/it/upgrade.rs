@@ -1,6 +1,6 @@
-//! A database of the version before this one opens, and its work goes on.
+//! A database of the previous version opens, and its work goes on.
 //!
-//! The fixtures are what commit 84d3347 wrote, with what its API showed of it. [`make_fixtures`] makes them:
+//! The fixtures are databases that commit 84d3347 wrote, with what its API showed of them. [`make_fixtures`] makes them:
 //!
 //! ```text
 //! TANDEM_BINARIES=path/to/its/target/release cargo test -p tests --test it make_fixtures -- --ignored
@@ -9,25 +9,25 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use api::{OrderStatus, Problem, Redrive, RedriveStatus};
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 use tests::{
     fake_api::Behaviour,
     order::Order,
-    system::{Answer, Placed, Role, System},
+    system::{Placed, Response, Role, System},
 };
 
 use crate::{
-    crowd,
-    link::link,
+    broker_proxy::broker_proxy,
     operator::{self, wait_for, wait_for_matched},
-    scrape,
+    orders,
     stores::{Store, over_both_stores},
 };
 
 over_both_stores!(a_database_of_the_previous_version_opens_and_its_work_goes_on);
 
-/// Lists and single things, as the version before showed them.
+/// Lists to compare, besides single orders and dead letters.
 const SHOWN: [&str; 7] = [
     "/v1/orders?limit=500",
     "/v1/orders?status=pending",
@@ -40,7 +40,7 @@ const SHOWN: [&str; 7] = [
 
 async fn a_database_of_the_previous_version_opens_and_its_work_goes_on(store: &Store) -> Result<()> {
     let expected: Value = serde_json::from_slice(&fs::read(fixture(store, "json"))?)?;
-    // The fixtures grow old, and what is in them is to be known all the same.
+    // Keys in the fixtures must not expire.
     let builder = store.builder().env(Role::Producer, "IDEMPOTENCY_KEY_TTL", "87600h");
     let mut system = builder.without(Role::Producer).without_workers().start().await?;
     match store {
@@ -53,18 +53,18 @@ async fn a_database_of_the_previous_version_opens_and_its_work_goes_on(store: &S
 
     // Everything is shown as before.
     for (path, shown) in expected["shown"].as_object().context("shown")? {
-        let (status, now) = operator::get(&system, path).await?;
-        ensure!(status == 200 && holds(&now, shown), "{path}: {status}\n{now}\ninstead of\n{shown}");
+        let now: Value = system.get(path).await?;
+        ensure!(holds(&now, shown), "{path}:\n{now}\ninstead of\n{shown}");
     }
 
     // What waited in the outbox is delivered.
     system.start_ready(Role::Inventory).await?;
     system.start_ready(Role::Fulfillment).await?;
     let pending: Vec<String> = serde_json::from_value(expected["pending"].clone())?;
-    crowd::delivered_once(&system, &pending).await?;
-    scrape::wait_for(system.producer()?, "tandem_outbox_backlog", &[], |events| events == 0.0).await?;
+    orders::delivered_once(&system, &pending).await?;
+    system.producer()?.wait_for_metric("tandem_outbox_backlog", &[], |events| events == 0.0).await?;
 
-    // A repeated key answers with what it stands for.
+    // A repeated key returns what it stands for.
     for order in expected["orders"].as_array().context("orders")? {
         let again = place(&system, order["key"].as_str().context("key")?, &order["body"]).await?;
         assert_eq!(again.header("idempotency-replayed"), Some("true"), "{}", again.body);
@@ -77,23 +77,23 @@ async fn a_database_of_the_previous_version_opens_and_its_work_goes_on(store: &S
         assert_eq!((again.status, again.header("idempotency-replayed")), (201, Some("true")));
     }
     let other = redrive_under(&system, redrives[0]["key"].as_str().context("key")?, &redrives[1]["body"]).await?;
-    assert_eq!((other.status, &other.body["type"]), (422, &json!("/problems/idempotency-key-reused")));
+    assert_eq!(other.expect::<Problem>(422)?.uri, "/problems/idempotency-key-reused");
 
     // A redrive that was paused goes on, and what is left can be sent again.
     let paused = format!("/v1/redrives/{}", redrives[1]["id"].as_str().context("id")?);
-    let (status, job) = operator::post(&system, &format!("{paused}/resume"), &json!({})).await?;
-    assert_eq!((status, &job["status"]), (200, &json!("running")), "{job}");
-    let done = wait_for(&system, &paused, "completed", |job| job["status"] == "completed").await?;
-    assert_eq!(done["delivered"], done["matched"], "{done}");
-    let rest = operator::begin(&system, &json!({"filter": {"destination": "fulfillment"}})).await?;
-    wait_for(&system, &rest, "completed", |job| job["delivered"] == 1).await?;
+    let resumed = operator::control(&system, &paused, "resume").await?;
+    assert_eq!(resumed.expect::<Redrive>(200)?.status, RedriveStatus::Running);
+    let done = wait_for(&system, &paused, "completed", |redrive| redrive.status == RedriveStatus::Completed).await?;
+    assert_eq!(done.delivered, done.matched);
+    let rest = operator::start(&system, &json!({"filter": {"destination": "fulfillment"}})).await?;
+    wait_for(&system, &rest, "completed", |redrive| redrive.delivered == 1).await?;
     let refused: Vec<String> = serde_json::from_value(expected["refused"].clone())?;
-    for order in crowd::settled(&system, &refused).await? {
-        assert_eq!(order["status"], "delivered", "{order}");
+    for order in orders::settled(&system, &refused).await? {
+        assert_eq!(order.status, OrderStatus::Delivered);
     }
-    // And new ones are taken.
+    // New orders are accepted.
     let placed = system.place(&Order::healthy()).await?;
-    crowd::delivered_once(&system, &[placed.order_id]).await
+    orders::delivered_once(&system, &[placed.order_id]).await
 }
 
 /// Whether everything in `earlier` is in `now`, which may have more fields.
@@ -117,18 +117,18 @@ fn fixture(store: &Store, kind: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("it/fixtures").join(format!("{name}.{kind}"))
 }
 
-async fn place(system: &System, key: &str, order: &Value) -> Result<Answer> {
+async fn place(system: &System, key: &str, order: &Value) -> Result<Response> {
     system.post(&serde_json::to_vec(order)?, &[("idempotency-key", key)]).await
 }
 
-async fn redrive_under(system: &System, key: &str, body: &Value) -> Result<Answer> {
-    system.post_at("/v1/redrives", &serde_json::to_vec(body)?, &[("idempotency-key", key)]).await
+async fn redrive_under(system: &System, key: &str, body: &Value) -> Result<Response> {
+    system.post_at("/v1/redrives", body, &[("idempotency-key", key)]).await
 }
 
 #[tokio::test]
 #[ignore = "writes the fixtures, with the binaries of an earlier version"]
 async fn make_fixtures() -> Result<()> {
-    ensure!(std::env::var_os("TANDEM_BINARIES").is_some(), "they are made by an earlier version, see TANDEM_BINARIES");
+    ensure!(std::env::var_os("TANDEM_BINARIES").is_some(), "an earlier version makes them, see TANDEM_BINARIES");
     for store in [Store::Sqlite, Store::postgres().await?] {
         make(&store).await?;
     }
@@ -136,19 +136,19 @@ async fn make_fixtures() -> Result<()> {
 }
 
 async fn make(store: &Store) -> Result<()> {
-    let (proxy, url) = link().await?;
+    let (proxy, url) = broker_proxy().await?;
     let mut system = store.builder().with_quick_retries().amqp_url(Role::Producer, &url).start().await?;
     let mut orders = Vec::new();
     let keyed = async |system: &System, orders: &mut Vec<Value>, key: &str, order: &Order| {
         let body = serde_json::to_value(order)?;
-        let placed = Placed::from_answer(&place(system, key, &body).await?)?;
+        let placed = Placed::from_response(&place(system, key, &body).await?)?;
         orders.push(json!({"key": key, "body": body, "order_id": placed.order_id}));
         anyhow::Ok(placed.order_id)
     };
 
     // Delivered, and dead letters of each kind.
     let delivered = keyed(&system, &mut orders, "delivered", &Order::healthy().and("SKU-2", 3)).await?;
-    crowd::delivered_once(&system, &[delivered]).await?;
+    orders::delivered_once(&system, &[delivered]).await?;
     let mut refused = operator::refused(&system, 5, "SKU-refused", 422).await?;
     system.fulfillment_api.set_rule("SKU-exhausted", Behaviour::Status(503));
     let exhausted = system.place(&Order::of("SKU-exhausted")).await?;
@@ -156,29 +156,32 @@ async fn make(store: &Store) -> Result<()> {
     let queue = system.names.inventory();
     system.queues().await?.publish("", &queue, b"\xff\xfe", BasicProperties::default()).await?;
     let letters = system.wait_for_dead_letters("", 7).await?;
-    let id_of =
-        |order_id: &str| letters.iter().find(|letter| letter["order_id"] == order_id).map(|it| it["id"].clone());
-    let archived = refused.pop().and_then(|order_id| id_of(&order_id)).context("a dead letter")?;
-    let path = format!("/v1/dead-letters/{}/archive", archived.as_str().context("id")?);
-    let (status, answer) = operator::post(&system, &path, &json!({"note": "known"})).await?;
-    ensure!(status == 200, "{status} {answer}");
+    let id_of = |order_id: String| {
+        let found = letters.iter().find(|letter| letter.order_id.as_ref() == Some(&order_id));
+        found.map(|letter| letter.id.clone()).context("a dead letter")
+    };
+    let path = format!("/v1/dead-letters/{}/archive", id_of(refused.pop().context("an order")?)?);
+    system.post_at(&path, &json!({"note": "known"}), &[]).await?.expect::<Value>(200)?;
 
     // One redrive that is completed, and one that is paused.
-    operator::mend(&system, "SKU-refused");
-    let first = id_of(&refused[0]).context("a dead letter")?;
+    operator::accept(&system, "SKU-refused");
+    let first = id_of(refused[0].clone())?;
     let mut redrives = Vec::new();
     for (key, body, wanted) in [
-        ("completed", json!({"ids": [first]}), "completed"),
-        ("paused", json!({"filter": {"destination": "inventory", "reason": "rejected"}, "rate": 1}), "running"),
+        ("completed", json!({"ids": [first]}), RedriveStatus::Completed),
+        (
+            "paused",
+            json!({"filter": {"destination": "inventory", "reason": "rejected"}, "rate": 1}),
+            RedriveStatus::Running,
+        ),
     ] {
-        let begun = redrive_under(&system, key, &body).await?;
-        ensure!(begun.status == 201, "{}", begun.body);
-        let path = format!("/v1/redrives/{}", begun.body["id"].as_str().context("id")?);
-        wait_for(&system, &path, wanted, |job| job["status"] == wanted && job["delivered"] == 1).await?;
-        redrives.push(json!({"key": key, "body": body, "id": begun.body["id"]}));
-        if wanted == "running" {
-            operator::post(&system, &format!("{path}/pause"), &json!({})).await?;
-            wait_for(&system, &path, "quiet", |job| job["delivered"] == job["sent"]).await?;
+        let started: Redrive = redrive_under(&system, key, &body).await?.expect(201)?;
+        let path = format!("/v1/redrives/{}", started.id);
+        wait_for(&system, &path, key, |redrive| redrive.status == wanted && redrive.delivered == 1).await?;
+        redrives.push(json!({"key": key, "body": body, "id": started.id}));
+        if wanted == RedriveStatus::Running {
+            operator::control(&system, &path, "pause").await?;
+            wait_for(&system, &path, "quiet", |redrive| redrive.delivered == redrive.sent).await?;
         }
     }
     wait_for_matched(&system, &json!({"destination": "inventory"}), 1).await?;
@@ -187,13 +190,13 @@ async fn make(store: &Store) -> Result<()> {
     proxy.down().await?;
     system.producer()?.wait_for_readiness("degraded", |seen| seen.body["status"] == "degraded").await?;
     let mut pending = vec![keyed(&system, &mut orders, "pending", &Order::healthy()).await?];
-    pending.extend(crowd::place(&system, 2, &Order::of("SKU-3")).await?);
+    pending.extend(orders::place(&system, 2, &Order::of("SKU-3")).await?);
 
     let mut shown = serde_json::Map::new();
     let of_orders = refused.iter().chain(&pending).chain([&exhausted.order_id]).map(|id| format!("/v1/orders/{id}"));
-    let of_letters = letters.iter().filter_map(|letter| Some(format!("/v1/dead-letters/{}", letter["id"].as_str()?)));
+    let of_letters = letters.iter().map(|letter| format!("/v1/dead-letters/{}", letter.id));
     for path in SHOWN.iter().map(|path| (*path).to_owned()).chain(of_orders).chain(of_letters) {
-        shown.insert(path.clone(), system.get(&path).await?);
+        shown.insert(path.clone(), system.get::<Value>(&path).await?);
     }
     refused.push(exhausted.order_id);
     let expected = json!({
@@ -208,7 +211,7 @@ async fn make(store: &Store) -> Result<()> {
             dump.args(["--no-owner", "--no-privileges", "--inserts", "--rows-per-insert=100", database.url()]);
             let dump = dump.output()?;
             ensure!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-            // Some versions add commands of psql, which the server does not know.
+            // Some versions add commands of psql, which a server does not know.
             let sql = String::from_utf8(dump.stdout)?;
             let sql: String =
                 sql.lines().filter(|line| !line.starts_with('\\')).map(|line| format!("{line}\n")).collect();

@@ -1,4 +1,4 @@
-//! One of our binaries, running.
+//! A process of one of the binaries.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -21,10 +21,10 @@ use crate::{
     waiting::{self, PATIENCE},
 };
 
-/// Becomes the program, with as many open files as most systems allow one that does not ask for more.
+/// Becomes the program, with the soft limit on open files that is usual.
 const USUAL_LIMITS: &str = r#"ulimit -S -n 1024; exec "$0" "$@""#;
 
-/// A program with its environment, not started yet.
+/// A program with its environment, to be started.
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
@@ -40,16 +40,16 @@ pub struct Process {
     leashed: Leashed,
     log: Log,
     http: reqwest::Client,
-    /// Read once: of a long log only the end is kept.
+    /// Read once, because only the end of a long log is kept.
     http_addr: OnceCell<SocketAddr>,
 }
 
-/// What `/readyz` said.
+/// The response of `/readyz`.
 #[derive(Clone, Debug)]
 pub struct Readiness {
     /// 200 or 503.
     pub status: u16,
-    /// Its body, with the reasons.
+    /// The body, with the reasons.
     pub body: Value,
 }
 
@@ -81,7 +81,7 @@ impl Program {
         self
     }
 
-    /// Its working directory, instead of ours.
+    /// Its working directory, instead of the test's.
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
@@ -132,7 +132,7 @@ impl Process {
     /// The address in its `listening` line; waits for that.
     ///
     /// # Errors
-    /// It ended, or said nothing in time.
+    /// It ended, or logged no such line in time.
     pub async fn http_addr(&self) -> Result<SocketAddr> {
         let read = async || {
             let line = self.wait_for_log("listening", |line| line.says("listening")).await?;
@@ -150,7 +150,7 @@ impl Process {
         Ok(format!("http://{}", self.http_addr().await?))
     }
 
-    /// Waits until every part of it is up: a producer takes orders, and answers `/readyz` with 200, before that.
+    /// Waits until every component of it is up. A producer accepts orders, and `/readyz` is 200, before that.
     ///
     /// # Errors
     /// It ended, or is not ready in time; the text has its reasons.
@@ -158,10 +158,10 @@ impl Process {
         self.wait_for_readiness("ready", |readiness| readiness.body["status"] == "ready").await.map(drop)
     }
 
-    /// Waits until `/readyz` says what is wanted.
+    /// Waits until the response of `/readyz` is as wanted.
     ///
     /// # Errors
-    /// It ended, or does not say so in time; the text has what it said last.
+    /// It ended, or is not in time; the text has the last response.
     pub async fn wait_for_readiness(&self, what: &str, wanted: impl Fn(&Readiness) -> bool) -> Result<Readiness> {
         self.http_addr().await?;
         let asked = async || {
@@ -205,6 +205,25 @@ impl Process {
     /// It does not answer.
     pub async fn metrics(&self) -> Result<Metrics> {
         Ok(Metrics::parse(&self.get("/metrics").await?.error_for_status()?.text().await?))
+    }
+
+    /// Waits until the sum of the samples of this name with these labels is as wanted.
+    ///
+    /// # Errors
+    /// There is no such sample, or its value is another one all the time.
+    pub async fn wait_for_metric(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        wanted: impl Fn(f64) -> bool,
+    ) -> Result<()> {
+        let asked = async || match self.metrics().await {
+            Ok(metrics) if !metrics.has(name, labels) => ControlFlow::Continue("no such sample".to_owned()),
+            Ok(metrics) if wanted(metrics.sum(name, labels)) => ControlFlow::Break(()),
+            Ok(metrics) => ControlFlow::Continue(metrics.sum(name, labels).to_string()),
+            Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
+        };
+        waiting::until(&format!("{name} {labels:?} of {}", self.name), PATIENCE, asked).await
     }
 
     /// `GET` of this path.

@@ -1,18 +1,20 @@
-//! A whole Tandem for one test: producer, both workers, two fake APIs, under names of its own on the broker.
+//! A whole Tandem for one test: producer, both workers and two fake APIs, under its own names on the broker.
 
 mod builder;
 mod names;
-mod placed;
+mod response;
 
-use std::{ops::ControlFlow, path::Path, thread};
+use std::{fmt, ops::ControlFlow, path::Path, thread};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use api::{DeadLetter, DeadLetterItem, DeliveryStatus, List};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::{
     builder::SystemBuilder,
     names::{Names, Role},
-    placed::{Answer, Placed},
+    response::{Placed, Response},
 };
 use crate::{
     fake_api::FakeApi,
@@ -31,7 +33,7 @@ pub struct System {
     pub inventory_api: FakeApi,
     /// The API that the fulfillment worker calls.
     pub fulfillment_api: FakeApi,
-    /// What exists on the broker, by its name.
+    /// The names on the broker.
     pub names: Names,
     processes: Vec<(Role, Process)>,
     settings: builder::Settings,
@@ -48,7 +50,7 @@ impl System {
         Self::builder().start().await
     }
 
-    /// Other than the usual.
+    /// A system that differs from the usual one.
     #[must_use]
     pub fn builder() -> SystemBuilder {
         SystemBuilder::default()
@@ -57,7 +59,7 @@ impl System {
     /// Places an order, with the first producer.
     ///
     /// # Errors
-    /// The answer is not 202, or not in the contract's form.
+    /// It is not accepted.
     pub async fn place(&self, order: &Order) -> Result<Placed> {
         self.place_with(self.producer()?, order).await
     }
@@ -65,38 +67,37 @@ impl System {
     /// Places an order, with this producer.
     ///
     /// # Errors
-    /// The answer is not 202, or not in the contract's form.
+    /// It is not accepted.
     pub async fn place_with(&self, producer: &Process, order: &Order) -> Result<Placed> {
-        let answer = self.post_to(producer, &serde_json::to_vec(order)?, &[]).await?;
-        Placed::from_answer(&answer)
+        Placed::from_response(&self.post_to(producer, &serde_json::to_vec(order)?, &[]).await?)
     }
 
-    /// `POST /v1/orders` of the first producer with these bytes, as `application/json` unless the headers say otherwise;
-    /// any answer is fine.
+    /// `POST /v1/orders` of the first producer with this body, as `application/json` unless the headers say otherwise;
+    /// any response will do.
     ///
     /// # Errors
-    /// There is no answer.
-    pub async fn post(&self, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
+    /// There is no response.
+    pub async fn post(&self, body: &[u8], headers: &[(&str, &str)]) -> Result<Response> {
         self.post_to(self.producer()?, body, headers).await
     }
 
     /// The same, of this producer.
     ///
     /// # Errors
-    /// There is no answer.
-    pub async fn post_to(&self, producer: &Process, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
+    /// There is no response.
+    pub async fn post_to(&self, producer: &Process, body: &[u8], headers: &[(&str, &str)]) -> Result<Response> {
         self.send(producer, "/v1/orders", body, headers).await
     }
 
-    /// `POST` to this path of the first producer; any answer is fine.
+    /// `POST` to this path of the first producer; any response will do.
     ///
     /// # Errors
-    /// There is no answer.
-    pub async fn post_at(&self, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
-        self.send(self.producer()?, path, body, headers).await
+    /// There is no response.
+    pub async fn post_at(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Result<Response> {
+        self.send(self.producer()?, path, body.to_string().as_bytes(), headers).await
     }
 
-    async fn send(&self, producer: &Process, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Answer> {
+    async fn send(&self, producer: &Process, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<Response> {
         let url = format!("{}{path}", producer.url().await?);
         let mut request = self.http.post(url).body(body.to_vec());
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
@@ -105,85 +106,105 @@ impl System {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Answer::read(request.send().await.with_context(|| format!("POST {path}"))?).await
+        Response::read(request.send().await.with_context(|| format!("POST {path}"))?).await
     }
 
-    /// An order as shown by `GET /v1/orders/{order_id}` of the first producer.
+    /// What the first producer shows at this path.
     ///
     /// # Errors
-    /// The answer is not 200.
-    pub async fn order(&self, order_id: &str) -> Result<Value> {
-        self.order_from(self.producer()?, order_id).await
+    /// The status is not 200, or the body is of another type.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.get_from(self.producer()?, path).await
     }
 
-    /// An order as shown by `GET /v1/orders/{order_id}` of this producer.
+    /// What this producer shows at this path.
     ///
     /// # Errors
-    /// The answer is not 200.
-    pub async fn order_from(&self, producer: &Process, order_id: &str) -> Result<Value> {
-        let answer = Answer::read(producer.get(&format!("/v1/orders/{order_id}")).await?).await?;
-        if answer.status != 200 {
-            bail!("GET /v1/orders/{order_id}: {} {}", answer.status, answer.body);
-        }
-        Ok(answer.body)
+    /// The status is not 200, or the body is of another type.
+    pub async fn get_from<T: DeserializeOwned>(&self, producer: &Process, path: &str) -> Result<T> {
+        let response = Response::read(producer.get(path).await?).await?;
+        response.expect(200).with_context(|| format!("GET {path}"))
     }
 
-    /// Waits until as many dead letters pass a filter (a query, such as `reason=rejected`), and returns them.
+    /// Waits until what the first producer shows at this path is as wanted, and returns it. The producer may be away in
+    /// the meantime.
     ///
     /// # Errors
-    /// It is another number all the time; the text has what is listed.
-    pub async fn wait_for_dead_letters(&self, filter: &str, count: usize) -> Result<Vec<Value>> {
-        let path = format!("/v1/dead-letters?limit=500&{filter}");
-        let path = path.trim_end_matches('&');
-        let asked = async || match self.get(path).await {
-            Ok(list) => match list["items"].as_array() {
-                Some(items) if items.len() == count => ControlFlow::Break(items.clone()),
-                _ => ControlFlow::Continue(list.to_string()),
-            },
+    /// It is not in time; the text has what was shown last.
+    pub async fn wait_for<T: DeserializeOwned + fmt::Debug>(
+        &self,
+        path: &str,
+        what: &str,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Result<T> {
+        let asked = async || match self.get::<T>(path).await {
+            Ok(shown) if wanted(&shown) => ControlFlow::Break(shown),
+            Ok(shown) => ControlFlow::Continue(format!("{shown:?}")),
             Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
         };
-        waiting::until(&format!("{count} dead letters with {filter:?}"), PATIENCE, asked).await
+        waiting::until(&format!("{path} to be {what}"), PATIENCE, asked).await
     }
 
-    /// A dead letter with everything.
+    /// An order.
     ///
     /// # Errors
-    /// The answer is not 200.
-    pub async fn dead_letter(&self, id: &Value) -> Result<Value> {
-        self.get(&format!("/v1/dead-letters/{}", id.as_str().context("an id")?)).await
-    }
-
-    /// What the producer answers at this path.
-    ///
-    /// # Errors
-    /// The answer is not 200.
-    pub async fn get(&self, path: &str) -> Result<Value> {
-        let answer = Answer::read(self.producer()?.get(path).await?).await?;
-        if answer.status != 200 {
-            bail!("GET {path}: {} {}", answer.status, answer.body);
-        }
-        Ok(answer.body)
-    }
-
-    /// Waits until the order's status is no more `pending`, and returns the order.
-    ///
-    /// # Errors
-    /// It stays pending; the text has the order.
-    pub async fn wait_settled(&self, order_id: &str) -> Result<Value> {
-        self.wait_for_order(order_id, "settled", |order| order["status"] != "pending").await
+    /// The status is not 200.
+    pub async fn order(&self, order_id: &str) -> Result<api::Order> {
+        self.get(&format!("/v1/orders/{order_id}")).await
     }
 
     /// Waits until the order is as wanted, and returns it.
     ///
     /// # Errors
     /// It is not in time; the text has the order.
-    pub async fn wait_for_order(&self, order_id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        let asked = async || match self.order(order_id).await {
-            Ok(order) if wanted(&order) => ControlFlow::Break(order),
-            Ok(order) => ControlFlow::Continue(order.to_string()),
-            Err(fault) => ControlFlow::Continue(format!("{fault:#}")),
-        };
-        waiting::until(&format!("order {order_id} to be {what}"), PATIENCE, asked).await
+    pub async fn wait_for_order(
+        &self,
+        order_id: &str,
+        what: &str,
+        wanted: impl Fn(&api::Order) -> bool,
+    ) -> Result<api::Order> {
+        self.wait_for(&format!("/v1/orders/{order_id}"), what, wanted).await
+    }
+
+    /// Waits until the status of a delivery is this, and returns the order.
+    ///
+    /// # Errors
+    /// It is not in time; the text has the order.
+    pub async fn wait_for_delivery(
+        &self,
+        order_id: &str,
+        destination: &str,
+        status: DeliveryStatus,
+    ) -> Result<api::Order> {
+        let what = format!("{} at {destination}", status.as_str());
+        let wanted = |order: &api::Order| order.deliveries.get(destination).is_some_and(|it| it.status == status);
+        self.wait_for_order(order_id, &what, wanted).await
+    }
+
+    /// Waits until no delivery of the order is pending, and returns the order.
+    ///
+    /// # Errors
+    /// It stays pending; the text has the order.
+    pub async fn wait_settled(&self, order_id: &str) -> Result<api::Order> {
+        self.wait_for_order(order_id, "settled", api::Order::is_settled).await
+    }
+
+    /// Waits until this many dead letters match a filter (a query, such as `reason=rejected`), and returns them.
+    ///
+    /// # Errors
+    /// It is another number all the time; the text has what is listed.
+    pub async fn wait_for_dead_letters(&self, filter: &str, count: usize) -> Result<Vec<DeadLetterItem>> {
+        let path = format!("/v1/dead-letters?limit=500&{filter}");
+        let wanted = |list: &List<DeadLetterItem>| list.items.len() == count;
+        Ok(self.wait_for(path.trim_end_matches('&'), &format!("{count} dead letters"), wanted).await?.items)
+    }
+
+    /// A dead letter with everything.
+    ///
+    /// # Errors
+    /// The status is not 200.
+    pub async fn dead_letter(&self, id: &str) -> Result<DeadLetter> {
+        self.get(&format!("/v1/dead-letters/{id}")).await
     }
 
     /// The first producer.
@@ -200,7 +221,7 @@ impl System {
         self.processes(Role::Producer).collect()
     }
 
-    /// The first process in this role that was started and not taken away.
+    /// The first process in this role that was started and not taken out.
     ///
     /// # Errors
     /// There is none.
@@ -213,8 +234,8 @@ impl System {
         self.processes.iter().filter(move |(of, _)| *of == role).map(|(_, process)| process)
     }
 
-    /// Starts another process in this role, with the settings the system was built with and these. Waits for
-    /// nothing: not all that starts can become ready.
+    /// Starts another process in this role, with the settings of the system and these. Waits for nothing: not every
+    /// process that starts can become ready.
     ///
     /// # Errors
     /// It cannot be started.
@@ -238,7 +259,7 @@ impl System {
         Ok(process)
     }
 
-    /// Takes the first process in this role out of the system, to be watched or ended by the test.
+    /// Takes the first process in this role out of the system, for the test to observe or end.
     ///
     /// # Errors
     /// There is none.
@@ -248,12 +269,12 @@ impl System {
         Ok(self.processes.remove(at).1)
     }
 
-    /// Puts a process into the system that was taken out of it.
+    /// Puts a process that was taken out back into the system.
     pub fn put(&mut self, role: Role, process: Process) {
         self.processes.push((role, process));
     }
 
-    /// Kills the first process in this role with SIGKILL, and returns what is left of it: its log.
+    /// Kills the first process in this role with SIGKILL, and returns what is left: its log.
     ///
     /// # Errors
     /// There is none, or it had ended.
@@ -263,7 +284,7 @@ impl System {
         Ok(process)
     }
 
-    /// Ends the first process in this role with SIGTERM, waits for its end, and returns what is left of it: its log.
+    /// Ends the first process in this role with SIGTERM, waits for its end, and returns what is left: its log.
     ///
     /// # Errors
     /// There is none, or it does not end.
@@ -274,10 +295,10 @@ impl System {
         Ok(process)
     }
 
-    /// Kills with SIGKILL and starts anew on the same database and names; waits until it is ready.
+    /// Kills the first process in this role with SIGKILL and starts another one; waits until that is ready.
     ///
     /// # Errors
-    /// There is none, or the new one does not become ready.
+    /// There is none, or the other one does not become ready.
     pub async fn replace(&mut self, role: Role) -> Result<&Process> {
         self.kill9(role).await?;
         self.start_ready(role).await
@@ -299,7 +320,7 @@ impl System {
         self.process(role)?.readyz().await
     }
 
-    /// A connection of the test's own to the broker itself, not through a proxy; made at the first call.
+    /// The test's own connection to the broker, not through a proxy; made at the first call.
     ///
     /// # Errors
     /// The broker cannot be reached.
@@ -322,7 +343,7 @@ impl System {
         self.settings.database()
     }
 
-    /// A directory of this system's own, removed with it.
+    /// The system's own directory, removed with it.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.settings.directory()
@@ -335,7 +356,7 @@ impl System {
         }
     }
 
-    /// A test that ends with an error instead of a panic calls this with it, to see the logs.
+    /// For a test that ends with an error instead of a panic: prints the logs, and returns the error.
     #[must_use]
     pub fn with_logs(&self, fault: anyhow::Error) -> anyhow::Error {
         self.print_tails();
@@ -347,7 +368,7 @@ impl Drop for System {
     fn drop(&mut self) {
         // Printed by each process itself if this thread is panicking.
         self.processes.clear();
-        // A broker of our own goes with all that is on it.
+        // A broker that this process started ends with all its queues.
         if !self.settings.is_external_broker() {
             return;
         }

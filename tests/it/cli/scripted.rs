@@ -1,4 +1,4 @@
-//! An API that answers as it is told: for what the real one cannot be made to do at a given moment.
+//! An API with scripted replies, for what the real one cannot be made to do at a given moment.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,18 +9,18 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A request as it came.
+/// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// Method and target.
     pub(crate) line: String,
-    /// Names in lower case.
+    /// With names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
-/// What comes back.
-pub(crate) enum Answer {
+/// A reply.
+pub(crate) enum Reply {
     /// Status, content type and body.
     Full(u16, &'static str, String),
     /// A stream that breaks off after this.
@@ -29,7 +29,7 @@ pub(crate) enum Answer {
     Nothing,
 }
 
-impl Answer {
+impl Reply {
     pub(crate) fn json(status: u16, body: &serde_json::Value) -> Self {
         Self::Full(status, "application/json", body.to_string())
     }
@@ -45,7 +45,7 @@ impl Request {
     }
 }
 
-/// The API; it ends when it is dropped.
+/// The API, which ends when it is dropped.
 pub(crate) struct Scripted {
     address: std::net::SocketAddr,
     seen: Arc<Mutex<Vec<Request>>>,
@@ -53,26 +53,26 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
-    /// Answers each request as `script` says; the number is how many came before.
-    pub(crate) async fn start(script: impl Fn(usize, &Request) -> Answer + Send + 'static) -> Result<Self> {
+    /// Replies to each request by `script`, which gets the number of earlier requests.
+    pub(crate) async fn start(script: impl Fn(usize, &Request) -> Reply + Send + 'static) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let seen = Arc::new(Mutex::new(Vec::new()));
         let requests = Arc::clone(&seen);
         let server = tokio::spawn(async move {
-            // One after the other, which is how they come; each on a connection of its own.
+            // One after the other, as they come, each on its own connection.
             while let Ok((mut stream, _)) = listener.accept().await {
                 let Ok(request) = read(&mut stream).await else { continue };
                 let number = requests.lock().unwrap_or_else(PoisonError::into_inner).len();
                 requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
                 let text = match script(number, &request) {
-                    Answer::Nothing => continue,
-                    Answer::Full(status, kind, body) => format!(
+                    Reply::Nothing => continue,
+                    Reply::Full(status, kind, body) => format!(
                         "HTTP/1.1 {status} Scripted\r\ncontent-type: {kind}\r\nx-correlation-id: c-7\r\n\
                          connection: close\r\ncontent-length: {}\r\n\r\n{body}",
                         body.len()
                     ),
-                    Answer::BrokenStream(body) => format!(
+                    Reply::BrokenStream(body) => format!(
                         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\
                          transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n",
                         body.len()

@@ -14,7 +14,7 @@ use tests::{
 };
 
 use super::{page::Page, prose};
-use crate::crowd;
+use crate::orders;
 
 /// Metrics by name: their type, and their labels.
 type Served = BTreeMap<String, (String, BTreeSet<String>)>;
@@ -52,7 +52,7 @@ fn documented(marker: &str) -> Result<Served> {
 async fn every_metric_is_documented_and_no_other() -> Result<()> {
     let system = System::builder().env(Role::Producer, "RECONCILE_INTERVAL", "1s").start().await?;
     let order = system.place(&Order::healthy()).await?;
-    crowd::delivered_once(&system, &[order.order_id]).await?;
+    orders::delivered_once(&system, &[order.order_id]).await?;
     for (role, marker) in [
         (Role::Producer, "metrics: producer"),
         (Role::Inventory, "metrics: worker"),

@@ -1,4 +1,4 @@
-//! Containers through testcontainers, wherever an engine has the images or can be given them.
+//! Containers through testcontainers, if an engine has the images or can be given them.
 
 use std::{io::Write as _, process::Command};
 
@@ -16,17 +16,17 @@ use tests::{
 
 use crate::images;
 
-/// Whether there is an image to test with; says so where there is none.
+/// Whether the image is available; prints why if it is not.
 async fn provided(image: &str) -> Result<bool> {
     let provided = images::provide(&[image]).await?;
     if let Err(reason) = &provided {
-        // Past the capture of the test runner: a test that did not run has to say so.
+        // The test runner does not capture this: a test that did not run must say so.
         writeln!(std::io::stderr(), "SKIPPED the container of {image}: {reason}")?;
     }
     Ok(provided.is_ok())
 }
 
-/// Whether it is there, and if so, whether any of its ports is open to others than this machine.
+/// Whether the container exists, and if so, whether a port is open to other machines.
 fn open_ports(name: &str) -> Result<Option<bool>> {
     let output = Command::new("docker").args(["container", "inspect", name]).output()?;
     let text = String::from_utf8_lossy(&output.stdout);

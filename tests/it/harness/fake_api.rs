@@ -146,7 +146,7 @@ async fn responses_come_late_or_never() -> Result<()> {
     assert_eq!(caller.status("slow", "slow-150ms").await?, 200);
     assert!(start.elapsed() >= A_WHILE);
     tokio::select! {
-        answered = caller.status("hang", "hang-1") => panic!("it answered {answered:?}"),
+        responded = caller.status("hang", "hang-1") => panic!("it responded: {responded:?}"),
         calls = fake.wait_for_calls("hang", 1) => assert_eq!(calls?.len(), 1),
     }
     assert_eq!(caller.status("hang", "hang-1").await?, 200);
@@ -174,7 +174,7 @@ async fn rules_and_modes_take_precedence_over_the_product_id() -> Result<()> {
     assert_eq!(caller.status("b", "fail-1").await?, 503);
     fake.set_mode(Mode::Hang);
     tokio::select! {
-        answered = caller.status("c", "coffee") => panic!("it answered {answered:?}"),
+        responded = caller.status("c", "coffee") => panic!("it responded: {responded:?}"),
         calls = fake.wait_for_calls("c", 1) => assert_eq!(calls?.len(), 1),
     }
     fake.set_mode(Mode::Healthy);

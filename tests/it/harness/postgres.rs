@@ -7,9 +7,9 @@ use tests::{
     waiting::PATIENCE,
 };
 
-use super::desertion::{inhabitants, wait_until_deserted};
+use super::leftovers::{processes_in, wait_until_removed};
 
-/// `None`, and a word about it, where no Postgres is installed.
+/// `None` and a message if no Postgres is installed.
 fn installation() -> Option<Installation> {
     let found = Installation::find();
     if found.is_none() {
@@ -23,7 +23,7 @@ async fn setting(cluster: &PrivateCluster, name: &str) -> Result<String> {
     Ok(row.get(0))
 }
 
-/// The id of the segment of shared memory that the cluster holds, as it says itself.
+/// The id of the segment of shared memory that the cluster holds, from its own file.
 fn segment(cluster: &PrivateCluster) -> Result<String> {
     let text = fs::read_to_string(cluster.directory().join("data/postmaster.pid"))?;
     let line = text.lines().nth(6).context("the file of the postmaster has no line about shared memory")?;
@@ -43,10 +43,10 @@ async fn each_test_gets_its_own_database_which_is_dropped_afterwards() -> Result
     assert!(in_other.query("SELECT id FROM kept", &[]).await.is_err(), "the other has no such table");
 
     let (name, url) = (one.name().to_owned(), one.url().to_owned());
-    // Whoever is still connected.
+    // Even with an open connection.
     drop(one);
     assert!(in_one.query("SELECT id FROM kept", &[]).await.is_err(), "its connections are gone");
-    assert!(connect(&url).await.is_err(), "{name} is gone");
+    assert!(connect(&url).await.is_err(), "{name} is dropped");
     in_other.query("SELECT 1", &[]).await?;
     Ok(())
 }
@@ -102,11 +102,11 @@ async fn private_clusters_start_side_by_side_and_leave_nothing_when_dropped() ->
     let directories = [one.directory().to_owned(), other.directory().to_owned()];
     let held = [segment(&one)?, segment(&other)?];
     for directory in &directories {
-        assert!(inhabitants(directory).contains(&"postgres".to_owned()));
+        assert!(processes_in(directory).contains(&"postgres".to_owned()));
     }
     drop((one, other));
     for directory in &directories {
-        wait_until_deserted(directory).await?;
+        wait_until_removed(directory).await?;
     }
     assert!(held.iter().all(|id| !segments().is_ok_and(|all| all.contains(id))), "{held:?}");
     Ok(())
@@ -127,15 +127,15 @@ async fn a_private_cluster_does_not_outlive_an_owner_that_is_killed() -> Result<
         owner.log().wait_for("the cluster's directory", PATIENCE, |line| line.field("directory").is_some()).await?;
     let directory = Path::new(line.field("directory").context("directory")?).to_owned();
     let held = line.field("segment").context("segment")?;
-    assert!(inhabitants(&directory).contains(&"postgres".to_owned()));
+    assert!(processes_in(&directory).contains(&"postgres".to_owned()));
     assert!(segments()?.contains(held), "{held}");
     owner.kill9().await?;
-    wait_until_deserted(&directory).await?;
+    wait_until_removed(&directory).await?;
     assert!(!segments()?.contains(held), "shared memory {held} was left");
     Ok(())
 }
 
-/// Not a test of its own: the process that the test above kills.
+/// Not a test, but the process that the test above kills.
 #[tokio::test]
 async fn owner_of_a_cluster_that_is_killed() -> Result<()> {
     if std::env::var_os("OWNER_OF_A_CLUSTER").is_none() {
@@ -144,10 +144,10 @@ async fn owner_of_a_cluster_that_is_killed() -> Result<()> {
     let Some(installation) = installation() else { return Ok(()) };
     let postgres = Postgres::Private(PrivateCluster::start(installation, Syncs::Off).await?);
     let Postgres::Private(cluster) = &postgres else { unreachable!() };
-    // Somebody is connected when it ends.
+    // A client is connected when it ends.
     let database: Database = postgres.fresh_database().await?;
     let _client = database.connect().await?;
-    let said = serde_json::json!({"directory": cluster.directory(), "segment": segment(cluster)?});
-    writeln!(std::io::stdout(), "\n{said}")?;
+    let line = serde_json::json!({"directory": cluster.directory(), "segment": segment(cluster)?});
+    writeln!(std::io::stdout(), "\n{line}")?;
     std::future::pending().await
 }

@@ -12,12 +12,12 @@ use tests::{
     waiting::PATIENCE,
 };
 
-use super::desertion::{inhabitants, wait_until_deserted};
+use super::leftovers::{processes_in, wait_until_removed};
 
-/// Nodes of several tests at a time would only wait for each other.
+/// Nodes of several tests at a time would only slow each other down.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// `None`, and a word about it, where no RabbitMQ is installed.
+/// `None` and a message if no RabbitMQ is installed.
 fn installation() -> Option<Installation> {
     let found = Installation::find();
     if found.is_none() {
@@ -70,14 +70,14 @@ async fn private_nodes_start_side_by_side_and_leave_nothing_when_dropped() -> Re
     assert_ne!(one.url(), other.url());
     let directories = [one.directory().to_owned(), other.directory().to_owned()];
     for directory in &directories {
-        let mut inhabitants = inhabitants(directory);
-        inhabitants.retain(|name| name == "epmd" || name == "beam.smp");
-        inhabitants.sort();
-        assert_eq!(inhabitants, ["beam.smp", "epmd"]);
+        let mut processes = processes_in(directory);
+        processes.retain(|name| name == "epmd" || name == "beam.smp");
+        processes.sort();
+        assert_eq!(processes, ["beam.smp", "epmd"]);
     }
     drop((one, other));
     for directory in &directories {
-        wait_until_deserted(directory).await?;
+        wait_until_removed(directory).await?;
     }
     Ok(())
 }
@@ -96,12 +96,12 @@ async fn a_private_node_does_not_outlive_an_owner_that_is_killed() -> Result<()>
         .start()?;
     let line = owner.log().wait_for("the node's directory", PATIENCE, |line| line.field("directory").is_some()).await?;
     let directory = Path::new(line.field("directory").context("directory")?).to_owned();
-    assert!(inhabitants(&directory).contains(&"beam.smp".to_owned()));
+    assert!(processes_in(&directory).contains(&"beam.smp".to_owned()));
     owner.kill9().await?;
-    wait_until_deserted(&directory).await
+    wait_until_removed(&directory).await
 }
 
-/// Not a test of its own: the process that the test above kills.
+/// Not a test, but the process that the test above kills.
 #[tokio::test]
 async fn owner_of_a_node_that_is_killed() -> Result<()> {
     if std::env::var_os("OWNER_OF_A_NODE").is_none() {

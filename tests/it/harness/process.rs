@@ -75,7 +75,7 @@ async fn a_process_does_not_outlive_an_owner_that_is_killed() -> Result<()> {
     wait_until_gone(pid).await
 }
 
-/// Not a test of its own: the process that the test above kills.
+/// Not a test, but the process that the test above kills.
 #[tokio::test]
 async fn owner_of_a_process_that_is_killed() -> Result<()> {
     if std::env::var_os("OWNER_OF_A_PROCESS").is_none() {

@@ -12,7 +12,7 @@ async fn a_system_delivers_an_order_and_can_be_removed_from_the_broker() -> Resu
             system.inventory_api.wait_for_calls(&placed.order_id, 1).await?;
             system.fulfillment_api.wait_for_calls(&placed.order_id, 1).await?;
             let order = system.wait_settled(&placed.order_id).await?;
-            assert_eq!(order["status"], "delivered");
+            assert_eq!(order.status, api::OrderStatus::Delivered);
             for role in [Role::Inventory, Role::Producer, Role::Fulfillment] {
                 system.kill9(role).await?;
             }

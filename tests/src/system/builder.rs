@@ -22,7 +22,7 @@ use crate::{
 
 /// What the fulfillment worker must send, and the fake expects.
 const TOKEN: &str = "token-for-tests";
-/// The file of a producer with SQLite.
+/// The database file of a producer with SQLite.
 const DATABASE: &str = "tandem.db";
 
 /// A system to be started.
@@ -88,7 +88,7 @@ impl SystemBuilder {
         self.env(Role::Inventory, name, &value).env(Role::Fulfillment, name, value)
     }
 
-    /// Attempts that follow each other in milliseconds instead of seconds.
+    /// Retries after milliseconds instead of seconds.
     #[must_use]
     pub fn with_quick_retries(self) -> Self {
         self.env_of_workers("BACKOFF_INITIAL", "20ms").env_of_workers("BACKOFF_MAX", "100ms")
@@ -100,48 +100,48 @@ impl SystemBuilder {
         self.env(role, "MAX_ATTEMPTS", 1).env(role, "REQUEST_TIMEOUT", "7m")
     }
 
-    /// A broker of the test's own, instead of the shared one.
+    /// A broker other than the shared one.
     #[must_use]
     pub fn broker(mut self, amqp_url: &str) -> Self {
         self.amqp_url = Some(amqp_url.to_owned());
         self
     }
 
-    /// Where the processes in this role find the broker: a fault proxy in front of it, or nothing at all.
+    /// Where the processes in this role look for the broker: at a fault proxy in front of it, or where nothing is.
     #[must_use]
     pub fn amqp_url(mut self, role: Role, amqp_url: &str) -> Self {
         self.process_amqp_urls.push((role, amqp_url.to_owned()));
         self
     }
 
-    /// The database of its producers, instead of a file of the system's own.
+    /// The database of its producers, instead of a file.
     #[must_use]
     pub fn database_url(mut self, url: &str) -> Self {
         self.database_url = Some(url.to_owned());
         self
     }
 
-    /// This database for its producers, instead of a file of the system's own. It must live longer than the system.
+    /// This database for its producers, instead of a file. It must outlive the system.
     #[must_use]
     pub fn postgres(self, database: &Database) -> Self {
         self.database_url(database.url())
     }
 
-    /// So many producers, each on a port of its own; see [`System::producers`].
+    /// This many producers, each on its own port; see [`System::producers`].
     #[must_use]
     pub fn producers(mut self, count: NonZeroUsize) -> Self {
         self.more_producers = count.get() - 1;
         self
     }
 
-    /// Does not wait until the processes are ready, only until they listen.
+    /// Waits only until the processes listen, not until they are ready.
     #[must_use]
     pub fn not_waiting_for_readiness(mut self) -> Self {
         self.unready = true;
         self
     }
 
-    /// How the inventory API is set up. Its token plays no part.
+    /// How the inventory API is set up. It needs no token.
     #[must_use]
     pub fn inventory_api(mut self, options: Options) -> Self {
         self.inventory_api = options;
@@ -205,7 +205,7 @@ impl SystemBuilder {
 }
 
 impl SystemBuilder {
-    /// Starts everything and takes these steps; if they fail, prints the last lines of each process.
+    /// Starts everything and runs these steps; if they fail, prints the last lines of each process.
     ///
     /// # Errors
     /// Something does not start, or the steps fail.
@@ -245,12 +245,12 @@ impl Settings {
         &self.broker_url
     }
 
-    /// Whether the broker was there before us, and stays.
+    /// Whether the broker was there before this process, and stays after it.
     pub(super) fn is_external_broker(&self) -> bool {
         Broker::given().is_some_and(|url| url == self.broker_url)
     }
 
-    /// Those that the producers publish for.
+    /// The destinations of the producers.
     pub(super) fn destinations(&self) -> Vec<&str> {
         let mut set = self.environment.iter().rev();
         let set = set.find(|(role, name, _)| (*role, name.as_str()) == (Role::Producer, "DESTINATIONS"));

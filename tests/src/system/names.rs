@@ -1,22 +1,22 @@
-//! The parts of a system, and what exists on the broker for one.
+//! The processes of a system, and its names on the broker.
 
 use anyhow::Result;
 
 use crate::queues::Queues;
 
-/// What a process is there for.
+/// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Takes orders.
     Producer,
-    /// Tells the inventory API.
+    /// Calls the inventory API.
     Inventory,
-    /// Tells the fulfillment API.
+    /// Calls the fulfillment API.
     Fulfillment,
 }
 
-/// The names on the broker, as the contract derives them from that of the exchange. Written down here once more, on
-/// purpose: a test must not take them from what it tests.
+/// The names on the broker, as the contract derives them from that of the exchange. Repeated here on purpose: a test
+/// must not take them from what it tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     exchange: String,
@@ -77,7 +77,7 @@ impl Names {
         format!("{}.dlq", self.queue(destination))
     }
 
-    /// The exchange that dead letters go through.
+    /// The dead-letter exchange.
     #[must_use]
     pub fn dead_letter_exchange(&self) -> String {
         format!("{}.dlx", self.exchange)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 use anyhow::Result;
-use api::{Delivery, DeliveryStatus, Word};
+use api::{DeadLetterGroup, Delivery, DeliveryStatus, List, Word};
 use console::{Style, style};
 use indicatif::HumanCount;
 use tests::{
@@ -159,11 +159,14 @@ fn show_order([order, destination, status, attempts, answer, reason]: [&str; 6],
 async fn dead_letters(system: &System, destination: &str, planned: u64) -> Result<u64> {
     let path = format!("/v1/dead-letters:groups?limit=500&destination={destination}");
     let mut listed = 0;
-    let check = async || match system.get(&path).await {
+    let check = async || match system.get::<List<DeadLetterGroup>>(&path).await {
         Ok(groups) => {
-            let counts = groups["items"].as_array().into_iter().flatten().filter_map(|group| group["count"].as_u64());
-            listed = counts.sum();
-            if listed == planned { ControlFlow::Break(Ok(planned)) } else { ControlFlow::Continue(groups.to_string()) }
+            listed = groups.items.iter().map(|group| group.count).sum();
+            if listed == planned {
+                ControlFlow::Break(Ok(planned))
+            } else {
+                ControlFlow::Continue(format!("{groups:?}"))
+            }
         }
         Err(fault) => ControlFlow::Break(Err(fault)),
     };

@@ -47,7 +47,7 @@ impl<'a> Journey<'a> {
         let placed = system.place(&plan.order()).await?;
         let accepted =
             Step { at: Timestamp::now(), who: "producer", what: "answers 202: accepted, on disk".to_owned() };
-        let order: api::Order = serde_json::from_value(system.wait_settled(&placed.order_id).await?)?;
+        let order = system.wait_settled(&placed.order_id).await?;
         let what = format!("shows it as {}", style(order.status.as_str()).bold());
         let shown = Step { at: Timestamp::now(), who: "producer", what };
 

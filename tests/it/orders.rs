@@ -1,16 +1,16 @@
-//! Many orders at once, and what must be true of each of them in the end.
+//! Many orders at once, and what must be true of each of them at the end.
 
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, ensure};
+use api::OrderStatus;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::Value;
 use tests::{fake_api::FakeApi, order::Order, system::System};
 
-/// How many are placed or asked after at a time.
+/// How many requests run at a time.
 const AT_A_TIME: usize = 16;
 
-/// Places this order so many times, and returns the orders' ids.
+/// Places this order `count` times, and returns the ids.
 pub(crate) async fn place(system: &System, count: usize, order: &Order) -> Result<Vec<String>> {
     stream::iter(0..count)
         .map(async |_| Ok(system.place(order).await?.order_id))
@@ -19,8 +19,8 @@ pub(crate) async fn place(system: &System, count: usize, order: &Order) -> Resul
         .await
 }
 
-/// Waits until every delivery of each order has ended, and returns the orders as shown.
-pub(crate) async fn settled(system: &System, order_ids: &[String]) -> Result<Vec<Value>> {
+/// Waits until every order is settled, and returns the orders.
+pub(crate) async fn settled(system: &System, order_ids: &[String]) -> Result<Vec<api::Order>> {
     stream::iter(order_ids)
         .map(|order_id| system.wait_settled(order_id))
         .buffer_unordered(AT_A_TIME)
@@ -29,18 +29,18 @@ pub(crate) async fn settled(system: &System, order_ids: &[String]) -> Result<Vec
         .map_err(|fault| system.with_logs(fault))
 }
 
-/// Waits until each order is delivered everywhere, and checks that both APIs saw exactly one effect of each.
+/// Waits until every order is delivered, and checks that both APIs saw exactly one effect of each.
 pub(crate) async fn delivered_once(system: &System, order_ids: &[String]) -> Result<()> {
     for order in settled(system, order_ids).await? {
-        ensure!(order["status"] == "delivered", "{order}");
+        ensure!(order.status == OrderStatus::Delivered, "{order:?}");
     }
-    told_once(&system.inventory_api, order_ids)?;
-    told_once(&system.fulfillment_api, order_ids)
+    called_once(&system.inventory_api, order_ids)?;
+    called_once(&system.fulfillment_api, order_ids)
 }
 
-/// Checks that the API saw exactly one effect of each of these orders, none of any other more than once, and that all
-/// calls about an order had the same key and the same body.
-pub(crate) fn told_once(api: &FakeApi, order_ids: &[String]) -> Result<()> {
+/// Checks that the API saw exactly one effect of each of these orders and at most one of any other, and that all calls
+/// about an order had the same key and body.
+pub(crate) fn called_once(api: &FakeApi, order_ids: &[String]) -> Result<()> {
     let mut effects = HashMap::<String, u32>::new();
     let mut keys = HashMap::<String, (String, String)>::new();
     for call in api.calls() {
