@@ -29,7 +29,7 @@ use uuid::Uuid;
 pub use self::metrics::CollectorMetrics;
 use store::{Collected, Collection, Desk};
 
-use crate::watch::Watch;
+use crate::{app::Context, watch::Watch};
 
 /// Dead letters in hand at a time.
 const PREFETCH: u16 = 64;
@@ -45,25 +45,19 @@ const LINGER: Duration = Duration::from_millis(20);
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// The consumer of one dead-letter queue.
 pub struct Collector {
-    /// Where the queue is.
-    pub broker: Broker,
-    /// Whose dead letters.
-    pub origin: Origin,
-    /// How long a drain may take.
-    pub grace: Duration,
-    /// Where dead letters go.
-    pub desk: Desk,
-    /// Who is told of orders that have changed.
-    pub watch: Watch,
-    /// What is counted.
-    pub metrics: CollectorMetrics,
-    /// How they are taken.
-    pub pace: Pace,
+    broker: Broker,
+    /// Whose dead letters it takes.
+    origin: Origin,
+    grace: Duration,
+    desk: Desk,
+    watch: Watch,
+    metrics: CollectorMetrics,
+    pace: Pace,
 }
 
 /// How dead letters are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Pace {
+enum Pace {
     /// Many at a time.
     #[default]
     Many,
@@ -150,6 +144,20 @@ enum Stop {
 }
 
 impl Collector {
+    /// A collector of the dead letters of this origin.
+    #[must_use]
+    pub fn new(context: &Context, origin: Origin, metrics: CollectorMetrics) -> Self {
+        Self {
+            broker: context.broker.for_another_queue(),
+            origin,
+            grace: context.grace,
+            desk: context.desk.clone(),
+            watch: context.watch.clone(),
+            metrics,
+            pace: Pace::default(),
+        }
+    }
+
     async fn take(
         &mut self,
         consumer: &mut Consumer,

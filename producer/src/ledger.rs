@@ -28,14 +28,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::redrive::RedriveMetrics;
+use crate::{app::Context, redrive::RedriveMetrics};
 use store::{Desk, Writes};
 
 /// Reports being recorded at a time, each of up to [`MAX_REPORTED`](common::outcome::MAX_REPORTED) outcomes.
 const PREFETCH: u16 = 64;
 /// What the ledger counts.
 #[derive(Clone, Debug)]
-pub struct LedgerMetrics {
+struct LedgerMetrics {
     outcomes: Family<ByOutcome, Counter>,
     unreadable: Counter,
     consumer_up: Gauge,
@@ -49,9 +49,7 @@ struct ByOutcome {
 }
 
 impl LedgerMetrics {
-    /// Registers them.
-    #[must_use]
-    pub fn register(metrics: &Metrics) -> Self {
+    fn register(metrics: &Metrics) -> Self {
         let this = Self { outcomes: Family::default(), unreadable: Counter::default(), consumer_up: Gauge::default() };
         metrics.register(|registry| {
             registry.register(
@@ -95,18 +93,13 @@ impl LedgerMetrics {
 
 /// The consumer of reports.
 pub struct Ledger {
-    /// Where the reports are.
-    pub broker: Broker,
-    /// How long a drain may take.
-    pub grace: Duration,
-    /// The way to the store.
-    pub writes: Writes,
-    /// Told of reports that were dead letters themselves.
-    pub desk: Desk,
-    /// What redrives count.
-    pub redrives: RedriveMetrics,
-    /// What is counted.
-    pub metrics: LedgerMetrics,
+    broker: Broker,
+    grace: Duration,
+    writes: Writes,
+    /// Records the delivery of reports that were dead letters themselves.
+    desk: Desk,
+    redrives: RedriveMetrics,
+    metrics: LedgerMetrics,
 }
 
 /// Reports whose outcomes are on their way into the store.
@@ -115,6 +108,19 @@ type Recording = FuturesUnordered<
 >;
 
 impl Ledger {
+    /// A ledger that counts the ends of redriven deliveries in `redrives`.
+    #[must_use]
+    pub fn new(context: &Context, redrives: RedriveMetrics) -> Self {
+        Self {
+            broker: context.broker.clone(),
+            grace: context.grace,
+            writes: context.writes.clone(),
+            desk: context.desk.clone(),
+            redrives,
+            metrics: LedgerMetrics::register(&context.metrics),
+        }
+    }
+
     async fn take(
         &self,
         consumer: &mut Consumer,

@@ -1,6 +1,8 @@
 //! The outbox between intake and relay: in memory while all is well, the table after a restart or
 //! when memory was not enough.
 
+mod gauges;
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -11,6 +13,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+pub(crate) use self::gauges::OutboxGauges;
 use store::{Backlog, OutboxEntry, Position};
 
 /// Most events kept in memory for the relay. Beyond it they are read from the table when their

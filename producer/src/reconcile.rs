@@ -36,6 +36,7 @@ use uuid::Uuid;
 use self::queues::{Queues, Sample};
 pub use self::swept::{Sweep, Swept};
 use crate::{
+    app::Context,
     config::{Reconcile, ReconcileMode},
     redrive::Wake,
 };
@@ -48,7 +49,7 @@ const LOGGED: usize = 10_000;
 
 /// What reconciliation counts.
 #[derive(Clone, Debug)]
-pub struct ReconcileMetrics {
+struct ReconcileMetrics {
     overdue: Family<ByDestination, Gauge>,
     republished: Counter,
 }
@@ -59,9 +60,7 @@ struct ByDestination {
 }
 
 impl ReconcileMetrics {
-    /// Registers them.
-    #[must_use]
-    pub fn register(metrics: &Metrics) -> Self {
+    fn register(metrics: &Metrics) -> Self {
         let this = Self { overdue: Family::default(), republished: Counter::default() };
         metrics.register(|registry| {
             registry.register(
@@ -111,26 +110,17 @@ enum NotSwept {
 impl Reconciler {
     /// A reconciler over the broker's destinations.
     #[must_use]
-    pub fn new(
-        broker: Broker,
-        desk: Desk,
-        relay: Component,
-        settings: Reconcile,
-        swept: Swept,
-        wake: Wake,
-        metrics: ReconcileMetrics,
-    ) -> Self {
-        let queues = Queues::new(settings.after);
+    pub fn new(context: &Context, settings: Reconcile, relay: Component, swept: Swept, wake: Wake) -> Self {
         Self {
-            broker,
-            desk,
+            broker: context.broker.clone(),
+            desk: context.desk.clone(),
             relay,
             settings,
             swept,
             wake,
-            metrics,
+            metrics: ReconcileMetrics::register(&context.metrics),
             id: Uuid::now_v7(),
-            queues,
+            queues: Queues::new(settings.after),
             relay_up_since: None,
             logged: HashSet::new(),
             republished: HashMap::new(),

@@ -27,7 +27,7 @@ use self::bucket::Bucket;
 pub use self::metrics::RedriveMetrics;
 use store::{Desk, RedriveItem, StoreFault};
 
-use crate::watch::Watch;
+use crate::{app::Context, watch::Watch};
 
 /// The pause of an idle runner before it looks for redrives that another producer made or has left.
 const IDLE: Duration = Duration::from_secs(2);
@@ -69,12 +69,12 @@ pub struct Runner {
 impl Runner {
     /// A runner that sends to the queues of the broker's destinations.
     #[must_use]
-    pub fn new(broker: Broker, grace: Duration, desk: Desk, watch: Watch, wake: Wake, metrics: RedriveMetrics) -> Self {
+    pub fn new(context: &Context, wake: Wake, metrics: RedriveMetrics) -> Self {
         Self {
-            broker,
-            grace,
-            desk,
-            watch,
+            broker: context.broker.clone(),
+            grace: context.grace,
+            desk: context.desk.clone(),
+            watch: context.watch.clone(),
             wake,
             metrics,
             id: Uuid::now_v7(),

@@ -26,7 +26,7 @@ use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::outbox::Outbox;
+use crate::{app::Context, outbox::Outbox};
 use store::{Desk, OutboxEntry, Position, StoreFault, Writes};
 
 /// Most messages in flight.
@@ -44,7 +44,7 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 const MARK_WITHIN: Duration = Duration::from_millis(50);
 /// What the relay counts.
 #[derive(Clone, Debug)]
-pub struct RelayMetrics {
+struct RelayMetrics {
     published: Counter,
     refused: Counter,
     returned: Counter,
@@ -53,9 +53,7 @@ pub struct RelayMetrics {
 }
 
 impl RelayMetrics {
-    /// Registers them.
-    #[must_use]
-    pub fn register(metrics: &Metrics) -> Self {
+    fn register(metrics: &Metrics) -> Self {
         let this = Self {
             published: Counter::default(),
             refused: Counter::default(),
@@ -114,22 +112,14 @@ pub struct Relay {
 impl Relay {
     /// A relay that begins after `taken`: everything later in the outbox is to be published.
     #[must_use]
-    pub fn new(
-        broker: Broker,
-        grace: Duration,
-        outbox: Arc<Outbox>,
-        desk: Desk,
-        writes: Writes,
-        metrics: RelayMetrics,
-        taken: Position,
-    ) -> Self {
+    pub fn new(context: &Context, taken: Position) -> Self {
         Self {
-            broker,
-            grace,
-            outbox,
-            desk,
-            writes,
-            metrics,
+            broker: context.broker.clone(),
+            grace: context.grace,
+            outbox: Arc::clone(&context.outbox),
+            desk: context.desk.clone(),
+            writes: context.writes.clone(),
+            metrics: RelayMetrics::register(&context.metrics),
             taken,
             waiting: VecDeque::new(),
             in_flight: BTreeMap::new(),

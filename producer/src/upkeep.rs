@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::app::Context;
 use store::{Desk, StoreFault};
 
 /// At most this many rows per transaction.
@@ -29,28 +30,24 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// Removes expired keys and old orders.
 pub struct Sweeper {
-    /// The store.
-    pub desk: Desk,
+    desk: Desk,
     /// How long an idempotency key is kept.
-    pub key_ttl: Duration,
+    key_ttl: Duration,
     /// How long a delivered order is kept; `None` keeps it indefinitely.
-    pub retention: Option<Duration>,
-    /// Its counters.
-    pub metrics: UpkeepMetrics,
+    retention: Option<Duration>,
+    metrics: UpkeepMetrics,
 }
 
 /// The counters of upkeep.
 #[derive(Clone, Debug, Default)]
-pub struct UpkeepMetrics {
+struct UpkeepMetrics {
     keys: Counter,
     orders: Counter,
     faults: Counter,
 }
 
 impl UpkeepMetrics {
-    /// Registers them.
-    #[must_use]
-    pub fn register(metrics: &Metrics) -> Self {
+    fn register(metrics: &Metrics) -> Self {
         let this = Self::default();
         metrics.register(|registry| {
             registry.register("swept_keys", "Expired idempotency keys that were removed", this.keys.clone());
@@ -62,6 +59,12 @@ impl UpkeepMetrics {
 }
 
 impl Sweeper {
+    /// A sweeper of keys older than `key_ttl`, and of delivered orders older than `retention` if any.
+    #[must_use]
+    pub fn new(context: &Context, key_ttl: Duration, retention: Option<Duration>) -> Self {
+        Self { desk: context.desk.clone(), key_ttl, retention, metrics: UpkeepMetrics::register(&context.metrics) }
+    }
+
     /// Sweeps at intervals until `shutdown`. A sweep that failed is repeated at the next one.
     pub async fn run(self, health: Component, shutdown: CancellationToken) {
         let shortest = self.retention.map_or(self.key_ttl, |retention| retention.min(self.key_ttl));

@@ -1,14 +1,21 @@
 //! Opening a store. From here on nobody needs to know which database it is.
 
-use std::{path::Path, thread::JoinHandle};
+use std::{
+    path::Path,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use common::{destination::Name, telemetry::metrics::Metrics};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Backlog, Committed, Database, Desk, PostgresAddress, StoreFault, WriterMetrics, Writes, postgres, sqlite::Sqlite,
 };
+
+/// How long the last transaction may take, after everything else has ended.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 /// An open store, and what runs behind it.
 pub struct Store {
@@ -26,11 +33,26 @@ pub struct Store {
 /// The threads and tasks of a store.
 pub struct StoreTasks {
     /// They end when the last clones of [`Writes`] and [`Desk`] are dropped.
-    pub threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     /// They end after the threads, when `ended` is cancelled.
-    pub tasks: TaskTracker,
+    tasks: TaskTracker,
     /// To be cancelled when the threads have ended.
-    pub ended: CancellationToken,
+    ended: CancellationToken,
+}
+
+impl StoreTasks {
+    /// Waits for the threads and tasks to end, once every clone of [`Writes`] and [`Desk`] is dropped. Each
+    /// thread, and the tasks together, have 5 s.
+    pub async fn end(self) {
+        for thread in self.threads {
+            join(thread).await;
+        }
+        self.ended.cancel();
+        self.tasks.close();
+        if timeout(LAST_COMMIT, self.tasks.wait()).await.is_err() {
+            tracing::error!("a connection of the store does not end: the database does not answer");
+        }
+    }
 }
 
 impl Store {
@@ -89,4 +111,19 @@ impl Store {
 
 fn no_thread(fault: std::io::Error) -> StoreFault {
     StoreFault::Database(format!("cannot start a thread: {fault}"))
+}
+
+/// Waits for a thread without blocking the runtime's thread, which it still needs.
+async fn join(thread: JoinHandle<()>) {
+    let deadline = Instant::now() + LAST_COMMIT;
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            tracing::error!("a thread of the store does not end: the disk does not answer");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    if thread.join().is_err() {
+        tracing::error!("a thread of the store panicked");
+    }
 }

@@ -100,6 +100,12 @@ impl Broker {
         Self { url, service, names, destinations: destinations.into(), frames: FrameLimit::default() }
     }
 
+    /// The same broker for another consumer: what one learns about the size of frames concerns its queue alone.
+    #[must_use]
+    pub fn for_another_queue(&self) -> Self {
+        Self { frames: FrameLimit::default(), ..self.clone() }
+    }
+
     pub(super) fn frames(&self) -> &FrameLimit {
         &self.frames
     }
