@@ -36,7 +36,7 @@ async fn a_broker_short_of_memory_delays_reports_and_loses_nothing() -> Result<(
     let Some(broker) = OwnBroker::take().await? else { return Ok(()) };
     let mut system = System::builder().broker(&broker.url()).without(Role::Inventory).start().await?;
     let mut order_ids = orders::place(&system, 20, &Order::healthy()).await?;
-    system.fulfillment_api.wait_for_effects(20, PATIENCE).await?;
+    system.fulfillment_api.wait_for_effects(20).await?;
     let queue = system.names.inventory();
     system.queues().await?.wait_for_depth(&queue, "20 orders", |depth| depth.ready == 20).await?;
 
@@ -55,7 +55,7 @@ async fn a_broker_short_of_memory_delays_reports_and_loses_nothing() -> Result<(
     // Deliveries go on, but their reports do not get through: the API is called, and nothing leaves the queue.
     let worker = system.start_process(Role::Inventory, &[])?;
     worker.wait_for_readiness("not ready by the alarm", |seen| seen.status == 503 && says_so(seen)).await?;
-    system.inventory_api.wait_for_effects(20, PATIENCE).await?;
+    system.inventory_api.wait_for_effects(20).await?;
     system.kill9(Role::Inventory).await?;
     system.queues().await?.wait_for_depth(&queue, "all orders again", |depth| depth.ready >= waiting).await?;
 
@@ -100,7 +100,7 @@ async fn events_and_reports_that_a_full_queue_refuses_are_published_again() -> R
     assert!(metrics.sum("tandem_outbox_backlog", &[]) > 0.0, "a refused event is not marked");
 
     system.start_ready(Role::Fulfillment).await?;
-    system.fulfillment_api.wait_for_effects(order_ids.len() as u64, PATIENCE).await?;
+    system.fulfillment_api.wait_for_effects(order_ids.len() as u64).await?;
 
     // Without a ledger, reports fill their queue too.
     system.kill9(Role::Producer).await?;

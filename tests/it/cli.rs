@@ -238,9 +238,9 @@ async fn an_order_whose_response_was_lost_is_sent_again_under_the_same_key() -> 
 
 #[tokio::test]
 async fn the_exit_code_of_a_waiting_place_is_the_status_of_its_order() -> Result<()> {
-    for (code, answer) in [(0, "delivered"), (3, "partially_delivered"), (3, "dead_lettered"), (5, "pending")] {
-        let status = if answer == "pending" { 202 } else { 200 };
-        let api = Scripted::start(move |_, _| Reply::json(status, &order(answer))).await?;
+    for (code, status) in [(0, "delivered"), (3, "partially_delivered"), (3, "dead_lettered"), (5, "pending")] {
+        let response = if status == "pending" { 202 } else { 200 };
+        let api = Scripted::start(move |_, _| Reply::json(response, &order(status))).await?;
         let place = ["order", "place", "--customer-id", "c", "--item", "a=1", "--wait", "1500ms"];
         let ended = tandem(&api.url(), &place).await?;
         assert_eq!(ended.code, Some(code), "{ended:?}");
@@ -412,14 +412,14 @@ async fn on_a_terminal_a_redrive_asks_for_confirmation() -> Result<()> {
     });
     let api = api.await?;
     let tandem = binaries::build(Profile::Running)?.path("tandem")?;
-    let asked = async |answer: &str| {
+    let confirm = async |input: &str| {
         let mut command = Command::new("script");
         let line = format!("{} redrive start d-1", tandem.display());
         command.args(["-qec", &line, "/dev/null"]).env("TANDEM_URL", api.url()).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut running = command.spawn()?;
         let mut stdin = running.stdin.take().context("a standard input")?;
-        stdin.write_all(answer.as_bytes()).await?;
+        stdin.write_all(input.as_bytes()).await?;
         let output = tokio::time::timeout(PATIENCE, running.wait_with_output()).await.context("it does not end")??;
         drop(stdin);
         anyhow::Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
@@ -429,11 +429,11 @@ async fn on_a_terminal_a_redrive_asks_for_confirmation() -> Result<()> {
         return Ok(());
     }
     for no in ["n\n", "\n"] {
-        let (code, said) = asked(no).await?;
+        let (code, said) = confirm(no).await?;
         assert!(code == Some(1) && said.contains("[y/N]") && said.contains("nothing was sent"), "{code:?} {said}");
     }
     assert!(api.requests().iter().all(|request| request.json()["dry_run"] == true));
-    let (code, said) = asked("y\n").await?;
+    let (code, said) = confirm("y\n").await?;
     assert!(code == Some(0) && said.contains("tandem redrive watch r-1"), "{code:?} {said}");
     ensure!(api.requests().last().is_some_and(|request| request.json() == json!({"ids": ["d-1"]})));
     Ok(())

@@ -91,8 +91,8 @@ async fn outcomes_reported_while_the_producer_is_down_reach_the_ledger(store: &S
     system.kill9(Role::Producer).await?;
     system.start_ready(Role::Inventory).await?;
     system.start_ready(Role::Fulfillment).await?;
-    system.inventory_api.wait_for_effects(20, PATIENCE).await?;
-    system.fulfillment_api.wait_for_effects(20, PATIENCE).await?;
+    system.inventory_api.wait_for_effects(20).await?;
+    system.fulfillment_api.wait_for_effects(20).await?;
     system.queues().await?.wait_for_depth(&outcomes, "reports", |depth| depth.ready > 0).await?;
 
     system.start_ready(Role::Producer).await?;

@@ -1,10 +1,12 @@
 //! What the harness guarantees to the scenarios.
 
-mod container;
+mod durability;
 mod leftovers;
+
+mod process;
 mod fake_api;
 mod fault_proxy;
-mod postgres;
 mod private_node;
-mod process;
+mod postgres;
+mod container;
 mod system;

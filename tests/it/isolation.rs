@@ -24,7 +24,7 @@ async fn a_hanging_api_does_not_hold_up_the_other_and_catches_up_later() -> Resu
         .start()
         .await?;
     let order_ids = orders::place(&system, ORDERS, &Order::healthy()).await?;
-    system.fulfillment_api.wait_for_effects(ORDERS as u64, PATIENCE).await?;
+    system.fulfillment_api.wait_for_effects(ORDERS as u64).await?;
     for order_id in &order_ids {
         let order = system.wait_for_delivery(order_id, "fulfillment", DeliveryStatus::Delivered).await?;
         assert_eq!(order.deliveries["inventory"].status, DeliveryStatus::Pending);
@@ -40,7 +40,7 @@ async fn a_hanging_api_does_not_hold_up_the_other_and_catches_up_later() -> Resu
 async fn a_stopped_worker_does_not_hold_up_the_other_and_catches_up_later() -> Result<()> {
     let mut system = System::builder().without(Role::Fulfillment).start().await?;
     let order_ids = orders::place(&system, 50, &Order::healthy()).await?;
-    system.inventory_api.wait_for_effects(50, PATIENCE).await?;
+    system.inventory_api.wait_for_effects(50).await?;
     let all_wait = |depth: Depth| (depth.ready, depth.consumers) == (50, 0);
     system.queues().await?.wait_for_depth(&system.names.fulfillment(), "all events", all_wait).await?;
     system.start_ready(Role::Fulfillment).await?;
@@ -84,7 +84,7 @@ async fn a_worker_calls_up_to_its_concurrency_and_leaves_the_rest_queued() -> Re
     system.inventory_api.wait_until("8 calls", PATIENCE, eight).await?;
     // Another 8 are prefetched.
     system.queues().await?.wait_for_depth(&system.names.inventory(), "the rest", |depth| depth.ready == 14).await?;
-    system.fulfillment_api.wait_for_effects(30, PATIENCE).await?;
+    system.fulfillment_api.wait_for_effects(30).await?;
     assert_eq!(system.inventory_api.summary().calls, 8);
     Ok(())
 }

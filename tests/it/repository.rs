@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::checkout::{files, root};
 
-/// The lines, in files of these directories but not below these paths, in which one of the words stands.
+/// The lines that contain one of the words, in files of these directories but not below these paths.
 fn lines_with(words: &[&str], directories: &[&str], but: &[&str]) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for directory in directories {

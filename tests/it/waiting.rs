@@ -14,7 +14,6 @@ use tests::{
     order,
     process::Process,
     system::{Placed, Role, System, SystemBuilder},
-    waiting::PATIENCE,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -192,7 +191,7 @@ async fn waiting_reads_an_order_once_per_report_instead_of_polling() -> Result<(
         .await?;
     system.producer()?.wait_for_metric(WAITING, &[], |waiting| waiting == WAIT as f64).await?;
     system.start_ready(Role::Inventory).await?;
-    system.inventory_api.wait_for_effects(WAIT as u64, PATIENCE).await?;
+    system.inventory_api.wait_for_effects(WAIT as u64).await?;
     // However long it takes, one look for what one worker has reported, and none before.
     system.producer()?.wait_for_metric(LOOKS, &[], |looks| looks == WAIT as f64).await?;
     system.start_ready(Role::Fulfillment).await?;

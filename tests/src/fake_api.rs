@@ -146,9 +146,9 @@ impl FakeApi {
     /// Waits until this many keys have had their effect. Cancellation safe.
     ///
     /// # Errors
-    /// There are fewer when the deadline has passed.
-    pub async fn wait_for_effects(&self, count: u64, deadline: Duration) -> Result<()> {
-        self.wait_until(&format!("{count} effects"), deadline, |fake| fake.summary().effects >= count).await
+    /// There are fewer in time.
+    pub async fn wait_for_effects(&self, count: u64) -> Result<()> {
+        self.wait_until(&format!("{count} effects"), PATIENCE, |fake| fake.summary().effects >= count).await
     }
 
     /// Waits until the condition holds, which is checked after every call. Cancellation safe.

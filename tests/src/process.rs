@@ -184,7 +184,7 @@ impl Process {
     /// `GET /readyz`.
     ///
     /// # Errors
-    /// It does not answer.
+    /// It does not respond.
     pub async fn readyz(&self) -> Result<Readiness> {
         let response = self.get("/readyz").await?;
         let status = response.status().as_u16();
@@ -194,7 +194,7 @@ impl Process {
     /// `GET /livez`: the status.
     ///
     /// # Errors
-    /// It does not answer.
+    /// It does not respond.
     pub async fn livez(&self) -> Result<u16> {
         Ok(self.get("/livez").await?.status().as_u16())
     }
@@ -202,7 +202,7 @@ impl Process {
     /// `GET /metrics`.
     ///
     /// # Errors
-    /// It does not answer.
+    /// It does not respond.
     pub async fn metrics(&self) -> Result<Metrics> {
         Ok(Metrics::parse(&self.get("/metrics").await?.error_for_status()?.text().await?))
     }
@@ -229,7 +229,7 @@ impl Process {
     /// `GET` of this path.
     ///
     /// # Errors
-    /// It does not answer.
+    /// It does not respond.
     pub async fn get(&self, path: &str) -> Result<reqwest::Response> {
         let url = format!("{}{path}", self.url().await?);
         self.http.get(&url).send().await.with_context(|| format!("{}: GET {url}", self.name))

@@ -245,7 +245,7 @@ impl Queues {
     ///
     /// RabbitMQ runs a worker for the dead letters of each such queue, all of them under one supervisor. A queue that
     /// is deleted while its worker makes its first request takes the supervisor with it, and until the node is
-    /// restarted every such queue, old and new, answers `INTERNAL_ERROR`. A worker that has forwarded a dead letter is
+    /// restarted, every use of such a queue, old or new, fails with `INTERNAL_ERROR`. A worker that has forwarded a dead letter is
     /// beyond that point.
     ///
     /// A consumer of the queue must reject a message that is not JSON; without consumers, this does.

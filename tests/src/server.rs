@@ -152,7 +152,7 @@ impl<S: Software> Server<S> {
             Err(fault) => fault,
         };
         bail!(
-            "{name} is needed, and there is none. Do one of these:\n\
+            "{name} is needed, and none is available. Do one of these:\n\
              - set {variable} to one that runs, such as {example};\n\
              - install it: `sudo apt-get install --no-install-recommends {package}` (Debian, Ubuntu), {downloads};\n\
              - install Docker, with access to its engine.\n\

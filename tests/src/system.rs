@@ -307,7 +307,7 @@ impl System {
     /// `GET /metrics` of the first process in this role.
     ///
     /// # Errors
-    /// There is none, or no answer.
+    /// There is none, or it does not respond.
     pub async fn metrics(&self, role: Role) -> Result<Metrics> {
         self.process(role)?.metrics().await
     }
@@ -315,7 +315,7 @@ impl System {
     /// `GET /readyz` of the first process in this role.
     ///
     /// # Errors
-    /// There is none, or no answer.
+    /// There is none, or it does not respond.
     pub async fn readyz(&self, role: Role) -> Result<Readiness> {
         self.process(role)?.readyz().await
     }

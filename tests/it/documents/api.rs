@@ -1,4 +1,4 @@
-//! What the documents say of states and problems is compared with their types, and with what a producer answers.
+//! States and problems in the documents are compared with their types, and with the responses of a producer.
 
 use std::collections::BTreeSet;
 
@@ -61,8 +61,8 @@ async fn every_problem_is_documented_as_it_is() -> Result<()> {
     let mut names = BTreeSet::new();
     for operation in document["paths"].as_object().context("paths")?.values().filter_map(Value::as_object) {
         for response in operation.values().filter_map(|operation| operation["responses"].as_object()) {
-            for answer in response.values() {
-                let examples = answer["content"]["application/problem+json"]["examples"].as_object();
+            for shown in response.values() {
+                let examples = shown["content"]["application/problem+json"]["examples"].as_object();
                 names.extend(examples.into_iter().flat_map(|examples| examples.keys().cloned()));
             }
         }

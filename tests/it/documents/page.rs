@@ -1,4 +1,4 @@
-//! A document as the tests read it: what stands after a marker, `<!-- marker -->`.
+//! A document as the tests read it: what follows a marker, `<!-- marker -->`.
 
 use std::fs;
 

@@ -206,7 +206,7 @@ async fn waiting_for_calls_reports_what_was_seen_instead() -> Result<()> {
     let (fake, caller) = start()?;
     let (calls, status) = tokio::join!(fake.wait_for_calls("a", 1), caller.status("a", "tea"));
     assert_eq!((calls?.len(), status?), (1, 200));
-    let fault = fake.wait_for_effects(2, A_WHILE).await.unwrap_err();
+    let fault = fake.wait_until("2 effects", A_WHILE, |fake| fake.summary().effects >= 2).await.unwrap_err();
     assert!(fault.to_string().contains("effects: 1"), "{fault}");
     Ok(())
 }

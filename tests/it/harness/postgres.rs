@@ -7,7 +7,10 @@ use tests::{
     waiting::PATIENCE,
 };
 
-use super::leftovers::{processes_in, wait_until_removed};
+use super::{
+    durability::postgres_keeps_its_data,
+    leftovers::{processes_in, wait_until_removed},
+};
 
 /// `None` and a message if no Postgres is installed.
 fn installation() -> Option<Installation> {
@@ -70,23 +73,8 @@ async fn a_private_cluster_keeps_its_data_through_stop_and_crash() -> Result<()>
     let postgres = Postgres::Private(PrivateCluster::start(installation, Syncs::On).await?);
     let Postgres::Private(cluster) = &postgres else { unreachable!() };
     assert_eq!(setting(cluster, "fsync").await?, "on");
-    let database = postgres.fresh_database().await?;
-    database.connect().await?.batch_execute("CREATE TABLE kept (id int); INSERT INTO kept VALUES (1)").await?;
-
-    postgres.stop().await?;
-    assert!(database.connect().await.is_err(), "nothing listens");
-    assert!(postgres.stop().await.is_err(), "it does not run");
-    postgres.start_again().await?;
-    let client = database.connect().await?;
-    client.batch_execute("INSERT INTO kept VALUES (2)").await?;
-
-    postgres.crash().await?;
-    assert_eq!(cluster.pid(), None);
-    assert!(client.query("SELECT 1", &[]).await.is_err(), "its connections are gone");
-    postgres.start_again().await?;
+    postgres_keeps_its_data(&postgres).await?;
     assert!(cluster.log_tail(50).contains("automatic recovery in progress"), "{}", cluster.log_tail(50));
-    let kept = database.connect().await?.query("SELECT id FROM kept ORDER BY id", &[]).await?;
-    assert_eq!(kept.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), [1, 2]);
     let usage = postgres.usage().context("usage")?;
     assert!(usage.rss > 0 && usage.threads > 1, "{usage:?}");
     Ok(())

@@ -1,18 +1,16 @@
 use std::{io::Write, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
-use lapin::{
-    BasicProperties,
-    types::{AMQPValue, FieldTable},
-};
 use tests::{
     broker::{Broker, Installation, PrivateNode},
     process::Program,
-    queues::Queues,
     waiting::PATIENCE,
 };
 
-use super::leftovers::{processes_in, wait_until_removed};
+use super::{
+    durability::broker_keeps_its_data,
+    leftovers::{processes_in, wait_until_removed},
+};
 
 /// Nodes of several tests at a time would only slow each other down.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -32,30 +30,9 @@ async fn a_private_node_keeps_its_data_through_stop_and_kill() -> Result<()> {
     let _turn = ONE_AT_A_TIME.lock().await;
     let broker = Broker::Private(PrivateNode::start(installation, ()).await?);
     let Broker::Private(node) = &broker else { unreachable!() };
-    let mut quorum = FieldTable::default();
-    quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    let queues = Queues::connect(&broker.url()).await?;
-    queues.declare_queue("kept", quorum).await?;
-    queues.publish("", "kept", b"one", BasicProperties::default()).await?;
-    drop(queues);
-
     let first = node.pid().context("it runs")?;
-    broker.restart().await?;
-    assert_ne!(node.pid(), Some(first), "another process serves the same port");
-    let queues = Queues::connect(&broker.url()).await?;
-    queues.publish("", "kept", b"two", BasicProperties::default()).await?;
-    drop(queues);
-
-    broker.crash().await?;
-    assert_eq!(node.pid(), None);
-    assert!(Queues::connect(&broker.url()).await.is_err(), "nothing listens");
-    broker.start_again().await?;
-    let queues = Queues::connect(&broker.url()).await?;
-    queues.wait_for_depth("kept", "two messages", |depth| depth.ready == 2).await?;
-    assert_eq!(queues.next("kept").await?.body, b"one");
-    assert_eq!(queues.get("kept").await?.context("a second message")?.body, b"two");
-
-    assert!(broker.ctl(&["list_queues", "name"]).await?.contains("kept"));
+    broker_keeps_its_data(&broker).await?;
+    assert_ne!(node.pid().context("it runs")?, first, "another process serves the same port");
     let usage = node.usage()?;
     assert!(usage.cpu > Duration::from_millis(500) && usage.peak_rss > 50_000_000, "{usage:?}");
     Ok(())

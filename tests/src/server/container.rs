@@ -167,8 +167,8 @@ impl<S: Software> Container<S> {
 /// The engine at `DOCKER_HOST`, or at the usual socket.
 async fn engine() -> Result<Docker> {
     let engine = docker_client_instance().await.context("no Docker Engine")?;
-    let answer = tokio::time::timeout(ENGINE_DEADLINE, engine.ping()).await;
-    answer.context("the Docker Engine does not respond")?.context("no Docker Engine responds")?;
+    let pong = tokio::time::timeout(ENGINE_DEADLINE, engine.ping()).await;
+    pong.context("the Docker Engine does not respond")?.context("no Docker Engine responds")?;
     Ok(engine)
 }
 

@@ -94,7 +94,7 @@ impl SystemBuilder {
         self.env_of_workers("BACKOFF_INITIAL", "20ms").env_of_workers("BACKOFF_MAX", "100ms")
     }
 
-    /// A worker that waits for one answer for longer than a test does: what hangs stays pending.
+    /// A worker that waits for one response longer than a test runs, so that a hanging call stays pending.
     #[must_use]
     pub fn with_patient_worker(self, role: Role) -> Self {
         self.env(role, "MAX_ATTEMPTS", 1).env(role, "REQUEST_TIMEOUT", "7m")
