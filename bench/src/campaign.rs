@@ -79,12 +79,13 @@ impl Campaign {
         };
         let results = target.join("bench");
         let data = results.join(format!("data-{}", std::process::id()));
-        fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
         let broker = Broker::find_or_start().await?;
         let database = match options.store {
             Store::Sqlite => None,
             Store::Postgres => Some(Postgres::find_or_start(Syncs::On).await?),
         };
+        // Last, because only what this returns removes it.
+        fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
         Ok(Self { options, servers: Servers { broker, database }, binaries, results, data })
     }
 

@@ -31,7 +31,7 @@ pub(crate) fn of(report: &Report) -> String {
         lines.extend(runs(first, &systems));
         for name in first.memory_after.keys() {
             let peak = systems.iter().filter_map(|system| Some(system.memory_after.get(name)?.peak_mb));
-            lines.push(format!("{:30}{:>22}", format!("highest RSS of {name}, MB"), spread(peak, 0)));
+            lines.push(format!("{:38}{:>22}", format!("highest RSS of {name}, MB"), spread(peak, 0)));
         }
     }
     let raw = || report.rounds.iter().filter_map(|round| Some((round.raw_broker?.per_second, round.system.as_ref())));
@@ -68,7 +68,7 @@ pub(crate) fn of(report: &Report) -> String {
 fn runs(first: &SystemRound, systems: &[&SystemRound]) -> Vec<String> {
     let row = |name: &str, cells: Vec<String>| {
         let cells: String = cells.iter().map(|cell| format!("{cell:>22}")).collect();
-        format!("{name:30}{cells}")
+        format!("{name:38}{cells}")
     };
     let mut lines = vec![row("", first.runs.iter().map(|run| run.pattern.clone()).collect())];
     for (name, decimals, of) in FIGURES {
