@@ -24,7 +24,7 @@ use store::{Committed, Position, Store, StoreTasks};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use self::context::Context;
+pub(crate) use self::context::Context;
 use self::parts::Parts;
 use crate::{
     collector::{Collector, CollectorMetrics},

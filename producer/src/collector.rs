@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use self::metrics::CollectorMetrics;
+pub(crate) use self::metrics::CollectorMetrics;
 use store::{Collected, Collection, Desk};
 
 use crate::{app::Context, watch::Watch};
@@ -44,7 +44,7 @@ const LINGER: Duration = Duration::from_millis(20);
 /// The pause before the store is asked again: after a fault, or for a report that was not there.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// The consumer of one dead-letter queue.
-pub struct Collector {
+pub(crate) struct Collector {
     broker: Broker,
     /// Whose dead letters it takes.
     origin: Origin,
@@ -146,7 +146,7 @@ enum Stop {
 impl Collector {
     /// A collector of the dead letters of this origin.
     #[must_use]
-    pub fn new(context: &Context, origin: Origin, metrics: CollectorMetrics) -> Self {
+    pub(crate) fn new(context: &Context, origin: Origin, metrics: CollectorMetrics) -> Self {
         Self {
             broker: context.broker.for_another_queue(),
             origin,

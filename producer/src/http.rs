@@ -36,7 +36,7 @@ use self::{
 use crate::{config::Clients, intake::Intake, reconcile::Swept, redrive::Wake, watch::Watch};
 
 /// What the handlers work with.
-pub struct Api {
+pub(crate) struct Api {
     /// Where valid orders go.
     pub intake: Intake,
     /// Where orders, lists, dead letters and redrives are read and changed.
@@ -58,7 +58,7 @@ pub struct Api {
 }
 
 /// What clients may use, and what they must send.
-pub struct Limits {
+pub(crate) struct Limits {
     bodies: BodyReader,
     batches: BodyReader,
     waiting: Waiting,
@@ -72,7 +72,7 @@ pub struct Limits {
 impl Limits {
     /// As configured; `shutdown` ends every wait.
     #[must_use]
-    pub fn new(clients: Clients, shutdown: CancellationToken, metrics: &Metrics) -> Self {
+    pub(crate) fn new(clients: Clients, shutdown: CancellationToken, metrics: &Metrics) -> Self {
         let Clients { wait_max, waiters, event_streams, key_ttl, key_required } = clients;
         Self {
             bodies: BodyReader::new(),
@@ -89,7 +89,7 @@ impl Limits {
 ///
 /// `operations` are the routes that every process has. They are probed all the time, so they are neither
 /// counted nor correlated.
-pub fn router(api: Api, metrics: &Metrics, operations: Router) -> Router {
+pub(crate) fn router(api: Api, metrics: &Metrics, operations: Router) -> Router {
     let (resources, document) = resources().split_for_parts();
     let frame = from_fn_with_state(Arc::new(HttpMetrics::register(metrics, &document)), frame);
     resources

@@ -12,7 +12,7 @@ use prometheus_client::{
 use store::{Changes, Committed, NotAccepted, Placed, Receipt, Room, Space, WriterState, Writes};
 use tokio::sync::mpsc;
 
-pub use self::new_order::{Caller, NewOrder};
+pub(crate) use self::new_order::{Caller, NewOrder};
 use crate::{outbox::Outbox, watch::Watch};
 
 /// Most bytes of orders that wait for the disk, in addition to the bound on their number: a large order
@@ -21,7 +21,7 @@ const WAITING_BYTES: usize = 16 * 1_024 * 1_024;
 
 /// The way in.
 #[derive(Clone, Debug)]
-pub struct Intake {
+pub(crate) struct Intake {
     writes: Writes,
     outbox: Arc<Outbox>,
     space: Space,
@@ -31,7 +31,7 @@ pub struct Intake {
 impl Intake {
     /// Intake over a store and its outbox.
     #[must_use]
-    pub fn new(writes: Writes, outbox: Arc<Outbox>, metrics: &Metrics) -> Self {
+    pub(crate) fn new(writes: Writes, outbox: Arc<Outbox>, metrics: &Metrics) -> Self {
         Self { writes, outbox, space: Space::new(WAITING_BYTES), metrics: IntakeMetrics::register(metrics) }
     }
 
@@ -40,7 +40,7 @@ impl Intake {
     ///
     /// # Errors
     /// [`NotAccepted`]: nothing was stored.
-    pub async fn accept(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
+    pub(crate) async fn accept(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
         let answer = self.hand_in(placed).await;
         self.metrics.count(&answer);
         answer
@@ -52,7 +52,7 @@ impl Intake {
     }
 
     /// Accepts orders together, in one transaction; each has its own answer, in the same order.
-    pub async fn accept_all(&self, placed: Vec<Placed>) -> Vec<Result<Receipt, NotAccepted>> {
+    pub(crate) async fn accept_all(&self, placed: Vec<Placed>) -> Vec<Result<Receipt, NotAccepted>> {
         let mut taken = Vec::with_capacity(placed.len());
         let room: Vec<_> =
             placed.into_iter().map(|placed| self.room(&placed).map(|room| taken.push((placed, room)))).collect();
@@ -114,7 +114,7 @@ impl IntakeMetrics {
 
 /// Passes on what transactions bring: events to the relay, answers to those who asked, news to those
 /// who watch an order. Ends with the writer.
-pub async fn distribute(
+pub(crate) async fn distribute(
     mut committed: mpsc::UnboundedReceiver<Committed>,
     outbox: Arc<Outbox>,
     watch: Watch,

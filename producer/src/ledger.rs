@@ -92,7 +92,7 @@ impl LedgerMetrics {
 }
 
 /// The consumer of reports.
-pub struct Ledger {
+pub(crate) struct Ledger {
     broker: Broker,
     grace: Duration,
     writes: Writes,
@@ -110,7 +110,7 @@ type Recording = FuturesUnordered<
 impl Ledger {
     /// A ledger that counts the ends of redriven deliveries in `redrives`.
     #[must_use]
-    pub fn new(context: &Context, redrives: RedriveMetrics) -> Self {
+    pub(crate) fn new(context: &Context, redrives: RedriveMetrics) -> Self {
         Self {
             broker: context.broker.clone(),
             grace: context.grace,

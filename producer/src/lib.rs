@@ -7,18 +7,18 @@
 //! who wait for it; [`upkeep`] removes it when it is old and done. [`doctor`] is what the doctor
 //! looks at. [`app`] wires them by [`config`].
 
-pub mod http;
-pub mod intake;
+mod http;
+mod intake;
 mod fingerprint;
-pub mod outbox;
-pub mod relay;
-pub mod ledger;
-pub mod collector;
-pub mod redrive;
-pub mod reconcile;
+mod outbox;
+mod relay;
+mod ledger;
+mod collector;
+mod redrive;
+mod reconcile;
 mod views;
-pub mod watch;
-pub mod upkeep;
+mod watch;
+mod upkeep;
 mod doctor;
 pub mod config;
-pub mod app;
+mod app;

@@ -24,7 +24,7 @@ const IN_MEMORY_BYTES: usize = 8 * 1_024 * 1_024;
 
 /// Hands committed events to the relay, and knows how many are not published.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     committed: AtomicU64,
     backlog: AtomicU64,
@@ -65,7 +65,7 @@ impl Queue {
 impl Outbox {
     /// An outbox over what a table holds, which takes no more than `limit` unpublished events.
     #[must_use]
-    pub fn new(backlog: Backlog, limit: u64) -> Self {
+    pub(crate) fn new(backlog: Backlog, limit: u64) -> Self {
         Self {
             queue: Mutex::default(),
             committed: AtomicU64::new(backlog.last),
@@ -77,24 +77,24 @@ impl Outbox {
 
     /// Whether another order may be accepted.
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.backlog() < self.limit
     }
 
     /// How many events are not published.
     #[must_use]
-    pub fn backlog(&self) -> u64 {
+    pub(crate) fn backlog(&self) -> u64 {
         self.backlog.load(Ordering::Relaxed)
     }
 
     /// The last event that was committed.
     #[must_use]
-    pub fn committed(&self) -> Position {
+    pub(crate) fn committed(&self) -> Position {
         self.committed.load(Ordering::Acquire)
     }
 
     /// Hands over what one transaction committed, in its order.
-    pub fn hand_over(&self, entries: Vec<OutboxEntry>) {
+    pub(crate) fn hand_over(&self, entries: Vec<OutboxEntry>) {
         if entries.is_empty() {
             return;
         }
@@ -111,7 +111,7 @@ impl Outbox {
     }
 
     /// Notes that the table holds so many more, the last of them at this position.
-    pub fn adopt(&self, events: u64, last: Position) {
+    pub(crate) fn adopt(&self, events: u64, last: Position) {
         if events == 0 {
             return;
         }
@@ -123,7 +123,7 @@ impl Outbox {
     }
 
     /// Notes that so many were published.
-    pub fn published(&self, count: usize) {
+    pub(crate) fn published(&self, count: usize) {
         let count = count as u64;
         // Saturating: a row published twice is only once in the backlog.
         let _ = self.backlog.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(count)));
@@ -131,7 +131,7 @@ impl Outbox {
 
     /// Notes that everything up to `up_to` was published. Where nothing was committed beyond it, nothing
     /// waits, whatever was counted: what another producer has taken over is counted there.
-    pub fn all_published(&self, up_to: Position) {
+    pub(crate) fn all_published(&self, up_to: Position) {
         let _queue = self.lock();
         if self.committed() <= up_to {
             self.backlog.store(0, Ordering::Relaxed);
@@ -140,7 +140,7 @@ impl Outbox {
 
     /// The next event after `taken`, in the order of commits and without a gap, if it is in memory.
     #[must_use]
-    pub fn next(&self, taken: Position) -> Option<OutboxEntry> {
+    pub(crate) fn next(&self, taken: Position) -> Option<OutboxEntry> {
         let mut queue = self.lock();
         while queue.entries.front().is_some_and(|next| next.entry.position <= taken) {
             queue.pop();
@@ -151,7 +151,7 @@ impl Outbox {
     /// Whether the next event after `taken` is in the table only: it was committed when memory was
     /// full, or before the start.
     #[must_use]
-    pub fn in_table(&self, taken: Position) -> bool {
+    pub(crate) fn in_table(&self, taken: Position) -> bool {
         let queue = self.lock();
         match queue.entries.iter().find(|next| next.entry.position > taken) {
             Some(next) => next.after > taken,
@@ -160,7 +160,7 @@ impl Outbox {
     }
 
     /// Waits until something is handed over. Cancellation safe.
-    pub async fn handed_over(&self) {
+    pub(crate) async fn handed_over(&self) {
         self.wake.notified().await;
     }
 

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::queues::{Queues, Sample};
-pub use self::swept::{Sweep, Swept};
+pub(crate) use self::swept::{Sweep, Swept};
 use crate::{
     app::Context,
     config::{Reconcile, ReconcileMode},
@@ -79,7 +79,7 @@ impl ReconcileMetrics {
 }
 
 /// Sweeps, again and again.
-pub struct Reconciler {
+pub(crate) struct Reconciler {
     broker: Broker,
     desk: Desk,
     /// Whether the relay publishes.
@@ -110,7 +110,7 @@ enum NotSwept {
 impl Reconciler {
     /// A reconciler over the broker's destinations.
     #[must_use]
-    pub fn new(context: &Context, settings: Reconcile, relay: Component, swept: Swept, wake: Wake) -> Self {
+    pub(crate) fn new(context: &Context, settings: Reconcile, relay: Component, swept: Swept, wake: Wake) -> Self {
         Self {
             broker: context.broker.clone(),
             desk: context.desk.clone(),
@@ -128,7 +128,7 @@ impl Reconciler {
     }
 
     /// Sweeps until `shutdown`. What a sweep asks has a deadline each.
-    pub async fn run(mut self, component: Component, shutdown: CancellationToken) {
+    pub(crate) async fn run(mut self, component: Component, shutdown: CancellationToken) {
         component.up();
         if self.settings.mode == ReconcileMode::Off {
             self.swept.note(Some("RECONCILE is off".to_owned()));

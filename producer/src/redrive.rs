@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::bucket::Bucket;
-pub use self::metrics::RedriveMetrics;
+pub(crate) use self::metrics::RedriveMetrics;
 use store::{Desk, RedriveItem, StoreFault};
 
 use crate::{app::Context, watch::Watch};
@@ -40,17 +40,17 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Tells the runner that there is something to do. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub struct Wake(Arc<Notify>);
+pub(crate) struct Wake(Arc<Notify>);
 
 impl Wake {
     /// A redrive was made, resumed, paused or cancelled, or something is to be published again.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.0.notify_one();
     }
 }
 
 /// Runs redrives, over as many sessions with the broker as it takes.
-pub struct Runner {
+pub(crate) struct Runner {
     broker: Broker,
     grace: Duration,
     desk: Desk,
@@ -69,7 +69,7 @@ pub struct Runner {
 impl Runner {
     /// A runner that sends to the queues of the broker's destinations.
     #[must_use]
-    pub fn new(context: &Context, wake: Wake, metrics: RedriveMetrics) -> Self {
+    pub(crate) fn new(context: &Context, wake: Wake, metrics: RedriveMetrics) -> Self {
         Self {
             broker: context.broker.clone(),
             grace: context.grace,

@@ -85,7 +85,7 @@ impl RelayMetrics {
 }
 
 /// The relay, over as many sessions with the broker as it takes.
-pub struct Relay {
+pub(crate) struct Relay {
     broker: Broker,
     grace: Duration,
     outbox: Arc<Outbox>,
@@ -112,7 +112,7 @@ pub struct Relay {
 impl Relay {
     /// A relay that begins after `taken`: everything later in the outbox is to be published.
     #[must_use]
-    pub fn new(context: &Context, taken: Position) -> Self {
+    pub(crate) fn new(context: &Context, taken: Position) -> Self {
         Self {
             broker: context.broker.clone(),
             grace: context.grace,

@@ -29,7 +29,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// Removes expired keys and old orders.
-pub struct Sweeper {
+pub(crate) struct Sweeper {
     desk: Desk,
     /// How long an idempotency key is kept.
     key_ttl: Duration,
@@ -61,12 +61,12 @@ impl UpkeepMetrics {
 impl Sweeper {
     /// A sweeper of keys older than `key_ttl`, and of delivered orders older than `retention` if any.
     #[must_use]
-    pub fn new(context: &Context, key_ttl: Duration, retention: Option<Duration>) -> Self {
+    pub(crate) fn new(context: &Context, key_ttl: Duration, retention: Option<Duration>) -> Self {
         Self { desk: context.desk.clone(), key_ttl, retention, metrics: UpkeepMetrics::register(&context.metrics) }
     }
 
     /// Sweeps at intervals until `shutdown`. A sweep that failed is repeated at the next one.
-    pub async fn run(self, health: Component, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, health: Component, shutdown: CancellationToken) {
         let shortest = self.retention.map_or(self.key_ttl, |retention| retention.min(self.key_ttl));
         let interval = (shortest / 10).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
         health.up();

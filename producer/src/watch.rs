@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 
 /// Wakes those who wait for changes, by order. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     orders: Arc<Mutex<HashMap<OrderId, Watched>>>,
     /// How many times something was recorded of any order.
     any: Arc<watch::Sender<u64>>,
@@ -24,7 +24,7 @@ struct Watched {
 
 /// Waits for changes of one order. Dropping it ends the wait.
 #[derive(Debug)]
-pub struct Watcher {
+pub(crate) struct Watcher {
     watch: Watch,
     order_id: OrderId,
     changed: Arc<Notify>,
@@ -39,7 +39,7 @@ impl Default for Watch {
 impl Watch {
     /// Begins to wait for an order. Read the order after this: what is recorded from now on wakes the watcher,
     /// and nothing is missed in between.
-    pub fn order(&self, order_id: OrderId) -> Watcher {
+    pub(crate) fn order(&self, order_id: OrderId) -> Watcher {
         let mut orders = self.lock();
         let watched =
             orders.entry(order_id).or_insert_with(|| Watched { watchers: 0, changed: Arc::new(Notify::new()) });
@@ -48,12 +48,12 @@ impl Watch {
     }
 
     /// Waits for any order: the number rises with whatever is recorded.
-    pub fn any(&self) -> watch::Receiver<u64> {
+    pub(crate) fn any(&self) -> watch::Receiver<u64> {
         self.any.subscribe()
     }
 
     /// Something was recorded of these orders.
-    pub fn changed(&self, order_ids: &[OrderId]) {
+    pub(crate) fn changed(&self, order_ids: &[OrderId]) {
         if order_ids.is_empty() {
             return;
         }
@@ -68,7 +68,7 @@ impl Watch {
     }
 
     /// Something may have been recorded of any order.
-    pub fn missed(&self) {
+    pub(crate) fn missed(&self) {
         for watched in self.lock().values() {
             watched.changed.notify_waiters();
         }
@@ -82,7 +82,7 @@ impl Watch {
 
 impl Watcher {
     /// The next change. To miss none, call this, then read the order, then await it.
-    pub fn changed(&self) -> tokio::sync::futures::OwnedNotified {
+    pub(crate) fn changed(&self) -> tokio::sync::futures::OwnedNotified {
         Arc::clone(&self.changed).notified_owned()
     }
 }

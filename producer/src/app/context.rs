@@ -9,7 +9,7 @@ use crate::{outbox::Outbox, watch::Watch};
 
 /// What the parts of the producer are built from.
 #[derive(Clone)]
-pub struct Context {
+pub(crate) struct Context {
     /// The broker, with the destinations of every order.
     pub broker: Broker,
     /// How long a drain may take.

@@ -20,7 +20,7 @@ struct ByDestination {
 
 /// The counters of all dead-letter queues.
 #[derive(Clone, Debug)]
-pub struct CollectorMetrics {
+pub(crate) struct CollectorMetrics {
     collected: Family<ByReason, Counter>,
     up: Family<ByDestination, Gauge>,
     /// Transactions that failed.
@@ -30,7 +30,7 @@ pub struct CollectorMetrics {
 impl CollectorMetrics {
     /// Registers them, at zero for each of these origins.
     #[must_use]
-    pub fn register(metrics: &Metrics, origins: &[Origin]) -> Self {
+    pub(crate) fn register(metrics: &Metrics, origins: &[Origin]) -> Self {
         let this = Self { collected: Family::default(), up: Family::default(), faults: Counter::default() };
         metrics.register(|registry| {
             registry.register(

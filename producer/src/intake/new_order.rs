@@ -16,14 +16,14 @@ const EVERYBODY: &str = "";
 
 /// A valid order, as the client sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewOrder {
+pub(crate) struct NewOrder {
     pub customer_id: CustomerId,
     pub items: Items,
 }
 
 /// The request that an order came with.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub(crate) struct Caller {
     pub correlation_id: CorrelationId,
     pub trace: TraceParent,
     /// The client's `Idempotency-Key`.
@@ -35,7 +35,7 @@ impl NewOrder {
     ///
     /// # Errors
     /// [`NotAccepted::Store`] if the event cannot be encoded, which no valid order causes.
-    pub fn placed(self, caller: Caller, key_ttl: Duration) -> Result<Placed, NotAccepted> {
+    pub(crate) fn placed(self, caller: Caller, key_ttl: Duration) -> Result<Placed, NotAccepted> {
         let occurred_at = now();
         let idempotency =
             caller.key.map(|key| Idempotency::new(EVERYBODY, key, self.fingerprint(), occurred_at, key_ttl));
@@ -54,7 +54,7 @@ impl NewOrder {
     /// What identifies a repetition. A field added later enters only if it is set: an upgrade must not
     /// change the meaning of a key.
     #[must_use]
-    pub fn fingerprint(&self) -> [u8; 32] {
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let mut fingerprint = Fingerprint::new("tandem order 1");
         fingerprint.add(self.customer_id.as_str());
         for item in self.items.as_slice() {

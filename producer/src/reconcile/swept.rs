@@ -18,7 +18,7 @@ pub(super) fn overdue(seen: Seen, found: &Found) -> impl Iterator<Item = Overdue
 
 /// What one sweep found.
 #[derive(Clone, Debug)]
-pub struct Sweep {
+pub(crate) struct Sweep {
     /// When.
     pub checked_at: Timestamp,
     /// The oldest of each kind.
@@ -29,7 +29,7 @@ pub struct Sweep {
 
 /// The last sweep. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub struct Swept(Arc<Mutex<Last>>);
+pub(crate) struct Swept(Arc<Mutex<Last>>);
 
 #[derive(Debug, Default)]
 struct Last {
@@ -40,7 +40,7 @@ struct Last {
 impl Swept {
     /// The last sweep that was finished, and why the latest was not, where it was not.
     #[must_use]
-    pub fn last(&self) -> (Option<Arc<Sweep>>, Option<String>) {
+    pub(crate) fn last(&self) -> (Option<Arc<Sweep>>, Option<String>) {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (last.sweep.clone(), last.note.clone())
     }

@@ -11,7 +11,7 @@ use prometheus_client::{
 
 /// What redrives count.
 #[derive(Clone, Debug)]
-pub struct RedriveMetrics {
+pub(crate) struct RedriveMetrics {
     pub(super) sent: Counter,
     pub(super) running: Gauge,
     delivered: Counter,
@@ -26,7 +26,7 @@ struct ByStatus {
 impl RedriveMetrics {
     /// Registers them.
     #[must_use]
-    pub fn register(metrics: &Metrics) -> Self {
+    pub(crate) fn register(metrics: &Metrics) -> Self {
         let ended = Family::<ByStatus, Counter>::default();
         let (sent, running) = (Counter::default(), Gauge::default());
         metrics.register(|registry| {
