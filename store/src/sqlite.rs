@@ -61,7 +61,7 @@ impl Sqlite {
 }
 
 /// A connection to the file, which is created if absent and brought up to date.
-fn open(path: &Path) -> Result<Inner, StoreFault> {
+pub(crate) fn open(path: &Path) -> Result<Inner, StoreFault> {
     let mut connection =
         Inner::open(path).map_err(|fault| StoreFault::Database(format!("cannot open {}: {fault}", path.display())))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
