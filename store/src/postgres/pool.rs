@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -41,15 +41,22 @@ struct Connections {
 }
 
 /// A connection that nobody else uses in the meantime. It is opened when it is needed.
+///
+/// Dropped with a transaction open, it is closed: nobody knows how far the transaction came. Dropped while
+/// it reads, it stays open, and the answer that nobody waits for is thrown away.
 struct Lent<'a> {
     connection: Option<Reconnecting>,
     connections: &'a Connections,
+    in_transaction: bool,
     _permit: SemaphorePermit<'a>,
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(mut connection) = self.connection.take() {
+            if self.in_transaction {
+                connection.disconnect();
+            }
             self.connections.idle().push(connection);
         }
     }
@@ -63,7 +70,7 @@ impl Connections {
     async fn lend(&self) -> Result<Lent<'_>, StoreFault> {
         let permit = self.free.acquire().await.map_err(|_| StoreFault::Ended)?;
         let connection = self.idle().pop().unwrap_or_else(|| Reconnecting::new(self.server.clone(), self.purpose));
-        Ok(Lent { connection: Some(connection), connections: self, _permit: permit })
+        Ok(Lent { connection: Some(connection), connections: self, in_transaction: false, _permit: permit })
     }
 }
 
@@ -89,39 +96,35 @@ impl Pool {
         W: AsyncFn(Sql<'_>) -> Result<T, Fault>,
     {
         let _place = self.0.places.try_acquire().map_err(|_| StoreFault::Busy)?;
-        let answer = timeout(self.0.answer_within, self.try_often(access, work)).await;
-        answer.unwrap_or_else(|_| Err(Fault::overdue().into()))
-    }
-
-    async fn try_often<T, W>(&self, access: Access, work: W) -> Result<T, StoreFault>
-    where
-        W: AsyncFn(Sql<'_>) -> Result<T, Fault>,
-    {
+        let deadline = Instant::now() + self.0.answer_within;
         let mut tries = 0;
         loop {
             tries += 1;
-            let mut lent = self.0.lend().await?;
-            // Taken out while it is used: a caller that stops waiting drops it, and with it the transaction.
-            let Some(mut connection) = lent.connection.take() else { return Err(StoreFault::Ended) };
+            let mut lent = timeout_at(deadline, self.0.lend()).await.map_err(|_| Fault::overdue())??;
+            let Some(connection) = &mut lent.connection else { return Err(StoreFault::Ended) };
+            lent.in_transaction = access == Access::Write;
             let mut committing = false;
-            let fault = match once(&mut connection, access, &work, &mut committing).await {
+            let asked = timeout_at(deadline, once(connection, access, &work, &mut committing)).await;
+            let fault = match asked.unwrap_or_else(|_| Err(Fault::overdue())) {
                 Ok(done) => {
-                    lent.connection = Some(connection);
+                    lent.in_transaction = false;
                     return Ok(done);
                 }
                 Err(fault) => fault,
             };
             let rolled_back = fault.remedy != Remedy::Reconnect
                 && match connection.current() {
-                    Some(session) if access == Access::Write => session.rollback().await.is_ok(),
+                    Some(session) if access == Access::Write => {
+                        timeout_at(deadline, session.rollback()).await.is_ok_and(|rolled_back| rolled_back.is_ok())
+                    }
                     _ => true,
                 };
             if !rolled_back {
                 connection.disconnect();
             }
-            lent.connection = Some(connection);
+            lent.in_transaction = false;
             let in_doubt = committing && fault.remedy == Remedy::Reconnect;
-            if in_doubt || fault.remedy == Remedy::None || tries == TRIES {
+            if in_doubt || fault.remedy == Remedy::None || tries == TRIES || Instant::now() >= deadline {
                 return Err(fault.into());
             }
         }
@@ -195,6 +198,22 @@ mod tests {
             WHERE datname = current_database() AND application_name = 'tandem producer: desk'";
         assert_eq!(client.execute(end, &[]).await.unwrap(), 1);
         assert_eq!(count(&pool).await, Ok(0));
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_stops_waiting_for_a_read_leaves_its_connection_open() {
+        let scratch = PostgresScratch::new().await;
+        let pool = pool(&scratch);
+        let backend = async || {
+            const PID: Text = Text::of("SELECT pg_backend_pid()");
+            pool.ask(Access::Read, async |sql| Ok(sql.first(PID, &[], |row| row.get::<i32>(0)).await?.unwrap())).await
+        };
+        let before = backend().await;
+        for _ in 0..3 {
+            let mut left = Box::pin(backend());
+            assert!(futures_util::poll!(&mut left).is_pending());
+        }
+        assert_eq!(backend().await, before);
     }
 
     #[tokio::test]
