@@ -5,7 +5,6 @@ mod parts;
 
 use std::{path::Path, sync::Arc};
 
-use axum::Router;
 use common::{
     broker::{
         Broker,
@@ -113,11 +112,9 @@ impl App {
         let sweeper = Sweeper::new(&context, config.clients.key_ttl, config.retention);
         parts.run(sweeper.run(component("upkeep"), shutdown.clone()));
 
-        let grace = context.grace;
-        let router = router(config, context, store, wake, swept, shutdown.clone());
-        server.run(router, shutdown, grace).await;
+        serve(server, config, context, store, wake, swept, shutdown).await;
 
-        // Every handle to the store is dropped with the router and the parts; then its threads end.
+        // Every handle to the store is dropped with the API and the parts; then its threads end.
         let ended = parts.join().await;
         tasks.end().await;
         distributor.await?;
@@ -136,17 +133,18 @@ fn collect(parts: &mut Parts, context: &Context) {
     }
 }
 
-/// The API and what operators look at.
-fn router(
+/// Serves the API and what operators look at, until `shutdown` and the end of the drain.
+async fn serve(
+    server: Server,
     config: Config,
     context: Context,
     store: Component,
     wake: Wake,
     swept: Swept,
     shutdown: CancellationToken,
-) -> Router {
+) {
     let doctor = doctor(&context, store, config.collector, config.database.file());
-    let Context { desk, writes, outbox, watch, health, metrics, .. } = context;
+    let Context { grace, desk, writes, outbox, watch, health, metrics, .. } = context;
     let gauges = OutboxGauges::register(&metrics);
     let measured = (desk.clone(), Arc::clone(&outbox));
     let operations = common::http::operations(health, doctor, metrics.clone(), move || {
@@ -162,9 +160,9 @@ fn router(
         destinations: config.destinations,
         key_ttls: config.key_ttls,
         limits: http::Limits::new(config.clients, shutdown.clone(), &metrics),
-        shutdown,
+        shutdown: shutdown.clone(),
     };
-    http::router(api, &metrics, operations)
+    server.run(http::router(api, &metrics, operations), shutdown, grace).await;
 }
 
 fn doctor(context: &Context, store: Component, collector: bool, file: Option<&Path>) -> Doctor {
