@@ -21,7 +21,7 @@ words! {
         Pending = "pending",
         /// Every destination has accepted it.
         Delivered = "delivered",
-        /// At least one destination has accepted it, and at least one delivery is dead-lettered.
+        /// No delivery is pending; at least one is delivered and at least one is dead-lettered.
         PartiallyDelivered = "partially_delivered",
         /// Every delivery is dead-lettered.
         DeadLettered = "dead_lettered",

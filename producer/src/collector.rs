@@ -37,12 +37,13 @@ const PREFETCH: u16 = 64;
 /// sends, not their bytes, and a stranger's may be as large as the broker takes (16 MiB from RabbitMQ 4
 /// on, 128 MiB before). Each is stored whole.
 const LARGE: usize = 1_024 * 1_024;
-/// So many small ones in a row, and they are taken many at a time again.
+/// After this many small ones in a row, they are taken many at a time again.
 const SMALL_AGAIN: u32 = 16;
 /// How long a dead letter waits for company.
 const LINGER: Duration = Duration::from_millis(20);
 /// The pause before the store is asked again: after a fault, or for a report that was not there.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
+
 /// The consumer of one dead-letter queue.
 pub(crate) struct Collector {
     broker: Broker,
@@ -61,7 +62,7 @@ enum Pace {
     /// Many at a time.
     #[default]
     Many,
-    /// One at a time, since a large one was seen; so many small ones have come since.
+    /// One at a time, since a large one was seen; this many small ones have come since.
     Single {
         /// Small ones in a row.
         small: u32,
@@ -194,7 +195,7 @@ impl Collector {
         }
     }
 
-    /// Takes a dead letter in hand. Tells whether the session is to begin anew, at another pace: what is
+    /// Takes in a dead letter. Returns whether the session must restart at another pace: what is
     /// in hand then goes back to the queue first, for much more of the same may be on its way.
     fn receive(&mut self, unsettled: Unsettled, dead: DeadLetter, hand: &mut Hand, since: Timestamp) -> bool {
         let before = self.pace;
@@ -240,7 +241,7 @@ impl Collector {
                 Collection::Known => {}
                 Collection::Stored { id, reason, changed: order_changed } => {
                     self.metrics.collected(&self.origin, reason);
-                    told(id, &self.origin, reason, letter.identity.as_ref());
+                    log_collected(id, &self.origin, reason, letter.identity.as_ref());
                     let identity = letter.identity.as_ref();
                     changed.extend(identity.filter(|_| order_changed).map(|identity| identity.order_id));
                 }
@@ -265,8 +266,8 @@ impl Collector {
     }
 }
 
-/// What a worker has said already is not said again: it has warned of each dead letter that it made.
-fn told(id: Uuid, origin: &Origin, reason: Reason, identity: Option<&Identity>) {
+/// A worker has already warned of each dead letter that it made, so those are logged at debug only.
+fn log_collected(id: Uuid, origin: &Origin, reason: Reason, identity: Option<&Identity>) {
     let order_id = identity.map(|identity| tracing::field::display(identity.order_id));
     let correlation_id = identity.map(|identity| tracing::field::display(&identity.correlation_id));
     let (dead_letter, reason_word) = (tracing::field::display(id), reason.as_str());

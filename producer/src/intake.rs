@@ -39,7 +39,8 @@ impl Intake {
     /// whatever else waits for the disk. Answers after the commit.
     ///
     /// # Errors
-    /// [`NotAccepted`]: nothing was stored.
+    /// [`NotAccepted`]. After [`NotAccepted::Store`] the order may be stored: a repetition under the same key
+    /// shows.
     pub(crate) async fn accept(&self, placed: Placed) -> Result<Receipt, NotAccepted> {
         let answer = self.hand_in(placed).await;
         self.metrics.count(&answer);

@@ -33,6 +33,7 @@ use store::{Desk, Writes};
 
 /// Reports being recorded at a time, each of up to [`MAX_REPORTED`](common::outcome::MAX_REPORTED) outcomes.
 const PREFETCH: u16 = 64;
+
 /// What the ledger counts.
 #[derive(Clone, Debug)]
 struct LedgerMetrics {
@@ -171,7 +172,7 @@ impl Ledger {
                 let recorded = recorded.await;
                 // The report itself was a dead letter, and is none any more.
                 if let (Ok(()), Some(dead_letter)) = (&recorded, redriven)
-                    && let Err(fault) = desk.delivered_redrive(dead_letter).await
+                    && let Err(fault) = desk.end_redrive_of_report(dead_letter).await
                 {
                     tracing::warn!(%dead_letter, %fault, "a report that was sent again is recorded, its redrive is not");
                 }

@@ -110,7 +110,7 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Notes that the table holds so many more, the last of them at this position.
+    /// Notes that the table holds `events` more, the last of them at this position.
     pub(crate) fn adopt(&self, events: u64, last: Position) {
         if events == 0 {
             return;
@@ -122,7 +122,7 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Notes that so many were published.
+    /// Notes that `count` events were published.
     pub(crate) fn published(&self, count: usize) {
         let count = count as u64;
         // Saturating: a row published twice is only once in the backlog.

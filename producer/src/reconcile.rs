@@ -1,10 +1,10 @@
 //! Reconciliation: names every delivery that is pending though nothing in the system will end it, and
-//! publishes it again where that is wanted.
+//! publishes it again if configured to.
 //!
-//! A passive look at a queue tells how many messages are ready, and not which. So what must have left
-//! the queue is told by time: whatever was published before a moment at which the queue was seen empty
+//! A passive look at a queue shows how many messages are ready, not which. What must have left the queue
+//! follows from time: whatever was published before a moment at which the queue was seen empty
 //! was with a worker then, or lost. No worker holds a delivery for longer than the bound, so what has no
-//! outcome after it is overdue. A queue that holds messages and has no consumer begins the wait anew:
+//! outcome after it is overdue. A queue that holds messages and has no consumer restarts the wait:
 //! what a worker gave back when it ended is among them.
 
 mod queues;
@@ -98,7 +98,7 @@ pub(crate) struct Reconciler {
 /// One delivery, by order or dead letter.
 type Key = (Uuid, Name);
 
-/// Why a sweep tells nothing this time.
+/// Why a sweep has no result this time.
 #[derive(Debug, thiserror::Error)]
 enum NotSwept {
     #[error("the store fails: {0}")]
@@ -184,7 +184,7 @@ impl Reconciler {
             return Ok(());
         }
         let findings = self.find().await?;
-        self.tell(&findings);
+        self.publish_findings(&findings);
         if self.settings.mode == ReconcileMode::Republish {
             let length = self.settings.interval * 2 + Duration::from_secs(30);
             if self.desk.lease("reconciliation", self.id, length).await? {
@@ -223,7 +223,7 @@ impl Reconciler {
     }
 
     /// One line for each delivery, once, and the metric.
-    fn tell(&mut self, findings: &[(Seen, Found)]) {
+    fn publish_findings(&mut self, findings: &[(Seen, Found)]) {
         let mut counts: HashMap<&Name, u64> = self.broker.destinations().iter().map(|name| (name, 0)).collect();
         let mut present = HashSet::new();
         for (seen, found) in findings {

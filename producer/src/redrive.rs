@@ -31,14 +31,14 @@ use crate::{app::Context, watch::Watch};
 
 /// The pause of an idle runner before it looks for redrives that another producer made or has left.
 const IDLE: Duration = Duration::from_secs(2);
-/// What one process does at a time.
-const RIGHT: &str = "redrives";
+/// The lease that lets one process at a time run redrives.
+const LEASE_NAME: &str = "redrives";
 /// How long that process is taken to be alive after its last look.
 const LEASE: Duration = Duration::from_secs(10);
 /// The pause after the store has failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Tells the runner that there is something to do. Cloning shares it.
+/// Wakes the runner when there is something to do. Cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wake(Arc<Notify>);
 
@@ -118,9 +118,9 @@ impl Runner {
         }
     }
 
-    /// Takes or keeps the right to run redrives.
+    /// Takes or renews that lease.
     pub(super) async fn lease(&self) -> Result<bool, StoreFault> {
-        self.desk.lease(RIGHT, self.id, LEASE).await
+        self.desk.lease(LEASE_NAME, self.id, LEASE).await
     }
 
     fn store_failed(&mut self, fault: StoreFault, component: &Component) {
@@ -131,7 +131,7 @@ impl Runner {
         self.fault = Some(fault);
     }
 
-    /// Tells those who wait for the orders that their deliveries are pending again.
+    /// Notifies those who wait for the orders that their deliveries are pending again.
     fn reopened(&self, taken: &[RedriveItem]) {
         let orders: Vec<_> = taken.iter().filter_map(|item| item.order_id).collect();
         self.watch.changed(&orders);
@@ -155,7 +155,7 @@ impl Session for Runner {
     async fn run(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
         let ended = self.work(component, shutdown).await;
         // Also where the broker is not reached from here: another producer may reach it.
-        if let Err(fault) = self.desk.release(RIGHT, self.id).await {
+        if let Err(fault) = self.desk.release(LEASE_NAME, self.id).await {
             tracing::debug!(%fault, "another producer waits until the lease is over");
         }
         ended
@@ -172,7 +172,7 @@ fn message(item: &RedriveItem) -> RedrivenMessage {
     }
 }
 
-/// When the next thing is due at the latest.
-fn earlier(at: &mut Instant, other: Instant) {
+/// Moves `at` to `other` if that is earlier.
+fn bring_forward(at: &mut Instant, other: Instant) {
     *at = (*at).min(other);
 }

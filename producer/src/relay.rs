@@ -42,6 +42,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// How long a mark waits for a transaction to ride along with. Losing it publishes once more.
 const MARK_WITHIN: Duration = Duration::from_millis(50);
+
 /// What the relay counts.
 #[derive(Clone, Debug)]
 struct RelayMetrics {
@@ -160,7 +161,7 @@ impl Relay {
                 // Before the rest: a busy relay must not look dead.
                 _ = health_tick.tick() => {
                     publisher.check()?;
-                    self.tell(component, publisher.blocked());
+                    self.report_health(component, publisher.blocked());
                 }
                 resolved = publisher.resolved() => {
                     let resolved = resolved?;
@@ -291,9 +292,9 @@ impl Relay {
         self.mark_at = self.writes.commit_marks().is_err().then(|| Instant::now() + MARK_WITHIN);
     }
 
-    fn tell(&self, component: &Component, blocked: bool) {
+    fn report_health(&self, component: &Component, blocked: bool) {
         if blocked {
-            component.down("the broker takes nothing from publishers at present (memory or disk alarm)");
+            component.down("the broker accepts nothing from publishers at the moment (memory or disk alarm)");
         } else if self.window == 1 {
             component.down("the broker refuses events: a queue is full");
         } else if let Some(fault) = &self.read_fault {

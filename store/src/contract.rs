@@ -17,6 +17,6 @@ pub use outbox::{Adopted, Backlog, OutboxEntry, Position};
 pub use reconciliation::{Found, Mark, Overdue};
 pub use record::{DeliveryRecord, OrderRecord};
 pub use redrive::{
-    Control, Controlled, Created, Plan, Progress, Redrive, RedriveItem, RedriveRequest, RedriveState, RedriveTerms,
-    Refused, Selection,
+    Control, Controlled, Created, Plan, Progress, Redrive, RedriveItem, RedriveRequest, RedriveTerms, Refused,
+    RunningRedrive, Selection,
 };

@@ -108,7 +108,8 @@ impl Desk {
         }
     }
 
-    /// The owner of the outbox that it reads; `None` before this producer has accepted an order.
+    /// The owner of the outbox that it reads; `None` while this producer has no outbox: before its
+    /// first lease, and after it has lost one.
     pub(crate) fn owner(&self) -> Option<Uuid> {
         match &self.producer {
             Producer::Sqlite => Some(Uuid::nil()),

@@ -317,7 +317,7 @@ impl Gathering {
         }
     }
 
-    /// Nothing of it is on disk. Callers get the fault at once, and may place again; marks and outcomes are
+    /// It failed. Callers get the fault at once, and may place again under the same key; marks and outcomes are
     /// kept for the next transaction, after a pause.
     fn failed(&mut self, fault: StoreFault) -> Committed {
         self.batch.orders.clear();
@@ -349,7 +349,7 @@ async fn write<B: Backend>(
     let mut gathering = Gathering::default();
     let mut open = true;
     let mut failing = false;
-    // At once, and then under load as well.
+    // The first tick is due at once. Requests do not put ticks off.
     let mut tick_at = B::TICK.map(|_| Instant::now());
     while open {
         if let Some(every) = B::TICK
@@ -421,7 +421,7 @@ async fn commit(
         }
         Err(fault) => {
             metrics.faults.inc();
-            tracing::error!(%fault, orders = gathering.callers.len(), "a transaction failed, nothing of it is stored");
+            tracing::error!(%fault, orders = gathering.callers.len(), "a transaction failed");
             let message = gathering.failed(fault);
             if gathering.full() {
                 sleep(FAULT_PAUSE).await;

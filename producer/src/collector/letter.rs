@@ -1,4 +1,4 @@
-//! What a dead letter tells by itself: whose it is, why it died, and what makes it recognisable.
+//! What a dead letter says about itself: whose it is, why it died, and what makes it recognisable.
 
 use common::{
     broker::dead_letter::{DeadLetter, Death},
@@ -24,8 +24,8 @@ pub(super) fn read(dead: DeadLetter, origin: &Origin, since: Timestamp, now: Tim
     let (death, died_at, parent) = (dead.death(), dead.died_at(), dead.redriven());
     let DeadLetter { body, redelivered, message_id, headers, properties, deaths } = dead;
     let content = Content { body, headers, properties, deaths };
-    let told = told(&content.body, origin);
-    let (reason, error) = match (told.error, death) {
+    let facts = read_body(&content.body, origin);
+    let (reason, error) = match (facts.error, death) {
         (Some(error), _) => (Some(Reason::Unreadable), Some(error)),
         (None, Some(Death::DeliveryLimit)) => (Some(Reason::DeliveryLimit), None),
         (None, Some(Death::Rejected)) => (None, None),
@@ -51,39 +51,39 @@ pub(super) fn read(dead: DeadLetter, origin: &Origin, since: Timestamp, now: Tim
         fingerprint,
         otherwise,
         origin: origin.clone(),
-        identity: told.identity,
+        identity: facts.identity,
         reason,
         error,
         died_at,
-        accepted_at: told.accepted_at,
+        accepted_at: facts.accepted_at,
         parent,
         report_by,
         content,
     }
 }
 
-/// What a body tells.
-struct Told {
+/// What the body says.
+struct BodyFacts {
     identity: Option<Identity>,
     accepted_at: Option<Timestamp>,
     /// Why it cannot be read.
     error: Option<String>,
 }
 
-fn told(body: &[u8], origin: &Origin) -> Told {
-    let nothing = Told { identity: None, accepted_at: None, error: None };
+fn read_body(body: &[u8], origin: &Origin) -> BodyFacts {
+    let nothing = BodyFacts { identity: None, accepted_at: None, error: None };
     if *origin == Origin::Reports {
         let fault = serde_json::from_slice::<Report>(body).err();
-        return Told { error: fault.map(|fault| event::Unreadable::from(fault).to_string()), ..nothing };
+        return BodyFacts { error: fault.map(|fault| event::Unreadable::from(fault).to_string()), ..nothing };
     }
     match event::decode(body) {
         Ok(Decoded::OrderCreated(event)) => {
             let (event_id, order_id) = (event.event_id, event.order_id);
             let identity = Identity { event_id, order_id, correlation_id: event.correlation_id };
-            Told { identity: Some(identity), accepted_at: Some(event.occurred_at), error: None }
+            BodyFacts { identity: Some(identity), accepted_at: Some(event.occurred_at), error: None }
         }
         Ok(Decoded::Unknown { .. }) => nothing,
-        Err(fault) => Told { identity: event::identity(body), error: Some(fault.to_string()), ..nothing },
+        Err(fault) => BodyFacts { identity: event::identity(body), error: Some(fault.to_string()), ..nothing },
     }
 }
 

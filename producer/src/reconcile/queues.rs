@@ -10,7 +10,7 @@ use store::Mark;
 
 /// Most looks that are remembered.
 const SAMPLES: usize = 10_000;
-/// So many are remembered however old they are: looks may be rarer than the bound.
+/// At least this many are remembered, however old: looks may be rarer than the bound.
 const FEWEST: usize = 16;
 
 /// One look.

@@ -21,7 +21,7 @@ impl Bucket {
         Self { tokens: 1.0, filled_at: now }
     }
 
-    /// Fills, and tells how many may be sent now.
+    /// Fills the bucket, and returns how many may be sent now.
     pub(super) fn fill(&mut self, rate: f64, now: Instant) -> u32 {
         let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
         self.filled_at = now;

@@ -121,7 +121,7 @@ pub(crate) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_w
     assert_eq!((standing.len(), standing[0].queued, standing[0].under_way), (1, false, 1));
     assert_eq!(standing[0].failed_of_last, 1);
     assert!(end(backend, desk, &dead_letters[2].0, OutcomeStatus::Delivered, None).await);
-    desk.delivered_redrive(ids[0]).await.unwrap();
+    desk.end_redrive_of_report(ids[0]).await.unwrap();
     desk.end_redrive(redrive.id, RedriveStatus::Completed, None).await.unwrap();
     let done = job(desk, redrive.id).await;
     assert_eq!((done.status, done.progress.delivered, done.progress.dead_lettered), (RedriveStatus::Completed, 2, 1));

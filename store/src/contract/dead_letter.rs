@@ -1,4 +1,4 @@
-//! Dead letters: what was taken from the dead-letter queues, whoever put it there, and what became of it.
+//! Dead letters: what was taken from the dead-letter queues, regardless of who put it there, and what became of it.
 
 use common::{
     event::Identity,
@@ -93,7 +93,7 @@ pub struct DeadLetter {
     /// How many times it was sent again, over the whole lineage.
     pub redrives: u32,
     pub archived_at: Option<Timestamp>,
-    /// The note of whoever archived it.
+    /// The archiving operator's note.
     pub note: Option<String>,
 }
 

@@ -59,7 +59,7 @@ impl Placed {
 /// The client's `Idempotency-Key` and what it was first used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// Whose key it is; the same for all clients while there is no authentication.
+    /// What the key is for: empty for orders, `redrives` for redrives. A key means nothing outside its scope.
     pub scope: String,
     /// 1 to 255 visible ASCII characters, without quotes.
     pub key: String,

@@ -167,7 +167,7 @@ pub enum Controlled {
 
 /// What the runner checks before each step of a redrive.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RedriveState {
+pub struct RunningRedrive {
     pub id: Uuid,
     /// Dead letters per second.
     pub rate: f64,
@@ -179,12 +179,12 @@ pub struct RedriveState {
     pub queued: bool,
     /// Those that were sent and have not ended.
     pub under_way: u32,
-    /// How many of the last [`RedriveState::LAST`] that ended since the redrive was started or resumed failed
+    /// How many of the last [`RunningRedrive::LAST`] that ended since the redrive was started or resumed failed
     /// again.
     pub failed_of_last: u32,
 }
 
-impl RedriveState {
+impl RunningRedrive {
     /// The share of failures is taken over this many.
     pub const LAST: u32 = 20;
 }

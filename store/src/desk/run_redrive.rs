@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Desk;
 use crate::{
-    RedriveItem, RedriveState, StoreFault,
+    RedriveItem, RunningRedrive, StoreFault,
     fault::Fault,
     sql::{Array, Row, Sql, Text, ids},
 };
@@ -67,8 +67,8 @@ const END: Text =
 
 impl Desk {
     /// Every redrive that is running, oldest first.
-    pub async fn running_redrives(&self) -> Result<Vec<RedriveState>, StoreFault> {
-        let last = i64::from(RedriveState::LAST);
+    pub async fn running_redrives(&self) -> Result<Vec<RunningRedrive>, StoreFault> {
+        let last = i64::from(RunningRedrive::LAST);
         self.operators.read(async move |sql| sql.all(RUNNING, &[&last], state).await).await
     }
 
@@ -98,8 +98,9 @@ impl Desk {
         self.operators.write(mark).await
     }
 
-    /// Ends the redrive of a dead letter well that is not a delivery: no worker reports it.
-    pub async fn delivered_redrive(&self, dead_letter: Uuid) -> Result<(), StoreFault> {
+    /// Ends the redrive of a dead letter that is a report. No worker reports on it, so the ledger ends it once it is
+    /// recorded.
+    pub async fn end_redrive_of_report(&self, dead_letter: Uuid) -> Result<(), StoreFault> {
         let end = async move |sql: Sql<'_>| sql.end_redriven(dead_letter, OutcomeStatus::Delivered).await;
         self.operators.write(end).await
     }
@@ -116,9 +117,9 @@ impl Desk {
     }
 }
 
-fn state(row: &Row<'_>) -> Result<RedriveState, Fault> {
+fn state(row: &Row<'_>) -> Result<RunningRedrive, Fault> {
     let number = |index| Ok::<_, Fault>(u32::try_from(row.get::<i64>(index)?).unwrap_or(u32::MAX));
-    Ok(RedriveState {
+    Ok(RunningRedrive {
         id: row.get(0)?,
         rate: row.get(1)?,
         concurrency: number(2)?,
