@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Runner, bucket::Bucket, earlier, message};
-use store::{RedriveItem, RedriveState, StoreFault};
+use super::{Runner, bring_forward, bucket::Bucket, message};
+use store::{RedriveItem, RunningRedrive, StoreFault};
 
 /// Most dead letters in flight.
 const WINDOW: usize = 1_024;
@@ -30,6 +30,7 @@ const TICK: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause before what the broker refused (a queue is full) is published again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
 /// What one session has in hand.
 #[derive(Default)]
 struct Hand {
@@ -53,7 +54,8 @@ struct Recover {
 
 impl Hand {
     fn has_room(&self) -> bool {
-        self.in_flight.len() + self.waiting.len() < WINDOW && self.bytes_in_flight < WINDOW_BYTES
+        let waiting: usize = self.waiting.iter().map(|item| item.body.len()).sum();
+        self.in_flight.len() + self.waiting.len() < WINDOW && self.bytes_in_flight + waiting < WINDOW_BYTES
     }
 
     fn is_empty(&self) -> bool {
@@ -107,19 +109,19 @@ impl Runner {
                 // Before the rest: a busy runner must not look dead.
                 _ = health_tick.tick() => {
                     publisher.check()?;
-                    self.tell(component, &publisher, &hand);
+                    self.report_health(component, &publisher, &hand);
                 }
                 resolved = publisher.resolved() => {
                     let resolved = resolved?;
                     self.resolve(&mut hand, resolved.confirmed, resolved.refused);
                     // Marked with the next look, which is not far.
-                    earlier(&mut look_at, looked_at + TICK);
+                    bring_forward(&mut look_at, looked_at + TICK);
                 }
                 () = self.wake.0.notified() => {
                     hand.recover.get_or_insert_default();
-                    earlier(&mut look_at, Instant::now());
+                    bring_forward(&mut look_at, Instant::now());
                 }
-                Ok(()) = recorded.changed() => earlier(&mut look_at, looked_at + TICK),
+                Ok(()) = recorded.changed() => bring_forward(&mut look_at, looked_at + TICK),
                 () = timer::at(retry_at) => hand.retry_at = None,
                 () = sleep_until(look_at) => {}
             }
@@ -149,14 +151,14 @@ impl Runner {
         for index in 0..jobs.len() {
             let job = &jobs[(index + self.turn) % jobs.len()];
             if let Some(at) = self.step(job, hand).await? {
-                earlier(&mut next, at.max(Instant::now() + TICK));
+                bring_forward(&mut next, at.max(Instant::now() + TICK));
             }
         }
         Ok(Look::At(next))
     }
 
-    /// One redrive: ends it, or takes what may be sent now. Tells when it wants to send more.
-    async fn step(&mut self, job: &RedriveState, hand: &mut Hand) -> Result<Option<Instant>, StoreFault> {
+    /// One redrive: ends it, or takes what may be sent now. Returns when to look at it next.
+    async fn step(&mut self, job: &RunningRedrive, hand: &mut Hand) -> Result<Option<Instant>, StoreFault> {
         if !job.queued {
             if job.under_way == 0 {
                 self.desk.end_redrive(job.id, RedriveStatus::Completed, None).await?;
@@ -246,9 +248,9 @@ impl Runner {
         Ok(())
     }
 
-    fn tell(&self, component: &Component, publisher: &Publisher<RedriveItem>, hand: &Hand) {
+    fn report_health(&self, component: &Component, publisher: &Publisher<RedriveItem>, hand: &Hand) {
         if publisher.blocked() {
-            component.down("the broker takes nothing from publishers at present (memory or disk alarm)");
+            component.down("the broker accepts nothing from publishers at the moment (memory or disk alarm)");
         } else if hand.retry_at.is_some() {
             component.down("the broker refuses dead letters: a queue is full");
         } else if self.fault.is_none() {
@@ -283,15 +285,15 @@ impl Runner {
 }
 
 /// Why a redrive is to stop, if it is.
-fn fails_too_often(job: &RedriveState) -> Option<String> {
-    let RedriveState { failed_of_last, stop_after_failed_share, .. } = job;
-    let most = stop_after_failed_share * f64::from(RedriveState::LAST);
+fn fails_too_often(job: &RunningRedrive) -> Option<String> {
+    let RunningRedrive { failed_of_last, stop_after_failed_share, .. } = job;
+    let most = stop_after_failed_share * f64::from(RunningRedrive::LAST);
     let stop = f64::from(*failed_of_last) > most;
     stop.then(|| {
         format!(
             "{failed_of_last} of the last {} failed again, more than the share of {stop_after_failed_share}: look at \
              why, then resume or cancel",
-            RedriveState::LAST
+            RunningRedrive::LAST
         )
     })
 }
@@ -302,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_job_stops_when_more_than_its_share_of_the_last_ones_failed() {
-        let job = |failed_of_last, stop_after_failed_share| RedriveState {
+        let job = |failed_of_last, stop_after_failed_share| RunningRedrive {
             id: Uuid::nil(),
             rate: 1.0,
             concurrency: 1,
