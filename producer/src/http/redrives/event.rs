@@ -27,7 +27,10 @@ pub(super) fn event_to_send(event: &Value, original: &DeadLetterDetails, new_key
     };
     let Some(object) = event.as_object_mut() else { return Err(refused(&at, "must be an object")) };
     let known = event::identity(&original.content.body).map(|identity| identity.event_id.0.to_string());
-    let message_id = || original.content.properties.get("message_id").and_then(Value::as_str).map(str::to_owned);
+    // A stranger's message may have any id, and an event's is a UUID.
+    let uuid = |id: &&str| uuid::Uuid::parse_str(id).is_ok();
+    let message_id =
+        || original.content.properties.get("message_id").and_then(Value::as_str).filter(uuid).map(str::to_owned);
     let event_id = if new_key { Some(EventId::fresh().0.to_string()) } else { known.or_else(message_id) };
     if let Some(event_id) = event_id {
         object.insert("event_id".to_owned(), Value::String(event_id));
