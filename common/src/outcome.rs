@@ -56,6 +56,12 @@ pub struct Attempt {
     pub error: Option<String>,
 }
 
+/// An error as it may be logged and kept: one line of at most `max_chars` characters.
+#[must_use]
+pub fn one_line(error: &str, max_chars: usize) -> String {
+    error.chars().filter(|c| !c.is_control()).take(max_chars).collect()
+}
+
 /// How one delivery ended.
 #[expect(missing_docs, reason = "the types say it")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 //! each of its operations; [`edge`] is what they share, and [`documents`] describes them. A route is listed
 //! once, in its resource: paths, the OpenAPI document and the labels of metrics come from there.
 //!
-//! Around every route but the operational ones is the [`frame`]. Further in a request has a correlation id and
+//! Around every route but the operational ones is the [`Frame`]. Further in a request has a correlation id and
 //! may be refused with a [`Problem`]; so what decides whether it reaches its handler (who calls, how often)
 //! belongs inside the frame.
 
@@ -17,7 +17,7 @@ mod documents;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use axum::{Router, handler::Handler as _, middleware::from_fn_with_state};
+use axum::{Router, handler::Handler as _};
 use common::{destination::Name, telemetry::metrics::Metrics};
 use store::Desk;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +26,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::{
     edge::{
+        Frame,
         body::BodyReader,
-        correlation, frame,
+        correlation,
         metrics::HttpMetrics,
         problem::{METHOD_NOT_ALLOWED, Problem, UNKNOWN_PATH},
     },
@@ -91,7 +92,7 @@ impl Limits {
 /// counted nor correlated.
 pub(crate) fn router(api: Api, metrics: &Metrics, operations: Router) -> Router {
     let (resources, document) = resources().split_for_parts();
-    let frame = from_fn_with_state(Arc::new(HttpMetrics::register(metrics, &document)), frame);
+    let frame = Frame(Arc::new(HttpMetrics::register(metrics, &document)));
     resources
         .merge(documents::routes())
         .fallback(unknown_path)

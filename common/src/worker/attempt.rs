@@ -16,7 +16,7 @@ use crate::{
     event::{OrderCreated, now},
     http_client::{AttemptError, BODY_TIMEOUT, no_answer_within},
     idempotency,
-    outcome::{Attempt, Outcome, OutcomeStatus, Reason},
+    outcome::{Attempt, Outcome, OutcomeStatus, Reason, one_line},
     retry::RetryPolicy,
     trace_context::TraceParent,
 };
@@ -118,7 +118,7 @@ impl<D: Destination> Attempts<D> {
         let (status_code, error) = match &result {
             Ok(status) => (Some(status.as_u16()), None),
             Err(AttemptError::Transient { status, error, .. } | AttemptError::Permanent { status, error }) => {
-                (*status, error.as_deref().map(plain))
+                (*status, error.as_deref().map(|error| one_line(error, MAX_ERROR_CHARS)))
             }
         };
         let result = result.map(|_| ());
@@ -126,11 +126,6 @@ impl<D: Destination> Attempts<D> {
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         (Attempt { at, duration_ms, status_code, error }, result)
     }
-}
-
-/// An error as it may be logged and kept: one line of bounded length.
-fn plain(error: &str) -> String {
-    error.chars().filter(|c| !c.is_control()).take(MAX_ERROR_CHARS).collect()
 }
 
 /// A dead letter is worth a warning; a success is not, at a thousand per second.

@@ -1,7 +1,7 @@
 //! How the delivery of a dead letter ended, and what is stored of it.
 
 use common::{
-    outcome::{Attempt, Outcome, OutcomeStatus, Reason},
+    outcome::{Attempt, Outcome, OutcomeStatus, Reason, one_line},
     status::DeadLetterState,
 };
 use jiff::Timestamp;
@@ -109,7 +109,11 @@ impl DeadLetterColumns {
         Ok(Self {
             order_id: letter.identity.as_ref().map(|identity| identity.order_id.0),
             status_code: last_status(attempts),
-            error: letter.error.as_deref().map(plain).or_else(|| last_error(attempts)),
+            error: letter
+                .error
+                .as_deref()
+                .map(|error| one_line(error, MAX_ERROR_CHARS))
+                .or_else(|| last_error(attempts)),
             failed_at: failed_at.as_microsecond(),
             key_used_at: [used, first].into_iter().flatten().min(),
             attempts: json(attempts)?,
@@ -129,12 +133,7 @@ pub(crate) fn last_status(attempts: &[Attempt]) -> Option<i32> {
 
 /// The error of the last attempt.
 pub(crate) fn last_error(attempts: &[Attempt]) -> Option<String> {
-    attempts.last()?.error.as_deref().map(plain)
-}
-
-/// One line of a bounded length.
-fn plain(error: &str) -> String {
-    error.chars().filter(|c| !c.is_control()).take(MAX_ERROR_CHARS).collect()
+    attempts.last()?.error.as_deref().map(|error| one_line(error, MAX_ERROR_CHARS))
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use axum::{
     extract::{Extension, Request},
     http::{HeaderValue, header::HeaderName},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use common::order::CorrelationId;
 use utoipa::openapi::{
@@ -26,35 +25,35 @@ static X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id"
 /// The correlation id of a request, for its handler.
 pub(in crate::http) type Correlated = Extension<CorrelationId>;
 
-/// Takes the client's correlation id, or makes one, and adds it to the response. A request with an invalid
-/// one goes no further, and its response has a fresh one.
+/// Takes the client's correlation id, or makes one, and keeps it in the request for its handler.
 ///
-/// A problem is rendered here, whichever handler or layer further in refused the request: its body contains
-/// the correlation id.
-pub(super) async fn correlate(mut request: Request, next: Next) -> Response {
-    let (correlation_id, mut response) = match sent(&request) {
-        Ok(sent) => {
-            let correlation_id = sent.unwrap_or_else(CorrelationId::fresh);
-            request.extensions_mut().insert(correlation_id.clone());
-            (correlation_id, next.run(request).await)
-        }
-        Err(problem) => (CorrelationId::fresh(), problem.into_response()),
+/// # Errors
+/// The client's is invalid.
+pub(super) fn take(request: &mut Request) -> Result<CorrelationId, Problem> {
+    let correlation_id = match headers::single(request.headers(), CORRELATION_ID)? {
+        Some(sent) => parse(sent)?,
+        None => CorrelationId::fresh(),
     };
+    request.extensions_mut().insert(correlation_id.clone());
+    Ok(correlation_id)
+}
+
+fn parse(sent: &HeaderValue) -> Result<CorrelationId, Problem> {
+    // Bytes beyond ASCII become characters that are refused.
+    let text = String::from_utf8_lossy(sent.as_bytes()).into_owned();
+    CorrelationId::parse(text).map_err(|invalid| Problem::header(CORRELATION_ID, invalid.to_string()))
+}
+
+/// Names the correlation id in the response. A problem is rendered here, whichever handler or layer further
+/// in refused the request: its body contains the correlation id.
+pub(super) fn name(response: &mut Response, correlation_id: &CorrelationId) {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        problem.render(&mut response, &correlation_id);
+        problem.render(response, correlation_id);
     }
     // A correlation id has only characters that a header may have.
     if let Ok(echo) = HeaderValue::from_str(correlation_id.as_str()) {
         response.headers_mut().insert(&X_CORRELATION_ID, echo);
     }
-    response
-}
-
-fn sent(request: &Request) -> Result<Option<CorrelationId>, Problem> {
-    let Some(value) = headers::single(request.headers(), CORRELATION_ID)? else { return Ok(None) };
-    // Bytes beyond ASCII become characters that are refused.
-    let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-    CorrelationId::parse(text).map(Some).map_err(|invalid| Problem::header(CORRELATION_ID, invalid.to_string()))
 }
 
 /// Describes the header in every operation of the document, in requests and responses.

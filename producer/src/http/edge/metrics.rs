@@ -1,6 +1,6 @@
 //! Counting requests, by the route that they matched.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use axum::{
     extract::MatchedPath,
@@ -40,14 +40,14 @@ struct RouteMetrics {
 #[derive(Debug)]
 pub(in crate::http) struct HttpMetrics {
     /// By path, then by method.
-    routes: HashMap<String, Vec<(Method, RouteMetrics)>>,
-    other: RouteMetrics,
+    routes: HashMap<String, Vec<(Method, Arc<RouteMetrics>)>>,
+    other: Arc<RouteMetrics>,
 }
 
 /// A request that has not been answered yet.
 #[derive(Debug)]
-pub(super) struct Counting<'m> {
-    route: &'m RouteMetrics,
+pub(super) struct Counting {
+    route: Arc<RouteMetrics>,
     began: Instant,
 }
 
@@ -66,13 +66,13 @@ impl HttpMetrics {
         });
         let counters = |route: &str| {
             let status = |status| requests.get_or_create_owned(&ByResponse { route: route.to_owned(), status });
-            RouteMetrics {
+            Arc::new(RouteMetrics {
                 success: status("2xx"),
                 redirection: status("3xx"),
                 client_error: status("4xx"),
                 server_error: status("5xx"),
                 seconds: durations.get_or_create_owned(&ByRoute { route: route.to_owned() }),
-            }
+            })
         };
         let mut routes = HashMap::<String, Vec<_>>::new();
         for (path, method) in operations(document) {
@@ -83,19 +83,20 @@ impl HttpMetrics {
     }
 
     /// A request to the route with this path begins.
-    pub(super) fn begin(&self, path: Option<&MatchedPath>, method: &Method) -> Counting<'_> {
+    pub(super) fn begin(&self, path: Option<&MatchedPath>, method: &Method) -> Counting {
         // A HEAD is a GET without the body.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let routes = path.and_then(|path| self.routes.get(path.as_str()));
         let route = routes.and_then(|routes| routes.iter().find(|(of, _)| of == method));
-        Counting { route: route.map_or(&self.other, |(_, counters)| counters), began: Instant::now() }
+        let route = Arc::clone(route.map_or(&self.other, |(_, counters)| counters));
+        Counting { route, began: Instant::now() }
     }
 }
 
-impl Counting<'_> {
+impl Counting {
     /// The head of its response is there.
     pub(super) fn end(self, status: StatusCode) {
-        let RouteMetrics { success, redirection, client_error, server_error, seconds } = self.route;
+        let RouteMetrics { success, redirection, client_error, server_error, seconds } = &*self.route;
         let counter = match status.as_u16() / 100 {
             2 => success,
             3 => redirection,

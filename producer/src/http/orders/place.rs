@@ -39,7 +39,8 @@ problems!(Refusals: BODY, STORE, [&IDEMPOTENCY_KEY_REQUIRED, &INVALID_ORDER, &ID
 /// Place an order
 ///
 /// An accepted order is on disk, and every destination will be called. Sent again under the same
-/// `Idempotency-Key`, it is not placed again: the response describes the first order. With `Prefer: wait=N`
+/// `Idempotency-Key`, it is not placed again: the response names the first order, whose present state is at
+/// `Location`. With `Prefer: wait=N`
 /// the response comes when every delivery has ended, or after N seconds. A body has at most 262144 bytes
 /// (256 KiB) and must arrive within 10 seconds.
 #[utoipa::path(
