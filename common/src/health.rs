@@ -49,6 +49,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     Up,
+    Limited(String),
     Down(String),
 }
 
@@ -117,6 +118,7 @@ impl Part {
     fn report(&self) -> ComponentReport {
         match &self.state {
             State::Up => ComponentReport::up(),
+            State::Limited(reason) => ComponentReport { reason: Some(reason.clone()), ..ComponentReport::up() },
             State::Down(reason) => ComponentReport::down(reason.clone()),
         }
     }
@@ -136,6 +138,11 @@ impl Component {
     /// The component works.
     pub fn up(&self) {
         self.set(State::Up);
+    }
+
+    /// The component works, but not as fast as it could, for this reason, worded for the person on call.
+    pub fn limited(&self, reason: impl Into<String>) {
+        self.set(State::Limited(reason.into()));
     }
 
     /// The component does not work, for this reason, worded for the person on call.
@@ -192,7 +199,7 @@ pub struct ComponentReport {
     /// Whether it works.
     #[cfg_attr(feature = "openapi", schema(value_type = ComponentStatus))]
     pub status: Word<ComponentStatus>,
-    /// Why it does not; absent if it does.
+    /// Why it does not, or what holds it up; absent if nothing does.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false, nullable = false))]
     pub reason: Option<String>,

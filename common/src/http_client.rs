@@ -1,15 +1,19 @@
 //! Calling a downstream API: one client per process, with a deadline on every call and a limit on every
 //! response.
 
+mod connected;
+mod excerpt;
+
 use std::time::{Duration, SystemTime};
 
 use reqwest::{
-    Client, ClientBuilder, RequestBuilder, StatusCode, Url,
+    Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url,
     header::{HeaderMap, RETRY_AFTER},
     redirect,
 };
 use tokio::time::timeout;
 
+use self::{connected::Watched, excerpt::Excerpt};
 use crate::tls;
 
 /// How long opening a TCP and TLS connection may take.
@@ -28,7 +32,11 @@ const MAX_BODY_BYTES: usize = 64 * 1_024;
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     client: Client,
+    /// Makes a connection for each request.
+    fresh: Client,
     deadline: Duration,
+    /// Whether the beginning of an error's body is kept.
+    excerpts: bool,
 }
 
 /// Why a client cannot be built.
@@ -38,46 +46,71 @@ pub struct ClientError(String);
 
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AttemptError {
-    /// It may succeed later: the API is busy or failing, or did not respond.
-    Transient {
-        /// The status code of the response, if there was one.
-        status: Option<u16>,
-        /// What went wrong, if there was no response.
-        error: Option<String>,
-        /// How long the API asks the worker to wait.
-        retry_after: Option<Duration>,
-    },
-    /// Retrying will not change it.
-    Permanent {
-        /// The status code of the response, if there was one.
-        status: Option<u16>,
-        /// What went wrong, if there was no response.
-        error: Option<String>,
-    },
+pub struct AttemptError {
+    /// What the failure means.
+    pub failure: Failure,
+    /// The status code of the response, if there was one.
+    pub status: Option<u16>,
+    /// What went wrong, if there was no response.
+    pub error: Option<String>,
+    /// How long the API asks the worker to wait.
+    pub retry_after: Option<Duration>,
+    /// The beginning of the body of the response, if it is text.
+    pub answer: Option<String>,
+}
+
+/// What a failed attempt means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The API never got the request.
+    Unreached,
+    /// No response. The API may have acted, and may still be working on it.
+    Unanswered,
+    /// The API failed: 408 or 5xx.
+    Failed,
+    /// The API asks to be left alone: 429, or 503 with `Retry-After`.
+    Throttled,
+    /// An earlier request under the same key may still be in progress: 409 or 425.
+    InProgress,
+    /// The API refuses the credential: 401 or 403.
+    Unauthorized,
+    /// The API refuses this order: every other status, redirects included.
+    Rejected,
+}
+
+impl AttemptError {
+    /// An attempt without a response.
+    #[must_use]
+    pub fn without_response(failure: Failure, error: String) -> Self {
+        Self { failure, status: None, error: Some(error), retry_after: None, answer: None }
+    }
 }
 
 impl HttpClient {
     /// A client for the API at `url` that keeps up to `connections` idle connections. A call may take
-    /// `deadline`, from the resolution of the name to the status of the response.
+    /// `deadline`, from the resolution of the name to the status of the response. If `excerpts`, an error has
+    /// the beginning of the body.
     ///
     /// # Errors
     /// No trusted certificates for `https`.
-    pub fn new(url: &Url, connections: usize, deadline: Duration) -> Result<Self, ClientError> {
-        let failed = |fault: &dyn std::fmt::Display| ClientError(fault.to_string());
-        let mut builder = Client::builder()
-            .user_agent(concat!("tandem/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(connections)
-            // A redirect turns a POST into a GET, or carries credentials to another host.
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // The worker counts every attempt.
-            .retry(reqwest::retry::never())
-            .no_proxy();
-        builder = with_tls_for(url, builder)?;
-        builder.build().map(|client| Self { client, deadline }).map_err(|fault| failed(&fault))
+    pub fn new(url: &Url, connections: usize, deadline: Duration, excerpts: bool) -> Result<Self, ClientError> {
+        let build = |connections| {
+            let builder = Client::builder()
+                .user_agent(concat!("tandem/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+                .pool_max_idle_per_host(connections)
+                .connector_layer(Watched)
+                // A redirect turns a POST into a GET, or carries credentials to another host.
+                .redirect(redirect::Policy::none())
+                .referer(false)
+                // The worker counts every attempt.
+                .retry(reqwest::retry::never())
+                .no_proxy();
+            let builder = with_tls_for(url, builder)?;
+            builder.build().map_err(|fault| ClientError(fault.to_string()))
+        };
+        Ok(Self { client: build(connections)?, fresh: build(0)?, deadline, excerpts })
     }
 
     /// A POST request, to be completed and passed to [`HttpClient::send`].
@@ -92,21 +125,39 @@ impl HttpClient {
     /// # Errors
     /// [`AttemptError`], by the status or by what failed.
     pub async fn send(&self, request: RequestBuilder) -> Result<StatusCode, AttemptError> {
-        let mut response = match timeout(self.deadline, request.send()).await {
+        let mut response = match timeout(self.deadline, self.response(request)).await {
             Ok(response) => response.map_err(|fault| unanswered(&fault))?,
             Err(_) => return Err(no_answer_within(self.deadline)),
         };
         let status = response.status();
         let retry_after = retry_after(response.headers(), SystemTime::now());
+        let mut excerpt = Excerpt::of(&response).filter(|_| self.excerpts && !status.is_success());
         let mut read = 0;
         // The status decides; a body that is cut off or stalls changes nothing.
         let body = async {
             while let (true, Ok(Some(chunk))) = (read <= MAX_BODY_BYTES, response.chunk().await) {
                 read += chunk.len();
+                if let Some(excerpt) = &mut excerpt {
+                    excerpt.add(&chunk);
+                }
             }
         };
         let _ = timeout(BODY_TIMEOUT, body).await;
-        classify(status, retry_after)
+        let answer = excerpt.and_then(Excerpt::text);
+        classify(status, retry_after).map_err(|error| AttemptError { answer, ..error })
+    }
+}
+
+impl HttpClient {
+    /// The response to a request. If a connection that was used before breaks, the request is made once more, on
+    /// a fresh one: the server has probably closed it just now, because it was idle.
+    async fn response(&self, request: RequestBuilder) -> Result<Response, reqwest::Error> {
+        let request = request.build()?;
+        let again = request.try_clone();
+        match (connected::watch(self.client.execute(request)).await, again) {
+            ((Err(fault), false), Some(again)) if !fault.is_connect() => self.fresh.execute(again).await,
+            ((response, _), _) => response,
+        }
     }
 }
 
@@ -143,37 +194,37 @@ pub fn below(base: &Url, path: &str) -> Url {
 /// What a status means for the attempt.
 ///
 /// # Errors
-/// Every status except 2xx: transient if it may be temporary, permanent otherwise, as for redirects.
+/// Every status except 2xx.
 pub fn classify(status: StatusCode, retry_after: Option<Duration>) -> Result<StatusCode, AttemptError> {
     if status.is_success() {
         return Ok(status);
     }
-    let may_pass = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-    if may_pass {
-        Err(AttemptError::Transient { status: Some(status.as_u16()), error: None, retry_after })
-    } else {
-        Err(AttemptError::Permanent { status: Some(status.as_u16()), error: None })
-    }
+    let failure = match status.as_u16() {
+        429 => Failure::Throttled,
+        503 if retry_after.is_some() => Failure::Throttled,
+        408 | 500..=599 => Failure::Failed,
+        409 | 425 => Failure::InProgress,
+        401 | 403 => Failure::Unauthorized,
+        _ => Failure::Rejected,
+    };
+    Err(AttemptError { failure, status: Some(status.as_u16()), error: None, retry_after, answer: None })
 }
 
-/// A call without a response may have had its effect, so it is not known to have failed: transient.
+/// A call without a response may have had its effect, unless no connection was made.
 fn unanswered(fault: &reqwest::Error) -> AttemptError {
+    let cause = innermost(fault);
     if fault.is_builder() {
-        let error = Some(format!("the request cannot be built: {}", innermost(fault)));
-        return AttemptError::Permanent { status: None, error };
-    }
-    let error = if fault.is_connect() {
-        format!("connection failed: {}", innermost(fault))
+        AttemptError::without_response(Failure::Rejected, format!("the request cannot be built: {cause}"))
+    } else if fault.is_connect() {
+        AttemptError::without_response(Failure::Unreached, format!("connection failed: {cause}"))
     } else {
-        format!("connection broke: {}", innermost(fault))
-    };
-    AttemptError::Transient { status: None, error: Some(error), retry_after: None }
+        AttemptError::without_response(Failure::Unanswered, format!("connection broke: {cause}"))
+    }
 }
 
 /// The error of a call that took too long: the API may have acted.
 pub(crate) fn no_answer_within(deadline: Duration) -> AttemptError {
-    let error = Some(format!("no answer within {deadline:?}"));
-    AttemptError::Transient { status: None, error, retry_after: None }
+    AttemptError::without_response(Failure::Unanswered, format!("no answer within {deadline:?}"))
 }
 
 /// The innermost cause, which is what a person needs and which never contains the URL.
@@ -196,26 +247,76 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use reqwest::header::HeaderValue;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
     use super::*;
 
     #[test]
-    fn only_2xx_is_a_success_and_only_some_failures_are_transient() {
+    fn each_status_has_its_meaning() {
         for code in 100..=599_u16 {
             let Ok(status) = StatusCode::from_u16(code) else { continue };
             let expected = match code {
-                200..=299 => "ok",
-                408 | 425 | 429 | 500..=599 => "transient",
-                _ => "permanent",
+                200..=299 => None,
+                408 | 500..=599 => Some(Failure::Failed),
+                429 => Some(Failure::Throttled),
+                409 | 425 => Some(Failure::InProgress),
+                401 | 403 => Some(Failure::Unauthorized),
+                _ => Some(Failure::Rejected),
             };
-            let found = match classify(status, None) {
-                Ok(_) => "ok",
-                Err(AttemptError::Transient { .. }) => "transient",
-                Err(AttemptError::Permanent { .. }) => "permanent",
-            };
-            assert_eq!(found, expected, "{code}");
+            assert_eq!(classify(status, None).err().map(|error| error.failure), expected, "{code}");
+            let asked = classify(status, Some(Duration::ZERO)).err().map(|error| error.failure);
+            assert_eq!(asked, if code == 503 { Some(Failure::Throttled) } else { expected }, "{code}");
         }
+    }
+
+    /// A server that answers once on each connection, and closes it when it is used again.
+    async fn server_that_closes_idle_connections() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 1_024];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                let closing = tokio::spawn(async move { stream.read(&mut request).await });
+                drop(closing);
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_when_it_is_reused_costs_no_attempt() {
+        let address = server_that_closes_idle_connections().await;
+        let url: Url = format!("http://{address}/").parse().unwrap();
+        let client = HttpClient::new(&url, 4, Duration::from_secs(5), false).unwrap();
+        for call in 0..8 {
+            let sent = client.send(client.post(url.clone()).body("x")).await;
+            assert_eq!(sent.map(|status| status.as_u16()), Ok(200), "call {call}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fresh_connection_that_breaks_is_an_attempt_without_an_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let connections = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1_024]).await;
+            drop(stream);
+            tokio::time::timeout(Duration::from_millis(200), listener.accept()).await.is_err()
+        });
+        let client = HttpClient::new(&url, 4, Duration::from_secs(5), false).unwrap();
+        let sent = client.send(client.post(url).body("x")).await;
+        assert_eq!(sent.map_err(|error| error.failure), Err(Failure::Unanswered));
+        assert!(connections.await.unwrap(), "called once more");
     }
 
     #[test]
@@ -240,7 +341,9 @@ mod tests {
             retry_after(&headers, now)
         };
         assert_eq!(read("7"), Some(Duration::from_secs(7)));
-        assert_eq!(read("Mon, 23 Nov 2026 12:00:30 GMT"), Some(Duration::from_secs(30)));
+        for date in ["Mon, 23 Nov 2026 12:00:30 GMT", "Monday, 23-Nov-26 12:00:30 GMT", "Mon Nov 23 12:00:30 2026"] {
+            assert_eq!(read(date), Some(Duration::from_secs(30)), "{date}");
+        }
         for ignored in ["-1", "soon", "", "1.5", "99999999999999999999", "Mon, 23 Nov 2026 11:00:00 GMT"] {
             assert_eq!(read(ignored), None, "{ignored}");
         }

@@ -36,6 +36,10 @@ words! {
         DeliveryLimit = "delivery_limit",
         /// It was found in the dead-letter queue without a report of the reason.
         Unreported = "unreported",
+        /// It was not delivered within the time that deliveries are retried for.
+        Expired = "expired",
+        /// Somebody ended it while it waited for its next attempt.
+        Cancelled = "cancelled",
     }
 }
 
@@ -54,6 +58,21 @@ pub struct Attempt {
     /// What went wrong, if there was no response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The beginning of what the API said, if it said something that a person can read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// Absent if it counts as one of the attempts of its delivery; `false` if the API never got it, or asked
+    /// to be left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<bool>,
+}
+
+impl Attempt {
+    /// Whether it counts as one of the attempts of its delivery.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.spent != Some(false)
+    }
 }
 
 /// An error as it may be logged and kept: one line of at most `max_chars` characters.
@@ -105,15 +124,57 @@ impl Outcome {
     }
 }
 
+/// What is known of a delivery that has not ended: it waits for its next attempt.
+#[expect(missing_docs, reason = "the types say it")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub event_id: EventId,
+    pub order_id: OrderId,
+    pub correlation_id: CorrelationId,
+    pub destination: Name,
+    /// The dead letter that this delivery redrives; `None` for the first delivery of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<Uuid>,
+    /// The attempts that were not reported before, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// When it is attempted again.
+    pub next_attempt_at: Timestamp,
+    /// Present if the worker holds it no longer: the producer publishes it again when its time has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Handover>,
+}
+
+/// A delivery that waits in the store, because its wait is long or a worker has no room for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// The body of the message, unchanged.
+    pub event: String,
+    /// The trace context of its publisher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// How many of its attempts count. `None` if this worker does not know: the message was with another one
+    /// before, and the ledger has what that one reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<u32>,
+    /// Whether an attempt had no answer, so that the API may still be working on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
+    /// When it expires.
+    pub retry_until: Timestamp,
+}
+
 /// The most outcomes in one report.
 pub const MAX_REPORTED: usize = 64;
 
-/// A message on the queue of reports. It carries many outcomes, because a message for each would double
+/// A message on the queue of reports. It carries many, because a message for each would double
 /// the broker's work. A worker writes it with references to them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report<O = Outcome> {
-    /// The outcomes, at least one.
+pub struct Report<O = Outcome, P = Progress> {
+    /// The outcomes.
     pub outcomes: Vec<O>,
+    /// Deliveries that wait. An earlier version does not know them.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<P>,
 }
 
 #[cfg(test)]

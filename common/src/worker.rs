@@ -1,16 +1,23 @@
 //! The worker: calls one destination for every order, and retries until the outcome is known.
 //!
-//! A delivery goes through these steps: **decode** the body, **admit** it (an event that is already being
-//! attempted is not attempted twice), **attempt** and back off until the outcome is known, **report** the
-//! outcome, then **settle**.
+//! A delivery goes through these steps: **decode** the body, **admit** it (an event that is already in hand is
+//! not attempted twice), **call** the destination and **wait** until the outcome is known, **report** it, then
+//! **settle**.
+//!
+//! In the [`pipeline`], which is one task, [`deliveries`] are in hand, [`calls`] run and the [`verdict`] on each
+//! says what follows. How many run is bounded by a [`limit`], and whether any does is decided by a [`circuit`].
 
-mod attempt;
 mod config;
-mod deliveries;
-mod metrics;
 mod pipeline;
+mod deliveries;
+mod calls;
+mod verdict;
+mod limit;
+mod circuit;
 mod report;
 mod settle;
+mod metrics;
+mod log;
 
 use std::{marker::PhantomData, process::ExitCode, time::Duration};
 
@@ -77,7 +84,8 @@ impl<D: Destination> Process for Worker<D> {
         let health = Health::default();
         let metrics = Metrics::default();
         let server = http::bind(common.http_addr).await?;
-        let client = HttpClient::new(D::url(&destination), worker.concurrency, worker.retry.attempt_timeout)?;
+        let client =
+            HttpClient::new(D::url(&destination), worker.most_calls(), worker.retry.attempt_timeout, worker.excerpts)?;
         let names = Names::new(common.exchange);
         let broker = Broker::new(common.amqp_url, D::BINARY, names, [Name::of::<D>()]);
         let doctor = doctor::<D>(&broker, D::url(&destination).clone());

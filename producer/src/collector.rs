@@ -272,7 +272,7 @@ fn log_collected(id: Uuid, origin: &Origin, reason: Reason, identity: Option<&Id
     let correlation_id = identity.map(|identity| tracing::field::display(&identity.correlation_id));
     let (dead_letter, reason_word) = (tracing::field::display(id), reason.as_str());
     match reason {
-        Reason::Rejected | Reason::AttemptsExhausted | Reason::WorkerPanic => {
+        Reason::Rejected | Reason::AttemptsExhausted | Reason::WorkerPanic | Reason::Expired | Reason::Cancelled => {
             tracing::debug!(dead_letter, destination = %origin, reason = reason_word, order_id, correlation_id, "collected");
         }
         Reason::Unreadable | Reason::DeliveryLimit | Reason::Unreported => {

@@ -200,11 +200,9 @@ impl Relay {
                 },
             };
             let message = Message {
-                id: entry.event_id.0,
-                kind: OrderCreatedType::VALUE,
                 correlation_id: Some(entry.correlation_id.clone()),
                 trace: Some(entry.trace),
-                body: entry.body.clone(),
+                ..Message::new(entry.event_id.0, OrderCreatedType::VALUE, entry.body.clone())
             };
             publisher.publish(&Target::FanOut, message, entry.position);
             self.bytes_in_flight += entry.body.len();

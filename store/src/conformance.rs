@@ -93,7 +93,14 @@ pub(crate) fn outcome(order: &OrderCreated, destination: &str, status: OutcomeSt
         destination: destination.parse().unwrap(),
         status,
         reason: (status == OutcomeStatus::DeadLettered).then_some(Reason::Rejected),
-        attempts: vec![Attempt { at: now(), duration_ms: 3, status_code: Some(422), error: None }],
+        attempts: vec![Attempt {
+            at: now(),
+            duration_ms: 3,
+            status_code: Some(422),
+            error: None,
+            answer: None,
+            spent: None,
+        }],
         settled_at: now(),
         dead_letter: None,
     }

@@ -113,7 +113,14 @@ pub fn ended(order: &OrderCreated, destination: &str, delivered: bool) -> Outcom
         destination: destination.parse().unwrap(),
         status: if delivered { OutcomeStatus::Delivered } else { OutcomeStatus::DeadLettered },
         reason: (!delivered).then_some(Reason::Rejected),
-        attempts: vec![Attempt { at: now(), duration_ms: 3, status_code: Some(422), error: None }],
+        attempts: vec![Attempt {
+            at: now(),
+            duration_ms: 3,
+            status_code: Some(422),
+            error: None,
+            answer: None,
+            spent: None,
+        }],
         dead_letter: None,
         settled_at: now(),
     }

@@ -29,6 +29,7 @@ mod dead_letters;
 mod redrives;
 mod reconciliation;
 mod isolation;
+mod circuit;
 mod backlog;
 mod outage;
 mod broker;

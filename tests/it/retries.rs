@@ -111,12 +111,13 @@ async fn a_retry_after_is_honoured() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_retry_after_beyond_the_longest_delay_is_capped() -> Result<()> {
-    let system = System::builder().with_quick_retries().start().await?;
-    let placed = system.place(&Order::of("retry-after-86400")).await?;
+async fn a_retry_after_beyond_the_time_for_retries_ends_in_expiry() -> Result<()> {
+    let system = System::builder().with_quick_retries().env_of_workers("RETRY_FOR", "2s").start().await?;
+    let placed = system.place(&Order::of("inventory-retry-after-86400")).await?;
     let order = system.wait_settled(&placed.order_id).await?;
-    assert_eq!(order.status, OrderStatus::Delivered);
-    assert_eq!(statuses(&order, "inventory"), [Some(429), Some(200)]);
+    assert_dead(&order, "inventory", Reason::Expired);
+    assert_eq!(statuses(&order, "inventory"), [Some(429)]);
+    assert_eq!(order.deliveries["fulfillment"].status, DeliveryStatus::Delivered);
     Ok(())
 }
 

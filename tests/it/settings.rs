@@ -95,8 +95,7 @@ async fn required_settings_must_be_given_and_empty_counts_as_absent() -> Result<
 async fn settings_that_contradict_each_other_are_refused() -> Result<()> {
     let worker = program(Role::Inventory)?.env("INVENTORY_API_URL", "http://127.0.0.1:9");
     let contradictions = [
-        // Longer than RabbitMQ leaves a delivery with a worker.
-        ("MAX_ATTEMPTS", vec![("MAX_ATTEMPTS", "100"), ("REQUEST_TIMEOUT", "30s")]),
+        ("BACKOFF_MAX", vec![("BACKOFF_MAX", "2h"), ("RETRY_FOR", "1h")]),
         ("BACKOFF_INITIAL", vec![("BACKOFF_INITIAL", "10s"), ("BACKOFF_MAX", "5s")]),
     ];
     for (blamed, settings) in contradictions {

@@ -75,10 +75,10 @@ async fn a_delivery_backing_off_at_shutdown_is_left_to_another_worker() -> Resul
     let placed = system.place(&Order::of("inventory-fail-1")).await?;
     let worker = system.take(Role::Inventory)?;
     let backing_off =
-        |line: &Line| line.field("order_id") == Some(&placed.order_id) && line.text.contains("backing off");
+        |line: &Line| line.field("order_id") == Some(&placed.order_id) && line.text.contains("attempt failed, waiting");
     worker.wait_for_log("a back-off", backing_off).await?;
     worker.terminate()?;
-    exits_and_reports(&worker, &placed, "backing off").await?;
+    exits_and_reports(&worker, &placed, "waiting for its next attempt").await?;
 
     called_again_under_the_same_key(&mut system, &placed.order_id).await?;
     let order = system.order(&placed.order_id).await?;

@@ -86,7 +86,7 @@ pub(super) fn delivery_status(delivery: &Delivery) -> String {
 
 /// One attempt, in a line.
 pub(crate) fn attempt(attempt: &Attempt, screen: Screen) -> String {
-    let Attempt { at, duration_ms, status_code, error } = attempt;
+    let Attempt { at, duration_ms, status_code, error, .. } = attempt;
     let (paint, result) = match (status_code, error) {
         (Some(code @ 200..=299), None) => (Paint::Good, code.to_string()),
         (Some(code), None) => (Paint::Bad, code.to_string()),

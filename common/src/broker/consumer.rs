@@ -1,6 +1,6 @@
 //! Consuming: deliveries in, settlements out, on a separate connection.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::{
@@ -17,7 +17,8 @@ use super::{
     connection::{FrameLimit, Role, close},
     dead_letter::{self, DeadLetter, REDRIVEN},
     deadline::{CLOSE_TIMEOUT, opened, step},
-    delivery::{Delivery, Settlement, Unsettled, Window},
+    delivery::{Delivery, Resumed, Settlement, Unsettled, Window},
+    publisher::{RETRY_UNTIL, SPENT, TAKES_WAITS, UNANSWERED},
     topology,
 };
 use crate::trace_context::TraceParent;
@@ -35,6 +36,8 @@ pub struct Consumer {
     connection: Connection,
     channel: Channel,
     stream: lapin::Consumer,
+    /// Earlier ones, which were cancelled: what the broker had sent to them by then comes first.
+    cancelled: VecDeque<lapin::Consumer>,
     queue: String,
     prefetch: u16,
     frames: FrameLimit,
@@ -56,17 +59,30 @@ impl Consumer {
         let connection = broker.connect(Role::Consume).await?;
         topology::declare(&connection, broker.names(), broker.destinations()).await?;
         let channel = step("opening a channel", connection.create_channel()).await?;
-        // Zero would mean no limit, and the client's buffer has none either.
-        step("setting the prefetch", channel.basic_qos(prefetch.max(1), BasicQosOptions::default())).await?;
-        let consume = channel.basic_consume(
-            queue.as_str().into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        );
-        let stream = step("starting to consume", consume).await?;
+        let stream = consume(&channel, &queue, prefetch).await?;
         let (frames, window) = (broker.frames().clone(), Window::default());
-        Ok(Self { connection, channel, stream, queue, prefetch, frames, window, stragglers_since: None })
+        let cancelled = VecDeque::new();
+        Ok(Self { connection, channel, stream, cancelled, queue, prefetch, frames, window, stragglers_since: None })
+    }
+
+    /// The most unsettled deliveries that the broker hands out.
+    #[must_use]
+    pub fn prefetch(&self) -> u16 {
+        self.prefetch
+    }
+
+    /// Changes the prefetch. It is fixed for a consumer of a quorum queue, so this takes another one, on the
+    /// same channel: nothing goes back to the queue, and what was delivered can be settled.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub async fn set_prefetch(&mut self, prefetch: u16) -> Result<(), BrokerFault> {
+        let cancel = self.channel.basic_cancel(self.stream.tag(), BasicCancelOptions::default());
+        step("changing the prefetch", cancel).await?;
+        let stream = consume(&self.channel, &self.queue, prefetch).await?;
+        self.cancelled.push_back(std::mem::replace(&mut self.stream, stream));
+        self.prefetch = prefetch;
+        Ok(())
     }
 
     /// The next delivery.
@@ -94,7 +110,17 @@ impl Consumer {
     }
 
     async fn next_raw(&mut self) -> Result<Raw, BrokerFault> {
+        while let Some(cancelled) = self.cancelled.front_mut() {
+            match cancelled.next().await {
+                Some(next) => return self.received(Some(next)),
+                None => self.cancelled.pop_front(),
+            };
+        }
         let next = self.stream.next().await;
+        self.received(next)
+    }
+
+    fn received(&mut self, next: Option<lapin::Result<Raw>>) -> Result<Raw, BrokerFault> {
         match next {
             Some(Ok(raw)) if self.is_open() => {
                 self.window.delivered(raw.delivery_tag);
@@ -205,6 +231,13 @@ impl Consumer {
     }
 }
 
+async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> Result<lapin::Consumer, BrokerFault> {
+    // Zero would mean no limit, and the client's buffer has none either.
+    step("setting the prefetch", channel.basic_qos(prefetch.max(1), BasicQosOptions::default())).await?;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    step("starting to consume", channel.basic_consume(queue.into(), "".into(), options, arguments)).await
+}
+
 /// Queues a frame without waiting until it is on the wire: the first poll queues it, and waiting would
 /// cost two thread switches for each. If the channel has ended, the next delivery shows it, and what was
 /// left unsettled is delivered again.
@@ -228,6 +261,14 @@ fn delivery(raw: Raw) -> Delivery {
         message_id: text(raw.properties.message_id()).and_then(|id| Uuid::parse_str(&id).ok()),
         trace,
         dead_letter,
+        resumed: resumed(header),
+        takes_waits: header(TAKES_WAITS).is_some(),
         body: raw.data,
     }
+}
+
+fn resumed<'h>(header: impl Fn(&str) -> Option<&'h str>) -> Option<Resumed> {
+    let spent = header(SPENT)?.parse().ok()?;
+    let retry_until = header(RETRY_UNTIL)?.parse().ok()?;
+    Some(Resumed { spent, unanswered: header(UNANSWERED).is_some(), retry_until })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::trace_context::TraceParent;
@@ -21,6 +22,29 @@ pub struct Delivery {
     pub trace: Option<TraceParent>,
     /// The dead letter that this message redrives, from [`super::dead_letter::REDRIVEN`].
     pub dead_letter: Option<Uuid>,
+    /// What was known of the delivery when it was handed over, if it has waited in the store.
+    pub resumed: Option<Resumed>,
+    /// Whether its publisher takes deliveries that wait: an earlier version does not.
+    pub takes_waits: bool,
+}
+
+/// What is known of a delivery that has waited in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// How many of its attempts count.
+    pub spent: u32,
+    /// Whether an attempt had no answer, so that the API may still be working on it.
+    pub unanswered: bool,
+    /// When it expires.
+    pub retry_until: Timestamp,
+}
+
+impl Resumed {
+    /// Of a delivery that is new.
+    #[must_use]
+    pub fn nothing(retry_until: Timestamp) -> Self {
+        Self { spent: 0, unanswered: false, retry_until }
+    }
 }
 
 /// The duty to settle one delivery. Settling consumes it, so that no delivery is settled twice. If it is

@@ -24,7 +24,9 @@ use uuid::Uuid;
 use super::{
     Broker, BrokerFault,
     connection::{Role, close},
+    dead_letter::REDRIVEN,
     deadline::{opened, step},
+    delivery::Resumed,
     redriven::{self, RedrivenMessage},
     topology,
 };
@@ -33,6 +35,16 @@ use crate::trace_context::TraceParent;
 /// How long a confirm may take. A quorum queue that has lost its majority neither confirms nor refuses;
 /// only this deadline ends the wait.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The header of an event whose publisher takes deliveries that wait.
+pub(super) const TAKES_WAITS: &str = "x-tandem-takes-waits";
+/// The header with how many attempts of a delivery that has waited in the store count.
+pub(super) const SPENT: &str = "x-tandem-spent";
+/// The header of a delivery that has waited in the store and had an attempt without an answer.
+pub(super) const UNANSWERED: &str = "x-tandem-unanswered";
+
+/// The header with the time at which such a delivery expires (RFC 3339).
+pub(super) const RETRY_UNTIL: &str = "x-tandem-retry-until";
 
 /// Where a message goes.
 #[derive(Clone, Debug)]
@@ -54,8 +66,22 @@ pub struct Message {
     pub correlation_id: Option<String>,
     /// The trace context of the caller, if any.
     pub trace: Option<TraceParent>,
+    /// Whether the sender takes deliveries of it that wait.
+    pub takes_waits: bool,
+    /// What is known of the delivery, if it has waited in the store.
+    pub resumed: Option<Resumed>,
+    /// The dead letter that it redrives, if any.
+    pub dead_letter: Option<Uuid>,
     /// JSON.
     pub body: Bytes,
+}
+
+impl Message {
+    /// A message that is neither redriven nor resumed.
+    #[must_use]
+    pub fn new(id: Uuid, kind: &'static str, body: Bytes) -> Self {
+        Self { id, kind, correlation_id: None, trace: None, takes_waits: false, resumed: None, dead_letter: None, body }
+    }
 }
 
 /// What happened to messages since the last call.
@@ -240,9 +266,27 @@ fn properties(message: &Message) -> BasicProperties {
     if let Some(correlation_id) = &message.correlation_id {
         properties = properties.with_correlation_id(correlation_id.as_str().into());
     }
+    let mut headers = FieldTable::default();
+    let mut header = |name: &str, text: String| {
+        headers.insert(name.into(), AMQPValue::LongString(text.into()));
+    };
     if let Some(trace) = message.trace {
-        let mut headers = FieldTable::default();
-        headers.insert("traceparent".into(), AMQPValue::LongString(trace.to_string().into()));
+        header("traceparent", trace.to_string());
+    }
+    if message.takes_waits {
+        header(TAKES_WAITS, "1".to_owned());
+    }
+    if let Some(Resumed { spent, unanswered, retry_until }) = message.resumed {
+        header(SPENT, spent.to_string());
+        header(RETRY_UNTIL, retry_until.to_string());
+        if unanswered {
+            header(UNANSWERED, "1".to_owned());
+        }
+    }
+    if let Some(dead_letter) = message.dead_letter {
+        header(REDRIVEN, dead_letter.to_string());
+    }
+    if !headers.inner().is_empty() {
         properties = properties.with_headers(headers);
     }
     properties

@@ -53,7 +53,7 @@ pub async fn supervise(
         }
         let message = fault.to_string();
         component.down(message.clone());
-        let pause = delays.next(None).unwrap_or(LONGEST_PAUSE);
+        let pause = delays.next_delay();
         // The same message again and again would bury everything else.
         if message == last_message {
             tracing::debug!(

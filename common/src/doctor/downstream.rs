@@ -6,7 +6,7 @@ use std::time::Instant;
 use reqwest::Url;
 
 use super::{Check, Finding};
-use crate::reach::{Unreached, reach};
+use crate::reach::reach;
 
 /// Resolves the name, connects and, for `https`, completes a TLS handshake.
 pub async fn downstream(destination: &str, url: &Url) -> Finding {
@@ -20,13 +20,7 @@ pub async fn downstream(destination: &str, url: &Url) -> Finding {
         }
         Err(fault) => {
             let remedy = fault.remedy("the URL of this destination's API");
-            let waits = match fault {
-                Unreached::Tls { .. } => "; until then each order is attempted and then dead-lettered",
-                Unreached::Name { .. } | Unreached::Connection { .. } => {
-                    "; until then each order is attempted MAX_ATTEMPTS times and then dead-lettered"
-                }
-            };
-            Finding::error(Check::Downstream, subject, fault.to_string(), format!("{remedy}{waits}"))
+            Finding::error(Check::Downstream, subject, fault.to_string(), format!("{remedy}; until then orders wait"))
         }
     }
 }

@@ -11,40 +11,36 @@ use super::{
     report::{ConformanceReport, equal, holds},
     subject::{Answered, PATIENCE, Subject, a_call, describe},
 };
-use crate::{destination::Destination, http_client::AttemptError};
+use crate::{
+    destination::Destination,
+    http_client::{AttemptError, Failure},
+};
 
-/// What a response may mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Success,
-    Transient,
-    Permanent,
-}
+/// What a response means: `None` is a success.
+type Meaning = Option<Failure>;
 
-use Meaning::{Permanent, Success, Transient};
+const SUCCESS: Meaning = None;
+const REJECTED: Meaning = Some(Failure::Rejected);
 
 /// Statuses and what they mean, without redirects.
-const STATUSES: [(Meaning, &[u16]); 3] = [
-    (Success, &[200, 201, 202, 203, 204, 206]),
-    (Transient, &[408, 425, 429, 500, 501, 502, 503, 504, 507, 508]),
-    (
-        Permanent,
-        &[
-            300, 304, 400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 418, 421, 422, 423, 428,
-            431, 451,
-        ],
-    ),
+const STATUSES: [(Meaning, &[u16]); 6] = [
+    (SUCCESS, &[200, 201, 202, 203, 204, 206]),
+    (Some(Failure::Failed), &[408, 500, 501, 502, 503, 504, 507, 508]),
+    (Some(Failure::Throttled), &[429]),
+    (Some(Failure::InProgress), &[409, 425]),
+    (Some(Failure::Unauthorized), &[401, 403]),
+    (REJECTED, &[300, 304, 400, 402, 404, 405, 406, 410, 411, 412, 413, 414, 415, 418, 421, 422, 423, 428, 431, 451]),
 ];
 /// Statuses that redirect.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Bodies that must not matter, because the status decides.
 const BODIES: [(&str, Meaning, u16, &[u8]); 3] = [
-    ("a 200 whose body is cut off is a success", Success, 200, b"HTTP/1.1 200 So\r\nContent-Length: 9\r\n\r\n{"),
-    ("a 422 whose body is cut off is permanent", Permanent, 422, b"HTTP/1.1 422 So\r\nContent-Length: 9\r\n\r\n{"),
+    ("a 200 whose body is cut off is a success", SUCCESS, 200, b"HTTP/1.1 200 So\r\nContent-Length: 9\r\n\r\n{"),
+    ("a 422 whose body is cut off is a rejection", REJECTED, 422, b"HTTP/1.1 422 So\r\nContent-Length: 9\r\n\r\n{"),
     (
         "a 200 whose body is not what it claims to be is a success",
-        Success,
+        SUCCESS,
         200,
         b"HTTP/1.1 200 So\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n<xml",
     ),
@@ -57,10 +53,10 @@ pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut
     }
     let elsewhere = Api::start().await?;
     let location = [("Location", format!("{}/elsewhere", elsewhere.base()))];
-    let kept = all_mean(subject, Permanent, &REDIRECTS, &location).await;
+    let kept = all_mean(subject, REJECTED, &REDIRECTS, &location).await;
     let followed = elsewhere.take_requests().len();
     let kept = kept.and_then(|()| holds(followed == 0, || format!("{followed} redirects were followed")));
-    report.note(format!("{} {}, and not followed", listed(&REDIRECTS), verb(Permanent)), kept);
+    report.note(format!("{} {}, and not followed", listed(&REDIRECTS), verb(REJECTED)), kept);
 
     for status in [429, 503] {
         let read = retry_after(subject, status, "7").await;
@@ -76,7 +72,7 @@ pub(super) async fn check<D: Destination>(subject: &Subject<'_, D>, report: &mut
         report.note(sentence, answered(subject).await.and_then(|found| means(&found, meaning, status)));
     }
     subject.api.reply_with(Reply::Stall(b"HTTP/1.1 200 So\r\nContent-Length: 9\r\n\r\n{"));
-    let stalled = answered(subject).await.and_then(|found| means(&found, Success, 200));
+    let stalled = answered(subject).await.and_then(|found| means(&found, SUCCESS, 200));
     report.note("a 200 whose body stalls is a success, and is not waited for until the deadline", stalled);
     report.note("a response of 32 MiB is a success, and is not read to its end", huge(subject).await);
     Ok(())
@@ -86,11 +82,10 @@ fn listed(statuses: &[u16]) -> String {
     statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn verb(meaning: Meaning) -> &'static str {
+fn verb(meaning: Meaning) -> String {
     match meaning {
-        Success => "are a success",
-        Transient => "are transient",
-        Permanent => "are permanent",
+        None => "are a success".to_owned(),
+        Some(failure) => format!("mean {failure:?}"),
     }
 }
 
@@ -123,9 +118,8 @@ async fn answered<D: Destination>(subject: &Subject<'_, D>) -> Result<Answered, 
 /// Whether an attempt ended with this meaning and reports this status.
 fn means(found: &Answered, expected: Meaning, status: u16) -> Result<(), String> {
     let (meaning, reported) = match found {
-        Ok(reported) => (Success, Some(reported.as_u16())),
-        Err(AttemptError::Transient { status: reported, .. }) => (Transient, *reported),
-        Err(AttemptError::Permanent { status: reported, .. }) => (Permanent, *reported),
+        Ok(reported) => (SUCCESS, Some(reported.as_u16())),
+        Err(AttemptError { failure, status, .. }) => (Some(*failure), *status),
     };
     holds((meaning, reported) == (expected, Some(status)), || format!("found {}", describe(found)))
 }
@@ -137,7 +131,7 @@ async fn retry_after<D: Destination>(
 ) -> Result<Option<Duration>, String> {
     subject.api.reply_with(Reply::Status(status, vec![("Retry-After", value.to_owned())]));
     match answered(subject).await? {
-        Err(AttemptError::Transient { retry_after, .. }) => Ok(retry_after),
+        Err(AttemptError { retry_after, .. }) => Ok(retry_after),
         other => Err(format!("a response of {status} was {}", describe(&other))),
     }
 }
@@ -152,7 +146,7 @@ async fn date<D: Destination>(subject: &Subject<'_, D>) -> Result<(), String> {
 
 async fn huge<D: Destination>(subject: &Subject<'_, D>) -> Result<(), String> {
     subject.api.reply_with(Reply::Huge);
-    means(&answered(subject).await?, Success, 200)?;
+    means(&answered(subject).await?, SUCCESS, 200)?;
     let sent = tokio::time::timeout(PATIENCE, subject.api.huge_sent()).await;
     let sent = sent.map_err(|_| "the connection stays open, and the response is not read".to_owned())?;
     holds(sent < HUGE_BODY_BYTES, || format!("all {sent} bytes were read"))

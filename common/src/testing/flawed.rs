@@ -10,7 +10,7 @@ use crate::{
     config::{Faults, Setting, Settings},
     destination::{Call, Defaults, Destination},
     event::OrderCreated,
-    http_client::{AttemptError, HttpClient, below, classify, without_tls},
+    http_client::{AttemptError, Failure, HttpClient, below, classify, without_tls},
     order::Item,
 };
 
@@ -132,8 +132,10 @@ impl<const MISDECLARED: bool> Destination for Flawed<MISDECLARED> {
 
 impl<const MISDECLARED: bool> Flawed<MISDECLARED> {
     async fn send(&self, request: RequestBuilder) -> Result<StatusCode, AttemptError> {
-        let transient =
-            |status, error: &str| AttemptError::Transient { status, error: Some(error.to_owned()), retry_after: None };
+        let transient = |status, error: &str| AttemptError {
+            status,
+            ..AttemptError::without_response(Failure::Unanswered, error.to_owned())
+        };
         match self.flaw.as_str() {
             "another method" => {
                 let (client, request) = request.build_split();
@@ -142,7 +144,7 @@ impl<const MISDECLARED: bool> Flawed<MISDECLARED> {
                 self.client.send(RequestBuilder::from_parts(client, request)).await
             }
             "calls again by itself" => match self.client.send(request.try_clone().unwrap()).await {
-                Err(AttemptError::Transient { .. }) => self.client.send(request).await,
+                Err(AttemptError { failure: Failure::Failed, .. }) => self.client.send(request).await,
                 ended => ended,
             },
             "never gives up" => self.client.send(request).await.map_err(|_| transient(None, "failed")),
@@ -213,8 +215,8 @@ fn every_flaw_breaks_its_sentence() {
         ("another key", "carries Idempotency-Key, once"),
         ("no content type", "Content-Type is JSON"),
         ("another method", "is a POST"),
-        ("calls again by itself", "are transient, after one call"),
-        ("never gives up", "are permanent, after one call"),
+        ("calls again by itself", "mean Failed, after one call"),
+        ("never gives up", "mean Rejected, after one call"),
         ("follows redirects", "not followed"),
         ("connection for each order", "share a connection"),
         ("reads all", "Retry-After of a 429"),

@@ -10,7 +10,10 @@ use super::{
     report::{ConformanceReport, holds},
     subject::{Answered, Subject, a_call, attempt, describe},
 };
-use crate::{destination::Destination, http_client::AttemptError};
+use crate::{
+    destination::Destination,
+    http_client::{AttemptError, Failure},
+};
 
 /// The worker's deadline for an attempt, much shortened.
 const DEADLINE: Duration = Duration::from_millis(200);
@@ -54,11 +57,16 @@ async fn unanswered<D: Destination>(subject: &Subject<'_, D>, base: &str) -> Res
     holds(!error.contains(authority) && !error.contains("://"), || format!("{error:?} shows the address"))
 }
 
-/// The error of a transient failure without a status.
+/// The error of a failure without a response.
 fn error_of(answered: &Answered) -> Result<&str, String> {
     match answered {
-        Err(AttemptError::Transient { status: None, error: Some(error), .. }) if !error.is_empty() => Ok(error),
-        other => Err(format!("expected transient, without a status, with an error\nfound    {}", describe(other))),
+        Err(AttemptError {
+            failure: Failure::Unreached | Failure::Unanswered,
+            status: None,
+            error: Some(error),
+            ..
+        }) if !error.is_empty() => Ok(error),
+        other => Err(format!("expected no response, and an error\nfound    {}", describe(other))),
     }
 }
 

@@ -89,7 +89,8 @@ impl<'a, D: Destination> Subject<'a, D> {
     /// The destination with these settings.
     pub(super) fn made_with(env: HashMap<String, String>) -> Result<D, String> {
         let config = Self::configured(env).map_err(|fault| format!("`configure`: {fault}"))?;
-        let client = HttpClient::new(D::url(&config), CONNECTIONS, CALL_DEADLINE).map_err(|fault| fault.to_string())?;
+        let client =
+            HttpClient::new(D::url(&config), CONNECTIONS, CALL_DEADLINE, true).map_err(|fault| fault.to_string())?;
         catch_unwind(AssertUnwindSafe(|| D::new(config, client)))
             .map_err(|panic| format!("`new` panicked: {}", words(&*panic)))
     }
@@ -152,11 +153,10 @@ pub(super) async fn attempt<D: Destination>(
 pub(super) fn describe(answered: &Answered) -> String {
     let (mut words, status, error) = match answered {
         Ok(status) => ("a success".to_owned(), Some(status.as_u16()), &None),
-        Err(AttemptError::Transient { status, error, retry_after: None }) => ("transient".to_owned(), *status, error),
-        Err(AttemptError::Transient { status, error, retry_after: Some(delay) }) => {
-            (format!("transient, to be retried after {delay:?}"), *status, error)
+        Err(AttemptError { failure, status, error, retry_after: None, .. }) => (format!("{failure:?}"), *status, error),
+        Err(AttemptError { failure, status, error, retry_after: Some(delay), .. }) => {
+            (format!("{failure:?}, to be retried after {delay:?}"), *status, error)
         }
-        Err(AttemptError::Permanent { status, error }) => ("permanent".to_owned(), *status, error),
     };
     words.push_str(&status.map_or_else(|| ", without a status".to_owned(), |status| format!(", with status {status}")));
     words.push_str(&error.as_ref().map_or_else(String::new, |error| format!(", with the error {error:?}")));

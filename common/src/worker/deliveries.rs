@@ -1,21 +1,25 @@
-//! The deliveries that a worker is working on, and the outcomes that it knows. They outlive a connection.
+//! The deliveries that a worker has in hand, and the outcomes that it knows. They outlive a connection.
 //!
-//! When a connection is lost, the broker delivers the same messages again. A delivery that is still being
-//! attempted is not begun a second time, and one whose outcome is known is only reported again, so that a
-//! restart of the broker causes no second call.
+//! A delivery in hand is *ready* to be called, being *called*, or *waiting* for its next attempt. When a
+//! connection is lost, the broker delivers the same messages again, perhaps to another worker. A delivery
+//! without a message is not called; it goes on where it was when its message comes back. One whose outcome is
+//! known is only reported again, so that a restart of the broker causes no second call.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
-use tokio::task::JoinSet;
+use jiff::Timestamp;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
     broker::delivery::Unsettled,
-    event::{EventId, Identity},
-    outcome::{Outcome, OutcomeStatus},
+    event::{EventId, Identity, OrderCreated},
+    outcome::{Attempt, Outcome, OutcomeStatus},
+    retry::Delays,
+    trace_context::TraceParent,
 };
 
 /// How many outcomes of settled deliveries are remembered, in about half a megabyte: when the relay loses
@@ -36,36 +40,81 @@ impl From<&Outcome> for DeliveryId {
     }
 }
 
-/// How the work on a delivery ended.
+/// A delivery in hand.
 #[derive(Debug)]
-pub(super) enum Ended {
-    /// The outcome is known.
-    Finished(Arc<Outcome>),
-    /// The process is shutting down. That is not a failure: it is neither reported nor counted, and the message
-    /// is delivered again.
-    Interrupted(DeliveryId),
+pub(super) struct InHand {
+    pub(super) order: Arc<OrderCreated>,
+    /// The body of its message, unchanged.
+    pub(super) body: Vec<u8>,
+    pub(super) trace: TraceParent,
+    /// Whether it may wait in the store.
+    pub(super) takes_waits: bool,
+    /// What has to be settled: usually one message, more if the relay published twice, none after the
+    /// connection was lost.
+    pub(super) unsettled: Vec<Unsettled>,
+    /// The attempts that this worker made, oldest first.
+    pub(super) attempts: Vec<Attempt>,
+    /// How many of them were reported.
+    pub(super) reported: usize,
+    /// How many attempts count, those of other workers included.
+    pub(super) spent: u32,
+    /// Whether an attempt had no answer.
+    pub(super) unanswered: bool,
+    pub(super) delays: Delays,
+    /// When it expires.
+    pub(super) retry_until: Timestamp,
+    state: State,
 }
 
-/// Running attempts and known outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    Called,
+    /// Until then. The number makes it unique among those that wait until the same moment.
+    Waiting(Instant, u64),
+    /// Its message is gone, and nothing is done until it comes back.
+    Stranded,
+}
+
+impl InHand {
+    fn identity(&self) -> Identity {
+        let OrderCreated { event_id, order_id, correlation_id, .. } = &*self.order;
+        Identity { event_id: *event_id, order_id: *order_id, correlation_id: correlation_id.clone() }
+    }
+
+    /// Whether it was ever attempted, by this worker or another one.
+    pub(super) fn is_attempted(&self) -> bool {
+        !self.attempts.is_empty() || self.spent > 0
+    }
+}
+
+/// What a message brings along.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) order: Arc<OrderCreated>,
+    pub(super) body: Vec<u8>,
+    pub(super) trace: TraceParent,
+    pub(super) takes_waits: bool,
+    pub(super) spent: u32,
+    pub(super) unanswered: bool,
+    pub(super) delays: Delays,
+    pub(super) retry_until: Timestamp,
+}
+
+/// Deliveries in hand and known outcomes.
 #[derive(Debug)]
 pub(super) struct Deliveries {
-    tasks: JoinSet<Ended>,
-    running: HashMap<DeliveryId, Running>,
+    in_hand: HashMap<DeliveryId, InHand>,
+    ready: VecDeque<DeliveryId>,
+    waiting: BTreeMap<(Instant, u64), DeliveryId>,
+    numbers: u64,
+    /// Of the bodies in hand.
+    bytes: usize,
     known: HashMap<DeliveryId, Known>,
     /// The known ones, oldest first.
     known_since: VecDeque<DeliveryId>,
     /// The most outcomes that are remembered.
     max_known: usize,
-    /// Interrupted in a back-off by the shutdown.
-    interrupted: Vec<Identity>,
-}
-
-#[derive(Debug)]
-struct Running {
-    identity: Identity,
-    /// What has to be settled: usually one message, more if the relay published twice, none after the
-    /// connection was lost.
-    unsettled: Vec<Unsettled>,
 }
 
 #[derive(Debug)]
@@ -78,12 +127,12 @@ struct Known {
 /// What to do with a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Nothing: its delivery is being attempted, and it will be settled with it.
-    Running,
+    /// Nothing: its delivery is in hand, and it will be settled with it.
+    InHand,
     /// Report this outcome, which is known.
     Known(Unsettled, Arc<Outcome>),
-    /// Begin the delivery.
-    Begin(Unsettled),
+    /// Put the delivery in hand.
+    New(Unsettled),
 }
 
 /// A delivery that the process leaves unsettled when it ends.
@@ -99,76 +148,155 @@ impl Deliveries {
     /// remembered, however many others end in the meantime.
     pub(super) fn new(prefetch: usize) -> Self {
         Self {
-            tasks: JoinSet::new(),
-            running: HashMap::new(),
+            in_hand: HashMap::new(),
+            ready: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            numbers: 0,
+            bytes: 0,
             known: HashMap::new(),
             known_since: VecDeque::new(),
             max_known: 2 * prefetch + REMEMBERED,
-            interrupted: Vec::new(),
         }
     }
 
-    /// How many deliveries are being attempted.
-    pub(super) fn running(&self) -> usize {
-        self.tasks.len()
+    /// How many are in hand.
+    pub(super) fn len(&self) -> usize {
+        self.in_hand.len()
     }
 
-    /// Forgets the messages of a lost connection, which can no longer be settled.
+    /// How many wait for their next attempt.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The bytes of the bodies in hand.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether one can be called at once.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// When the next wait ends.
+    pub(super) fn wakes_at(&self) -> Option<Instant> {
+        self.waiting.first_key_value().map(|((until, _), _)| *until)
+    }
+
+    /// Forgets the messages of a lost connection, which can no longer be settled. What was stranded by an
+    /// earlier loss and has not come back is with another worker, or ended.
     pub(super) fn connection_lost(&mut self) {
-        self.running.values_mut().for_each(|running| running.unsettled.clear());
+        self.ready.clear();
+        self.waiting.clear();
+        self.in_hand.retain(|_, delivery| delivery.state != State::Stranded);
+        for delivery in self.in_hand.values_mut() {
+            delivery.unsettled.clear();
+            if delivery.state != State::Called {
+                delivery.state = State::Stranded;
+            }
+        }
+        self.bytes = self.in_hand.values().map(|delivery| delivery.body.len()).sum();
     }
 
     /// Decides what to do with a message of this delivery.
     pub(super) fn admit(&mut self, id: DeliveryId, redelivered: bool, unsettled: Unsettled) -> Admission {
-        if let Some(running) = self.running.get_mut(&id) {
-            running.unsettled.push(unsettled);
-            return Admission::Running;
+        if let Some(delivery) = self.in_hand.get_mut(&id) {
+            delivery.unsettled.push(unsettled);
+            if delivery.state == State::Stranded {
+                delivery.state = State::Ready;
+                self.ready.push_back(id);
+            }
+            return Admission::InHand;
         }
         match self.known.get(&id) {
             // A dead letter that is not a redelivery was sent again on purpose, and has to be attempted again.
             Some(Known { outcome, .. }) if redelivered || outcome.status == OutcomeStatus::Delivered => {
                 Admission::Known(unsettled, Arc::clone(outcome))
             }
-            _ => Admission::Begin(unsettled),
+            _ => Admission::New(unsettled),
         }
     }
 
-    /// Runs the attempts of a delivery.
-    pub(super) fn begin(
-        &mut self,
-        identity: Identity,
-        dead_letter: Option<Uuid>,
-        unsettled: Unsettled,
-        attempts: impl Future<Output = Ended> + Send + 'static,
-    ) {
-        let id = DeliveryId { event: identity.event_id, dead_letter };
-        self.running.insert(id, Running { identity, unsettled: vec![unsettled] });
-        self.tasks.spawn(attempts);
+    /// Puts a delivery in hand, ready to be called.
+    pub(super) fn begin(&mut self, id: DeliveryId, arrived: Arrived, unsettled: Unsettled) {
+        let Arrived { order, body, trace, takes_waits, spent, unanswered, delays, retry_until } = arrived;
+        self.bytes += body.len();
+        let delivery = InHand {
+            order,
+            body,
+            trace,
+            takes_waits,
+            unsettled: vec![unsettled],
+            attempts: Vec::with_capacity(1),
+            reported: 0,
+            spent,
+            unanswered,
+            delays,
+            retry_until,
+            state: State::Ready,
+        };
+        self.in_hand.insert(id, delivery);
+        self.ready.push_back(id);
     }
 
-    /// Waits for the next delivery to end, and returns its outcome and what has to be settled: nothing if the
-    /// connection was lost, because the redelivery finds the outcome known. Returns `None` for an interrupted
-    /// one. Never returns while nothing is running.
-    ///
-    /// Cancellation safe.
-    pub(super) async fn finished(&mut self) -> Option<(Arc<Outcome>, Vec<Unsettled>)> {
-        match self.tasks.join_next().await {
-            Some(Ok(Ended::Finished(outcome))) => {
-                let unsettled = self
-                    .running
-                    .remove(&DeliveryId::from(&*outcome))
-                    .map_or_else(Vec::new, |running| running.unsettled);
-                self.remember(&outcome);
-                Some((outcome, unsettled))
+    /// Makes those ready whose wait is over. They come before new ones.
+    pub(super) fn wake(&mut self, now: Instant) {
+        let mut at = 0;
+        while self.wakes_at().is_some_and(|until| until <= now)
+            && let Some((_, id)) = self.waiting.pop_first()
+        {
+            if let Some(delivery) = self.in_hand.get_mut(&id) {
+                delivery.state = State::Ready;
+                self.ready.insert(at, id);
+                at += 1;
             }
-            Some(Ok(Ended::Interrupted(id))) => {
-                self.interrupted.extend(self.running.remove(&id).map(|running| running.identity));
-                None
-            }
-            // The task catches panics itself, and is aborted only when the process ends.
-            Some(Err(_)) => None,
-            None => std::future::pending().await,
         }
+    }
+
+    /// The next one that is ready. It counts as being called from now on.
+    pub(super) fn next_ready(&mut self) -> Option<(DeliveryId, &mut InHand)> {
+        while let Some(id) = self.ready.pop_front() {
+            if self.in_hand.contains_key(&id) {
+                let delivery = self.in_hand.get_mut(&id)?;
+                delivery.state = State::Called;
+                return Some((id, delivery));
+            }
+        }
+        None
+    }
+
+    /// The delivery with this id.
+    pub(super) fn get_mut(&mut self, id: DeliveryId) -> Option<&mut InHand> {
+        self.in_hand.get_mut(&id)
+    }
+
+    /// Lets a delivery wait.
+    pub(super) fn wait(&mut self, id: DeliveryId, until: Instant) {
+        let Some(delivery) = self.in_hand.get_mut(&id) else { return };
+        if delivery.unsettled.is_empty() {
+            delivery.state = State::Stranded;
+            return;
+        }
+        self.numbers += 1;
+        delivery.state = State::Waiting(until, self.numbers);
+        self.waiting.insert((until, self.numbers), id);
+    }
+
+    /// Takes a delivery out of hand.
+    pub(super) fn take(&mut self, id: DeliveryId) -> Option<InHand> {
+        let delivery = self.in_hand.remove(&id)?;
+        self.bytes -= delivery.body.len();
+        if let State::Waiting(until, number) = delivery.state {
+            self.waiting.remove(&(until, number));
+        }
+        Some(delivery)
+    }
+
+    /// Those that wait or are ready.
+    pub(super) fn idle(&self) -> Vec<DeliveryId> {
+        let idle = |delivery: &InHand| matches!(delivery.state, State::Ready | State::Waiting(..));
+        self.in_hand.iter().filter(|(_, delivery)| idle(delivery)).map(|(id, _)| *id).collect()
     }
 
     /// Notes that a message of this delivery was settled. Forgets a dead letter: if it arrives again, somebody
@@ -183,21 +311,32 @@ impl Deliveries {
         }
     }
 
-    /// Aborts what is still running, and returns every unfinished delivery: these, those that were interrupted
-    /// before, and those that have ended but were not settled.
-    pub(super) async fn abandon(&mut self) -> Vec<Unfinished> {
-        self.tasks.shutdown().await;
-        let cut = self.running.drain().map(|(_, running)| (running.identity, "an attempt was running"));
-        let interrupted = self.interrupted.drain(..).map(|identity| (identity, "backing off"));
+    /// Lets go of everything, and returns every unfinished delivery, those that have ended but were not settled
+    /// included.
+    pub(super) fn abandon(&mut self) -> Vec<Unfinished> {
+        let in_hand = self.in_hand.drain().map(|(_, delivery)| {
+            let state = match delivery.state {
+                State::Called => "an attempt was running",
+                State::Ready => "not attempted yet",
+                State::Waiting(..) | State::Stranded => "waiting for its next attempt",
+            };
+            Unfinished { identity: delivery.identity(), state }
+        });
         let unsettled = self.known.drain().filter(|(_, known)| !known.settled).map(|(_, Known { outcome, .. })| {
             let Outcome { event_id, order_id, .. } = *outcome;
-            (Identity { event_id, order_id, correlation_id: outcome.correlation_id.clone() }, "ended, not settled")
+            let identity = Identity { event_id, order_id, correlation_id: outcome.correlation_id.clone() };
+            Unfinished { identity, state: "ended, not settled" }
         });
+        let unfinished = in_hand.chain(unsettled).collect();
+        self.ready.clear();
+        self.waiting.clear();
         self.known_since.clear();
-        cut.chain(interrupted).chain(unsettled).map(|(identity, state)| Unfinished { identity, state }).collect()
+        self.bytes = 0;
+        unfinished
     }
 
-    fn remember(&mut self, outcome: &Arc<Outcome>) {
+    /// Remembers how a delivery ended.
+    pub(super) fn remember(&mut self, outcome: &Arc<Outcome>) {
         let known = Known { outcome: Arc::clone(outcome), settled: false };
         let id = DeliveryId::from(&**outcome);
         if self.known.insert(id, known).is_none() {
@@ -213,6 +352,10 @@ impl Deliveries {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
     use super::*;
     use crate::{
         event::now,
@@ -224,8 +367,8 @@ mod tests {
         Identity { event_id: EventId::fresh(), order_id: OrderId::new(), correlation_id: CorrelationId::fresh() }
     }
 
-    fn ended(identity: &Identity, reason: Option<Reason>) -> Ended {
-        Ended::Finished(Arc::new(Outcome {
+    fn ended(identity: &Identity, reason: Option<Reason>) -> Arc<Outcome> {
+        Arc::new(Outcome {
             event_id: identity.event_id,
             order_id: identity.order_id,
             correlation_id: identity.correlation_id.clone(),
@@ -235,7 +378,25 @@ mod tests {
             attempts: Vec::new(),
             settled_at: now(),
             dead_letter: None,
-        }))
+        })
+    }
+
+    fn arrived(identity: &Identity) -> Arrived {
+        let json = json!({
+            "event_type": "OrderCreated", "event_id": identity.event_id, "order_id": identity.order_id,
+            "customer_id": "c-1", "items": [{"product_id": "p-1", "qty": 1}],
+            "correlation_id": identity.correlation_id, "occurred_at": now(),
+        });
+        Arrived {
+            order: serde_json::from_value::<OrderCreated>(json).unwrap().into(),
+            body: vec![0; 100],
+            trace: TraceParent::root(),
+            takes_waits: true,
+            spent: 0,
+            unanswered: false,
+            delays: Delays::endless(Duration::from_secs(1), Duration::from_secs(1)),
+            retry_until: Timestamp::MAX,
+        }
     }
 
     fn first(event: EventId) -> DeliveryId {
@@ -246,100 +407,137 @@ mod tests {
         Unsettled::for_test(tag)
     }
 
-    #[tokio::test]
-    async fn a_delivery_begins_once_however_often_its_message_arrives() {
-        let mut deliveries = Deliveries::new(4);
-        let order = identity();
-        assert_eq!(deliveries.admit(first(order.event_id), false, unsettled(1)), Admission::Begin(unsettled(1)));
-        let (finish, finished) = tokio::sync::oneshot::channel();
-        let end = ended(&order, None);
-        deliveries.begin(order.clone(), None, unsettled(1), async move {
-            let _ = finished.await;
-            end
-        });
-        assert_eq!(deliveries.admit(first(order.event_id), false, unsettled(2)), Admission::Running);
-        deliveries.connection_lost();
-        assert_eq!(deliveries.admit(first(order.event_id), true, unsettled(1)), Admission::Running);
-        let _ = finish.send(());
-        let Some((outcome, settleable)) = deliveries.finished().await else { panic!("interrupted") };
-        assert_eq!(settleable, [unsettled(1)], "what came over the lost connection cannot be settled");
-        let again = deliveries.admit(first(order.event_id), false, unsettled(3));
-        assert_eq!(again, Admission::Known(unsettled(3), outcome));
+    /// A delivery in hand that is being called.
+    fn begin(deliveries: &mut Deliveries, identity: &Identity, tag: u64) -> DeliveryId {
+        let id = first(identity.event_id);
+        deliveries.begin(id, arrived(identity), unsettled(tag));
+        assert_eq!(deliveries.next_ready().map(|(id, _)| id), Some(id));
+        id
     }
 
-    #[tokio::test]
-    async fn a_settled_dead_letter_begins_again_when_it_is_sent_again() {
+    /// What is left to settle of a delivery that has ended.
+    fn end(deliveries: &mut Deliveries, id: DeliveryId, outcome: &Arc<Outcome>) -> Vec<Unsettled> {
+        let unsettled = deliveries.take(id).unwrap().unsettled;
+        deliveries.remember(outcome);
+        unsettled
+    }
+
+    #[test]
+    fn a_delivery_begins_once_however_often_its_message_arrives() {
         let mut deliveries = Deliveries::new(4);
         let order = identity();
-        let end = ended(&order, Some(Reason::Rejected));
-        deliveries.begin(order.clone(), None, unsettled(1), async move { end });
-        let Some((outcome, _)) = deliveries.finished().await else { panic!("interrupted") };
-        let redelivered = deliveries.admit(first(order.event_id), true, unsettled(2));
+        let id = first(order.event_id);
+        assert_eq!(deliveries.admit(id, false, unsettled(1)), Admission::New(unsettled(1)));
+        begin(&mut deliveries, &order, 1);
+        assert_eq!(deliveries.admit(id, false, unsettled(2)), Admission::InHand);
+        deliveries.connection_lost();
+        assert_eq!(deliveries.admit(id, true, unsettled(1)), Admission::InHand);
+        let outcome = ended(&order, None);
+        let settleable = end(&mut deliveries, id, &outcome);
+        assert_eq!(settleable, [unsettled(1)], "what came over the lost connection cannot be settled");
+        assert_eq!(deliveries.admit(id, false, unsettled(3)), Admission::Known(unsettled(3), outcome));
+    }
+
+    #[test]
+    fn those_whose_wait_is_over_come_first_in_the_order_of_their_waits() {
+        let mut deliveries = Deliveries::new(4);
+        let orders: [Identity; 3] = std::array::from_fn(|_| identity());
+        let ids: Vec<_> = orders.iter().zip(1..).map(|(order, tag)| begin(&mut deliveries, order, tag)).collect();
+        let (now, later) = (Instant::now(), Duration::from_secs(1));
+        deliveries.wait(ids[1], now + later);
+        deliveries.wait(ids[0], now + 2 * later);
+        deliveries.wait(ids[2], now + 3 * later);
+        let fresh = identity();
+        deliveries.begin(first(fresh.event_id), arrived(&fresh), unsettled(9));
+        assert_eq!((deliveries.wakes_at(), deliveries.waiting(), deliveries.bytes()), (Some(now + later), 3, 400));
+        deliveries.wake(now + 2 * later);
+        let order: Vec<_> = std::iter::from_fn(|| deliveries.next_ready().map(|(id, _)| id)).collect();
+        assert_eq!(order, [ids[1], ids[0], first(fresh.event_id)]);
+        assert!(deliveries.take(ids[2]).is_some());
+        assert_eq!((deliveries.wakes_at(), deliveries.len(), deliveries.bytes()), (None, 3, 300));
+    }
+
+    #[test]
+    fn without_its_message_a_delivery_is_not_called_until_the_message_comes_back() {
+        let mut deliveries = Deliveries::new(4);
+        let orders: [Identity; 2] = std::array::from_fn(|_| identity());
+        let [waiting, called] = orders.each_ref().map(|order| begin(&mut deliveries, order, 1));
+        deliveries.wait(waiting, Instant::now());
+        deliveries.connection_lost();
+        deliveries.wait(called, Instant::now());
+        deliveries.wake(Instant::now() + Duration::from_secs(1));
+        assert!(deliveries.next_ready().is_none() && deliveries.wakes_at().is_none());
+        assert_eq!(deliveries.admit(waiting, true, unsettled(5)), Admission::InHand);
+        assert_eq!(deliveries.next_ready().map(|(id, _)| id), Some(waiting));
+        deliveries.connection_lost();
+        assert_eq!(deliveries.len(), 1, "the other one did not come back");
+    }
+
+    #[test]
+    fn a_settled_dead_letter_begins_again_when_it_is_sent_again() {
+        let mut deliveries = Deliveries::new(4);
+        let order = identity();
+        let outcome = ended(&order, Some(Reason::Rejected));
+        let id = begin(&mut deliveries, &order, 1);
+        end(&mut deliveries, id, &outcome);
+        let redelivered = deliveries.admit(id, true, unsettled(2));
         assert_eq!(redelivered, Admission::Known(unsettled(2), Arc::clone(&outcome)));
         deliveries.settled(&outcome);
-        assert_eq!(deliveries.admit(first(order.event_id), false, unsettled(3)), Admission::Begin(unsettled(3)));
+        assert_eq!(deliveries.admit(id, false, unsettled(3)), Admission::New(unsettled(3)));
     }
 
-    #[tokio::test]
-    async fn an_abandoned_delivery_is_named_with_how_far_it_was() {
+    #[test]
+    fn an_abandoned_delivery_is_named_with_how_far_it_was() {
         let mut deliveries = Deliveries::new(4);
         let orders: [Identity; 4] = std::array::from_fn(|_| identity());
-        let [settled, unreported, interrupted, running] = orders.clone();
+        let [settled, unreported, waiting, called] = orders.clone();
         for order in [&settled, &unreported] {
-            let end = ended(order, None);
-            deliveries.begin(order.clone(), None, unsettled(1), async move { end });
-            let Some((outcome, _)) = deliveries.finished().await else { panic!("interrupted") };
-            if outcome.event_id == settled.event_id {
-                deliveries.settled(&outcome);
-            }
+            let id = begin(&mut deliveries, order, 1);
+            end(&mut deliveries, id, &ended(order, None));
         }
-        let event = interrupted.event_id;
-        deliveries.begin(interrupted.clone(), None, unsettled(3), async move { Ended::Interrupted(first(event)) });
-        assert!(deliveries.finished().await.is_none());
-        deliveries.begin(running.clone(), None, unsettled(4), std::future::pending());
-        let left: Vec<_> = deliveries.abandon().await.into_iter().map(|left| (left.identity, left.state)).collect();
-        let expected =
-            [(running, "an attempt was running"), (interrupted, "backing off"), (unreported, "ended, not settled")];
-        assert_eq!(left, expected);
-        assert_eq!(deliveries.running(), 0);
+        deliveries.settled(&ended(&settled, None));
+        let id = begin(&mut deliveries, &waiting, 3);
+        deliveries.wait(id, Instant::now());
+        begin(&mut deliveries, &called, 4);
+        let left: Vec<_> = deliveries.abandon().into_iter().map(|left| (left.identity, left.state)).collect();
+        let expected = [
+            (called, "an attempt was running"),
+            (waiting, "waiting for its next attempt"),
+            (unreported, "ended, not settled"),
+        ];
+        assert_eq!(left.len(), expected.len());
+        assert!(expected.iter().all(|expected| left.contains(expected)), "{left:?}");
+        assert_eq!((deliveries.len(), deliveries.waiting(), deliveries.bytes()), (0, 0, 0));
     }
 
-    #[tokio::test]
-    async fn the_number_of_remembered_outcomes_is_bounded() {
+    #[test]
+    fn the_number_of_remembered_outcomes_is_bounded() {
         let mut deliveries = Deliveries::new(4);
         let orders: Vec<_> = (0..REMEMBERED + 9).map(|_| identity()).collect();
-        for order in &orders {
-            let end = ended(order, None);
-            deliveries.begin(order.clone(), None, unsettled(1), async move { end });
-            let _ = deliveries.finished().await;
-        }
-        let admitted =
-            |order: &Identity| deliveries.known.contains_key(&DeliveryId { event: order.event_id, dead_letter: None });
-        assert_eq!(orders.iter().map(admitted).collect::<Vec<_>>().iter().filter(|known| !**known).count(), 1);
-        assert!(!admitted(&orders[0]));
+        orders.iter().for_each(|order| deliveries.remember(&ended(order, None)));
+        let known = |order: &Identity| deliveries.known.contains_key(&first(order.event_id));
+        assert_eq!(orders.iter().filter(|order| !known(order)).count(), 1);
+        assert!(!known(&orders[0]));
     }
 
-    #[tokio::test]
-    async fn a_redrive_begins_whatever_the_first_outcome_and_has_its_own() {
+    #[test]
+    fn a_redrive_begins_whatever_the_first_outcome_and_has_its_own() {
         for reason in [None, Some(Reason::Rejected)] {
             let mut deliveries = Deliveries::new(4);
             let (order, dead_letter) = (identity(), Some(Uuid::now_v7()));
             let redrive = DeliveryId { event: order.event_id, dead_letter };
-            let end = ended(&order, reason);
-            deliveries.begin(order.clone(), None, unsettled(1), async move { end });
-            assert_eq!(deliveries.admit(redrive, false, unsettled(2)), Admission::Begin(unsettled(2)));
-            deliveries.finished().await;
+            let id = begin(&mut deliveries, &order, 1);
+            assert_eq!(deliveries.admit(redrive, false, unsettled(2)), Admission::New(unsettled(2)));
+            end(&mut deliveries, id, &ended(&order, reason));
             for (tag, redelivered) in [(3, false), (4, true)] {
                 let admission = deliveries.admit(redrive, redelivered, unsettled(tag));
-                assert_eq!(admission, Admission::Begin(unsettled(tag)), "{reason:?}");
+                assert_eq!(admission, Admission::New(unsettled(tag)), "{reason:?}");
             }
-            let Ended::Finished(end) = ended(&order, None) else { panic!("interrupted") };
-            let end = Arc::new(Outcome { dead_letter, ..(*end).clone() });
-            let finished = Ended::Finished(Arc::clone(&end));
-            deliveries.begin(order.clone(), dead_letter, unsettled(5), async move { finished });
-            assert_eq!(deliveries.admit(redrive, true, unsettled(6)), Admission::Running);
-            deliveries.finished().await;
-            assert_eq!(deliveries.admit(redrive, false, unsettled(7)), Admission::Known(unsettled(7), end));
+            let outcome = Arc::new(Outcome { dead_letter, ..(*ended(&order, None)).clone() });
+            deliveries.begin(redrive, arrived(&order), unsettled(5));
+            assert_eq!(deliveries.admit(redrive, true, unsettled(6)), Admission::InHand);
+            end(&mut deliveries, redrive, &outcome);
+            assert_eq!(deliveries.admit(redrive, false, unsettled(7)), Admission::Known(unsettled(7), outcome));
         }
     }
 }

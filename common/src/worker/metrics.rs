@@ -8,8 +8,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
 };
 
+use super::circuit::CircuitState;
 use crate::{
-    http_client::AttemptError,
+    http_client::Failure,
     outcome::{Outcome, Reason},
     telemetry::metrics::{Metrics, seconds},
 };
@@ -51,6 +52,8 @@ pub(super) struct WorkerMetrics {
     pub(super) unknown_events: Counter,
     pub(super) redelivered: Counter,
     pub(super) in_flight: Gauge,
+    pub(super) concurrency: Gauge,
+    circuit_state: Gauge,
     pub(super) consumer_up: Gauge,
 }
 
@@ -80,7 +83,19 @@ impl WorkerMetrics {
             let redelivered = Family::<ByDestination, Counter>::default();
             registry.register("redelivered", "Deliveries that the broker delivered again", redelivered.clone());
             let in_flight = Family::<ByDestination, Gauge>::default();
-            registry.register("deliveries_in_flight", "Deliveries being attempted", in_flight.clone());
+            registry.register(
+                "deliveries_in_flight",
+                "Deliveries in hand: being attempted, or waiting for their next attempt",
+                in_flight.clone(),
+            );
+            let concurrency = Family::<ByDestination, Gauge>::default();
+            registry.register("concurrency_limit", "The most calls at a time at present", concurrency.clone());
+            let circuit_state = Family::<ByDestination, Gauge>::default();
+            registry.register(
+                "circuit_state",
+                "Whether the destination is called: 0 closed, 1 half-open, 2 open",
+                circuit_state.clone(),
+            );
             let consumer_up = Family::<ByDestination, Gauge>::default();
             registry.register("consumer_up", "1 while the worker is consuming", consumer_up.clone());
 
@@ -103,6 +118,8 @@ impl WorkerMetrics {
                 end_to_end_seconds: end_to_end.get_or_create_owned(&by_destination),
                 unknown_events: unknown_events.get_or_create_owned(&by_destination),
                 redelivered: redelivered.get_or_create_owned(&by_destination),
+                concurrency: concurrency.get_or_create_owned(&by_destination),
+                circuit_state: circuit_state.get_or_create_owned(&by_destination),
                 in_flight: in_flight.get_or_create_owned(&by_destination),
                 consumer_up: consumer_up.get_or_create_owned(&by_destination),
             }
@@ -110,13 +127,22 @@ impl WorkerMetrics {
     }
 
     /// Counts a call.
-    pub(super) fn attempted(&self, result: &Result<(), AttemptError>, took: Duration) {
+    pub(super) fn attempted(&self, result: &Result<(), Failure>, took: Duration) {
         self.attempt_seconds.observe(took.as_secs_f64());
         match result {
             Ok(()) => self.succeeded.inc(),
-            Err(AttemptError::Transient { .. }) => self.failed_transiently.inc(),
-            Err(AttemptError::Permanent { .. }) => self.failed_permanently.inc(),
+            Err(Failure::Rejected | Failure::Unauthorized | Failure::InProgress) => self.failed_permanently.inc(),
+            Err(_) => self.failed_transiently.inc(),
         };
+    }
+
+    /// Shows the state of the circuit.
+    pub(super) fn circuit(&self, state: CircuitState) {
+        self.circuit_state.set(match state {
+            CircuitState::Closed => 0,
+            CircuitState::HalfOpen => 1,
+            CircuitState::Open => 2,
+        });
     }
 
     /// Counts a delivery that ended.

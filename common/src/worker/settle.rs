@@ -7,6 +7,8 @@ use crate::{broker::delivery::Settlement, outcome::OutcomeStatus};
 pub(super) enum End {
     /// Its outcome has been reported.
     Reported(OutcomeStatus),
+    /// It has been handed over, and waits in the store.
+    HandedOver,
     /// It is an event of a type that this version does not know.
     UnknownEvent,
     /// It is not an event, and does not name an order.
@@ -16,7 +18,7 @@ pub(super) enum End {
 /// How the delivery is settled.
 pub(super) fn settlement(end: End) -> Settlement {
     match end {
-        End::Reported(OutcomeStatus::Delivered) | End::UnknownEvent => Settlement::Ack,
+        End::Reported(OutcomeStatus::Delivered) | End::HandedOver | End::UnknownEvent => Settlement::Ack,
         End::Reported(OutcomeStatus::DeadLettered) | End::Unreadable => Settlement::DeadLetter,
     }
 }
@@ -30,6 +32,7 @@ mod tests {
         let table = [
             (End::Reported(OutcomeStatus::Delivered), Settlement::Ack),
             (End::Reported(OutcomeStatus::DeadLettered), Settlement::DeadLetter),
+            (End::HandedOver, Settlement::Ack),
             (End::UnknownEvent, Settlement::Ack),
             (End::Unreadable, Settlement::DeadLetter),
         ];

@@ -101,7 +101,8 @@ impl Bench {
     /// Records how a delivery of an order ended, after one attempt.
     async fn record(&self, order_id: OrderId, destination: &str, delivered: bool) {
         let order = self.event(order_id).await;
-        let attempts = vec![Attempt { at: now(), duration_ms: 1, status_code: Some(200), error: None }];
+        let attempts =
+            vec![Attempt { at: now(), duration_ms: 1, status_code: Some(200), error: None, answer: None, spent: None }];
         let outcome = Outcome { attempts, ..ended(&order, destination, delivered) };
         self.writes.record(vec![outcome]).await.unwrap().await.unwrap();
     }

@@ -67,11 +67,9 @@ impl Reconciler {
         for (order_id, destination) in orders {
             let Some(entry) = entries.iter().find(|entry| entry.order_id == *order_id) else { continue };
             let message = Message {
-                id: entry.event_id.0,
-                kind: OrderCreatedType::VALUE,
                 correlation_id: Some(entry.correlation_id.clone()),
                 trace: Some(entry.trace),
-                body: entry.body.clone(),
+                ..Message::new(entry.event_id.0, OrderCreatedType::VALUE, entry.body.clone())
             };
             publisher.publish(&Target::Queue(self.broker.names().queue(destination)), message, ());
         }

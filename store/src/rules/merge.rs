@@ -68,7 +68,14 @@ mod tests {
             reason,
             attempts: at
                 .iter()
-                .map(|&second| Attempt { at: time(second), duration_ms: 1, status_code: Some(200), error: None })
+                .map(|&second| Attempt {
+                    at: time(second),
+                    duration_ms: 1,
+                    status_code: Some(200),
+                    error: None,
+                    answer: None,
+                    spent: None,
+                })
                 .collect(),
             settled_at: time(at.last().copied().unwrap_or_default()),
             dead_letter: None,

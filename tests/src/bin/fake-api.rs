@@ -25,7 +25,8 @@ For observers:
   GET /summary             counts: calls, effects, keys, repeats, faults of the caller
   GET /wait?effects=N      the same, once this many keys have had their effect
   GET /first-times         path,order,first call,first effect: one line per API and order, in microseconds
-  GET /mode, PUT /mode     healthy, down, hang, slow:250ms, random:30
+  GET /mode, PUT /mode     healthy, down, hang, cut, status:500, throttle:2,
+                           slow:250ms, random:30
   GET /healthz             200";
 
 fn main() -> ExitCode {

@@ -16,6 +16,7 @@ The product_id of an item chooses the response (the first item that does):
   cut-1              connection reset before the effect, on the first call of each key, then 200
   cut-after-acting   connection reset after the effect, on the first call of each key, then 200
   retry-after-1      429 with `Retry-After: 1` to the first call of each key, then 200
+  in-progress        no response to the first call of each key, 409 to the second, then 200
   redirect           always 307, to /redirected
   huge-body          200 with a body of 1 GiB
 inventory-fail-2, fulfillment-status-422, ...: the same, at one of the APIs only. Anything else: 200.";
@@ -40,6 +41,8 @@ pub enum Behaviour {
     CutAfterActing,
     /// 429 with this many seconds of `Retry-After` to the first call of each key, then 200.
     RetryAfter(u64),
+    /// No response to the first call of each key, 409 to the second, then 200.
+    InProgress,
     /// Always 307, to `/redirected` on this server.
     Redirect,
     /// 200 with a body of 1 GiB.
@@ -56,6 +59,12 @@ pub enum Mode {
     Down,
     /// No responses.
     Hang,
+    /// All connections are reset before the effect.
+    Cut,
+    /// This status for all.
+    Status(u16),
+    /// 429 with this many seconds of `Retry-After` for all.
+    Throttle(u64),
     /// All responses come this late, and are otherwise as the product id of each order says.
     Slow(Duration),
     /// This percentage of calls fails: a third each by 503, by a reset before the effect and by a reset after it.
@@ -87,6 +96,7 @@ impl FromStr for Behaviour {
         Ok(match text {
             "hang" => Self::HANG,
             "cut-after-acting" => Self::CutAfterActing,
+            "in-progress" => Self::InProgress,
             "redirect" => Self::Redirect,
             "huge-body" => Self::HugeBody,
             _ => {
@@ -115,11 +125,16 @@ impl FromStr for Mode {
             None if text == "healthy" => Self::Healthy,
             None if text == "down" => Self::Down,
             None if text == "hang" => Self::Hang,
+            None if text == "cut" => Self::Cut,
+            Some(("status", value)) => Self::Status(
+                value.parse().ok().filter(|status| (200..600).contains(status)).context("status: 200-599")?,
+            ),
+            Some(("throttle", value)) => Self::Throttle(value.parse()?),
             Some(("slow", value)) => Self::Slow(duration(value)?),
             Some(("random", value)) => Self::Random(
                 value.parse().ok().filter(|percent| *percent <= 100).context("random: a percentage, 0-100")?,
             ),
-            _ => bail!("a mode is one of healthy, down, hang, slow:250ms, random:30"),
+            _ => bail!("a mode is one of healthy, down, hang, cut, status:500, throttle:2, slow:250ms, random:30"),
         })
     }
 }
@@ -130,6 +145,9 @@ impl fmt::Display for Mode {
             Self::Healthy => f.write_str("healthy"),
             Self::Down => f.write_str("down"),
             Self::Hang => f.write_str("hang"),
+            Self::Cut => f.write_str("cut"),
+            Self::Status(status) => write!(f, "status:{status}"),
+            Self::Throttle(seconds) => write!(f, "throttle:{seconds}"),
             Self::Slow(delay) => write!(f, "slow:{}ms", delay.as_millis()),
             Self::Random(percent) => write!(f, "random:{percent}"),
         }
@@ -169,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_mode_is_read_as_it_is_printed() {
-        for text in ["healthy", "down", "hang", "slow:250ms", "random:30"] {
+        for text in ["healthy", "down", "hang", "cut", "status:500", "throttle:2", "slow:250ms", "random:30"] {
             assert_eq!(text.parse::<Mode>().unwrap().to_string(), text);
         }
         assert!("random:101".parse::<Mode>().is_err());

@@ -21,7 +21,7 @@ fn letter() -> DeadLetter {
         error: None,
         failed_at,
         key_used_at: None,
-        attempts: vec![Attempt { at: failed_at, duration_ms: 12, status_code, error: None }],
+        attempts: vec![Attempt { at: failed_at, duration_ms: 12, status_code, error: None, answer: None, spent: None }],
         parent: None,
         redrives: 0,
         archived_at: None,

@@ -41,7 +41,14 @@ pub(in crate::http) fn shown_order() -> Order {
     let created_at = sample::time();
     let settled = |status: DeliveryStatus, reason: Option<Reason>, status_code| {
         let at = created_at + SignedDuration::from_millis(3);
-        let attempts = vec![Attempt { at, duration_ms: 12, status_code: Some(status_code), error: None }];
+        let attempts = vec![Attempt {
+            at,
+            duration_ms: 12,
+            status_code: Some(status_code),
+            error: None,
+            answer: None,
+            spent: None,
+        }];
         let settled_at = Some(at + SignedDuration::from_millis(12));
         Delivery { status: status.into(), reason: reason.map(Into::into), attempts, settled_at }
     };

@@ -237,7 +237,14 @@ mod tests {
             status: status.into(),
             reason: (status == DeliveryStatus::DeadLettered).then_some(Reason::Rejected.into()),
             attempts: (1..=attempts)
-                .map(|second| Attempt { at: at(second), duration_ms: 1, status_code: Some(503), error: None })
+                .map(|second| Attempt {
+                    at: at(second),
+                    duration_ms: 1,
+                    status_code: Some(503),
+                    error: None,
+                    answer: None,
+                    spent: None,
+                })
                 .collect(),
             settled_at: Some(at(attempts + 1)),
         }
