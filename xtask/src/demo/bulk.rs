@@ -1,4 +1,4 @@
-//! Many orders, while a worker is killed and started again.
+//! Many orders, while a worker is killed and started again, and an API fails for ten seconds.
 
 use std::time::Duration;
 
@@ -20,11 +20,14 @@ use tokio::{
 use super::screen::Bars;
 
 /// How many orders are placed, and how many per second.
-const ORDERS: u64 = 2_000;
+const ORDERS: u64 = 5_000;
 const RATE: u32 = 500;
 /// The worker is killed when this many are accepted, and started again when that many are.
-const KILLED_AT: u64 = ORDERS * 3 / 10;
-const STARTED_AT: u64 = ORDERS * 6 / 10;
+const KILLED_AT: u64 = ORDERS / 10;
+const STARTED_AT: u64 = ORDERS * 2 / 10;
+/// The other API fails when this many are accepted, and for so long.
+const ILL_AT: u64 = ORDERS * 3 / 10;
+const ILL_FOR: Duration = Duration::from_secs(10);
 /// How long an API takes to answer, so that calls are in flight when the worker is killed.
 const API_TAKES: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -49,6 +52,15 @@ enum Victim {
     Back,
 }
 
+/// The API that fails.
+#[derive(Clone, Copy)]
+enum Patient {
+    Well,
+    /// Since then, and whether its circuit has been seen open.
+    Ill(Instant, bool),
+    Healed,
+}
+
 /// Orders that are being placed.
 struct Load {
     http: reqwest::Client,
@@ -61,7 +73,8 @@ struct Load {
 }
 
 pub(super) fn heading() -> String {
-    format!("{} orders, {RATE} per second; a worker is killed in the meantime", HumanCount(ORDERS))
+    let seconds = ILL_FOR.as_secs();
+    format!("{} orders, {RATE} per second; a worker is killed, and an API fails for {seconds} s", HumanCount(ORDERS))
 }
 
 impl Bulk {
@@ -101,7 +114,7 @@ impl Load {
         let mut bars = Bars::new(&["accepted", "inventory", "fulfillment"], ORDERS);
         let start = Instant::now();
         let before = effects(system);
-        let mut victim = Victim::Working;
+        let (mut victim, mut patient) = (Victim::Working, Patient::Well);
         let mut pace = interval(Duration::from_secs(1) / RATE);
         let mut refresh = interval(REFRESH);
         loop {
@@ -130,6 +143,28 @@ impl Load {
                             bars.moment("inventory", style(what).green());
                         }
                         _ => {}
+                    }
+                    match patient {
+                        Patient::Well if accepted >= ILL_AT => {
+                            patient = Patient::Ill(Instant::now(), false);
+                            system.fulfillment_api.set_mode(Mode::Down);
+                            bars.moment("fulfillment", style("the API answers 503 to everything".to_owned()).red());
+                        }
+                        Patient::Ill(since, seen) if since.elapsed() < ILL_FOR => {
+                            if !seen && circuit_is_open(system).await {
+                                patient = Patient::Ill(since, true);
+                                let what = "circuit open: no calls but a probe now and then; orders wait".to_owned();
+                                bars.moment("fulfillment", style(what).yellow());
+                            }
+                        }
+                        Patient::Ill(..) => {
+                            patient = Patient::Healed;
+                            system.fulfillment_api.set_mode(Mode::Slow(API_TAKES));
+                            let behind = HumanCount(accepted - fulfillment);
+                            let what = format!("the API works again, {behind} orders behind");
+                            bars.moment("fulfillment", style(what).green());
+                        }
+                        Patient::Well | Patient::Healed => {}
                     }
                     if self.placed == ORDERS && self.posts.is_empty() && inventory.min(fulfillment) >= accepted {
                         bars.moment("both APIs", style("have accepted every order").green());
@@ -178,6 +213,12 @@ impl Load {
             sleep(READ_AGAIN).await;
         }
     }
+}
+
+/// Whether the worker for fulfillment makes no calls.
+async fn circuit_is_open(system: &System) -> bool {
+    let metrics = system.metrics(Role::Fulfillment).await;
+    metrics.is_ok_and(|metrics| metrics.sum("tandem_circuit_state", &[("destination", "fulfillment")]) == 2.0)
 }
 
 fn set_mode(system: &System, mode: Mode) {
