@@ -1,13 +1,14 @@
 //! The outcome of a delivery, and the report that carries it.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use uuid::Uuid;
 
 use crate::{
     destination::Name,
     event::{EventId, Identity, now},
     order::{CorrelationId, OrderId},
+    word::Word,
     words,
 };
 
@@ -22,7 +23,7 @@ words! {
 }
 
 words! {
-    /// Why a delivery was dead-lettered. The list is closed.
+    /// Why a delivery was dead-lettered. The list grows: a reader keeps a reason that it does not know as text.
     pub enum Reason {
         /// The destination answered with a status that retrying will not change.
         Rejected = "rejected",
@@ -91,8 +92,8 @@ pub struct Outcome {
     pub destination: Name,
     pub status: OutcomeStatus,
     /// Present if and only if it was dead-lettered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+    #[serde(default, deserialize_with = "reason", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Word<Reason>>,
     /// Every attempt of this delivery, oldest first.
     pub attempts: Vec<Attempt>,
     /// When it ended.
@@ -100,6 +101,21 @@ pub struct Outcome {
     /// The dead letter that this delivery redrove; `None` for the first delivery of an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<Uuid>,
+}
+
+/// Longest reason that is taken from outside, in bytes: it becomes a part of indexes.
+const MAX_REASON_BYTES: usize = 64;
+
+/// A reason, also of a newer version, as long as it is a word.
+fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Word<Reason>>, D::Error> {
+    let is_word = |text: &str| {
+        (1..=MAX_REASON_BYTES).contains(&text.len())
+            && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+    };
+    match Option::<Word<Reason>>::deserialize(deserializer)? {
+        Some(Word::Other(text)) if !is_word(&text) => Err(de::Error::custom("a reason that is no word")),
+        reason => Ok(reason),
+    }
 }
 
 impl Outcome {
@@ -116,7 +132,7 @@ impl Outcome {
             correlation_id,
             destination,
             status: OutcomeStatus::DeadLettered,
-            reason: Some(Reason::Unreadable),
+            reason: Some(Reason::Unreadable.into()),
             attempts: Vec::new(),
             settled_at: now(),
             dead_letter,
@@ -185,6 +201,24 @@ mod tests {
     fn a_reason_is_the_same_word_everywhere() -> Result<(), serde_json::Error> {
         for reason in Reason::ALL {
             assert_eq!(serde_json::to_string(&reason)?, format!("\"{}\"", reason.as_str()));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_reason_of_a_newer_version_is_kept_if_it_is_a_word() -> Result<(), Box<dyn std::error::Error>> {
+        let identity =
+            Identity { event_id: EventId::fresh(), order_id: OrderId::new(), correlation_id: CorrelationId::fresh() };
+        let mut json = serde_json::to_value(Outcome::unreadable(identity, "north".parse()?, None))?;
+        for (field, value) in [("reason", "outcome_unknown"), ("new", "x")] {
+            json[field] = value.into();
+        }
+        let outcome: Outcome = serde_json::from_value(json.clone())?;
+        assert_eq!(outcome.reason, Some(Word::Other("outcome_unknown".to_owned())));
+        assert_eq!(serde_json::to_value(&outcome)?["reason"], "outcome_unknown");
+        for bad in ["", "A", "a\0", "a b", &"a".repeat(65)] {
+            json["reason"] = bad.into();
+            assert!(serde_json::from_value::<Outcome>(json.clone()).is_err(), "{bad:?}");
         }
         Ok(())
     }

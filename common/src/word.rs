@@ -48,6 +48,14 @@ pub enum Word<T> {
     Other(String),
 }
 
+impl<T: Copy + AsRef<str>> Word<T> {
+    /// The word with this text, which may be one of `known`.
+    #[must_use]
+    pub fn of(text: String, known: &[T]) -> Self {
+        known.iter().find(|word| word.as_ref() == text).map_or(Self::Other(text), |word| Self::Known(*word))
+    }
+}
+
 impl<T: Copy> Word<T> {
     /// The word, if this version knows it.
     #[must_use]

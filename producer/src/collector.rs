@@ -20,6 +20,7 @@ use common::{
     origin::Origin,
     outcome::Reason,
     timer,
+    word::Word,
 };
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
@@ -240,8 +241,8 @@ impl Collector {
                 }
                 Collection::Known => {}
                 Collection::Stored { id, reason, changed: order_changed } => {
-                    self.metrics.collected(&self.origin, reason);
-                    log_collected(id, &self.origin, reason, letter.identity.as_ref());
+                    self.metrics.collected(&self.origin, &reason);
+                    log_collected(id, &self.origin, &reason, letter.identity.as_ref());
                     let identity = letter.identity.as_ref();
                     changed.extend(identity.filter(|_| order_changed).map(|identity| identity.order_id));
                 }
@@ -267,15 +268,19 @@ impl Collector {
 }
 
 /// A worker has already warned of each dead letter that it made, so those are logged at debug only.
-fn log_collected(id: Uuid, origin: &Origin, reason: Reason, identity: Option<&Identity>) {
+fn log_collected(id: Uuid, origin: &Origin, reason: &Word<Reason>, identity: Option<&Identity>) {
     let order_id = identity.map(|identity| tracing::field::display(identity.order_id));
     let correlation_id = identity.map(|identity| tracing::field::display(&identity.correlation_id));
     let (dead_letter, reason_word) = (tracing::field::display(id), reason.as_str());
-    match reason {
-        Reason::Rejected | Reason::AttemptsExhausted | Reason::WorkerPanic | Reason::Expired | Reason::Cancelled => {
+    match reason.known() {
+        // A newer worker has reported a reason that is not known here.
+        None
+        | Some(
+            Reason::Rejected | Reason::AttemptsExhausted | Reason::WorkerPanic | Reason::Expired | Reason::Cancelled,
+        ) => {
             tracing::debug!(dead_letter, destination = %origin, reason = reason_word, order_id, correlation_id, "collected");
         }
-        Reason::Unreadable | Reason::DeliveryLimit | Reason::Unreported => {
+        Some(Reason::Unreadable | Reason::DeliveryLimit | Reason::Unreported) => {
             tracing::info!(dead_letter, destination = %origin, reason = reason_word, order_id, correlation_id, "collected");
         }
     }

@@ -1,7 +1,9 @@
 //! The ledger: takes the workers' reports, records them many in one transaction, and acknowledges
 //! only after the commit.
 
-use std::time::Duration;
+mod lines;
+
+use std::{sync::Arc, time::Duration};
 
 use common::{
     broker::{
@@ -11,9 +13,9 @@ use common::{
         supervisor::Session,
     },
     destination::Name,
-    event::Unreadable,
+    event::now,
     health::{self, Component},
-    outcome::{Outcome, Report},
+    outcome::{Outcome, Reason},
     telemetry::metrics::Metrics,
     timer,
 };
@@ -22,14 +24,12 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::lines::Lines;
 use crate::{app::Context, redrive::RedriveMetrics};
-use store::{Desk, Writes};
+use store::{Collected, Desk, Writes};
 
 /// Reports being recorded at a time, each of up to [`MAX_REPORTED`](common::outcome::MAX_REPORTED) outcomes.
 const PREFETCH: u16 = 64;
@@ -60,7 +60,7 @@ impl LedgerMetrics {
             );
             registry.register(
                 "ledger_unreadable",
-                "Reports that cannot be read, dead-lettered",
+                "Reports, and single lines of reports, that cannot be read, dead-lettered",
                 this.unreadable.clone(),
             );
         });
@@ -70,11 +70,11 @@ impl LedgerMetrics {
         this
     }
 
-    /// Counts by the destinations that are known, so that no report can invent a series.
+    /// Counts by the destinations and reasons that are known, so that no report can invent a series.
     fn recorded(&self, outcomes: &[Outcome], destinations: &[Name]) {
         // A report is of one destination and mostly of one status: counting runs spares look-ups.
         for run in
-            outcomes.chunk_by(|a, b| (a.status, a.reason, &a.destination) == (b.status, b.reason, &b.destination))
+            outcomes.chunk_by(|a, b| (a.status, &a.reason, &a.destination) == (b.status, &b.reason, &b.destination))
         {
             if let Some(outcome) = run.first() {
                 let labels = ByOutcome {
@@ -84,7 +84,7 @@ impl LedgerMetrics {
                         .map_or("other", Name::as_str)
                         .to_owned(),
                     status: outcome.status.as_str(),
-                    reason: outcome.reason.map_or("", |reason| reason.as_str()),
+                    reason: outcome.reason.as_ref().map_or("", |reason| reason.known().map_or("other", Reason::as_str)),
                 };
                 self.outcomes.get_or_create(&labels).inc_by(run.len() as u64);
             }
@@ -103,10 +103,9 @@ pub(crate) struct Ledger {
     metrics: LedgerMetrics,
 }
 
-/// Reports whose outcomes are on their way into the store.
-type Recording = FuturesUnordered<
-    std::pin::Pin<Box<dyn Future<Output = (Unsettled, Result<(), oneshot::error::RecvError>)> + Send>>,
->;
+/// Reports whose outcomes are on their way into the store. One that the store did not take in, because it has
+/// ended, is not settled.
+type Recording = FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = (Unsettled, Option<Settlement>)> + Send>>>;
 
 impl Ledger {
     /// A ledger that counts the ends of redriven deliveries in `redrives`.
@@ -141,8 +140,8 @@ impl Ledger {
                     consumer.check()?;
                     component.up();
                 }
-                Some((unsettled, recorded)) = recording.next(), if !recording.is_empty() => {
-                    settle(consumer, unsettled, recorded.is_ok());
+                Some((unsettled, settlement)) = recording.next(), if !recording.is_empty() => {
+                    settle(consumer, unsettled, settlement);
                 }
                 delivery = consumer.next() => self.record(consumer, recording, delivery?).await,
                 () = timer::at(flush_at) => {}
@@ -151,10 +150,9 @@ impl Ledger {
     }
 
     async fn record(&self, consumer: &mut Consumer, recording: &mut Recording, delivery: Delivery) {
-        let report = match serde_json::from_slice::<Report>(&delivery.body) {
-            Ok(report) => report,
+        let Lines { report, aside } = match lines::read(&delivery.body) {
+            Ok(lines) => lines,
             Err(fault) => {
-                let fault = Unreadable::from(fault);
                 self.metrics.unreadable.inc();
                 let message_id = delivery.message_id.map(tracing::field::display);
                 tracing::warn!(message_id, %fault, "dead-lettered, an unreadable report");
@@ -164,19 +162,27 @@ impl Ledger {
         };
         self.metrics.recorded(&report.outcomes, self.broker.destinations());
         self.redrives.ended(&report.outcomes);
+        if !aside.is_empty() {
+            self.metrics.unreadable.inc_by(aside.len() as u64);
+            let message_id = delivery.message_id.map(tracing::field::display);
+            tracing::warn!(message_id, lines = aside.len(), "lines of a report are unreadable, set aside");
+        }
+        let aside = aside.into_iter().map(|line| Arc::new(line.dead_letter(delivery.message_id, now()))).collect();
         // The store has ended only when the process does; the report is delivered again then.
         if let Ok(recorded) = self.writes.record(report.outcomes).await {
             let unsettled = delivery.unsettled;
             let (redriven, desk) = (delivery.dead_letter, self.desk.clone());
             recording.push(Box::pin(async move {
-                let recorded = recorded.await;
+                if recorded.await.is_err() {
+                    return (unsettled, None);
+                }
                 // The report itself was a dead letter, and is none any more.
-                if let (Ok(()), Some(dead_letter)) = (&recorded, redriven)
+                if let Some(dead_letter) = redriven
                     && let Err(fault) = desk.end_redrive_of_report(dead_letter).await
                 {
                     tracing::warn!(%dead_letter, %fault, "a report that was sent again is recorded, its redrive is not");
                 }
-                (unsettled, recorded)
+                (unsettled, Some(set_aside(&desk, aside).await))
             }));
         }
     }
@@ -193,7 +199,7 @@ impl Ledger {
         while !recording.is_empty() {
             tokio::select! {
                 biased;
-                Some((unsettled, recorded)) = recording.next() => settle(&mut consumer, unsettled, recorded.is_ok()),
+                Some((unsettled, settlement)) = recording.next() => settle(&mut consumer, unsettled, settlement),
                 () = sleep_until(deadline) => {
                     tracing::warn!(reports = recording.len(), "left unrecorded; they are delivered again");
                     break;
@@ -206,9 +212,25 @@ impl Ledger {
     }
 }
 
-fn settle(consumer: &mut Consumer, unsettled: Unsettled, recorded: bool) {
-    if recorded {
-        consumer.settle(unsettled, Settlement::Ack);
+fn settle(consumer: &mut Consumer, unsettled: Unsettled, settlement: Option<Settlement>) {
+    if let Some(settlement) = settlement {
+        consumer.settle(unsettled, settlement);
+    }
+}
+
+/// Stores the lines of a report that cannot be read, and says how the report, whose other lines are recorded, is
+/// settled. If the store does not take them, it is kept as a whole: a line that is recorded twice changes nothing.
+async fn set_aside(desk: &Desk, lines: Vec<Arc<Collected>>) -> Settlement {
+    if lines.is_empty() {
+        return Settlement::Ack;
+    }
+    let count = lines.len();
+    match desk.collect(lines, now()).await {
+        Ok(_) => Settlement::Ack,
+        Err(fault) => {
+            tracing::error!(%fault, lines = count, "unreadable lines of a report are not stored, it is dead-lettered");
+            Settlement::DeadLetter
+        }
     }
 }
 

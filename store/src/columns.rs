@@ -5,6 +5,7 @@ use common::{
     event::{self, Decoded, OrderCreated},
     origin::Origin,
     outcome::Outcome,
+    word::Word,
 };
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -74,6 +75,11 @@ impl Row<'_> {
         let stored: String = self.get(index)?;
         let known = words.iter().find(|word| word.as_ref() == stored);
         Ok(*known.ok_or_else(|| unreadable(format!("a stored word, {stored}, is not known here")))?)
+    }
+
+    /// One of these words, or one of a newer version.
+    pub(crate) fn open_word<T: Copy + AsRef<str>>(&self, index: usize, words: &[T]) -> Result<Word<T>, Fault> {
+        Ok(Word::of(self.get(index)?, words))
     }
 
     pub(crate) fn time(&self, index: usize) -> Result<Timestamp, Fault> {

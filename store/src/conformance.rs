@@ -92,7 +92,7 @@ pub(crate) fn outcome(order: &OrderCreated, destination: &str, status: OutcomeSt
         correlation_id: order.correlation_id.clone(),
         destination: destination.parse().unwrap(),
         status,
-        reason: (status == OutcomeStatus::DeadLettered).then_some(Reason::Rejected),
+        reason: (status == OutcomeStatus::DeadLettered).then_some(Reason::Rejected.into()),
         attempts: vec![Attempt {
             at: now(),
             duration_ms: 3,

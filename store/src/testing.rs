@@ -112,7 +112,7 @@ pub fn ended(order: &OrderCreated, destination: &str, delivered: bool) -> Outcom
         correlation_id: order.correlation_id.clone(),
         destination: destination.parse().unwrap(),
         status: if delivered { OutcomeStatus::Delivered } else { OutcomeStatus::DeadLettered },
-        reason: (!delivered).then_some(Reason::Rejected),
+        reason: (!delivered).then_some(Reason::Rejected.into()),
         attempts: vec![Attempt {
             at: now(),
             duration_ms: 3,

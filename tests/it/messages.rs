@@ -1,7 +1,7 @@
 //! Messages that a service does not expect.
 
 use anyhow::{Context, Result};
-use api::{DeliveryStatus, Reason};
+use api::{DeliveryStatus, Reason, Word};
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, LongString, ShortString},
@@ -168,7 +168,10 @@ async fn unknown_fields_and_missing_properties_are_tolerated() -> Result<()> {
     orders::delivered_once(&system, &[placed.order_id]).await
 }
 
-over_both_stores!(an_unreadable_report_does_not_stop_the_ledger);
+over_both_stores!(
+    an_unreadable_report_does_not_stop_the_ledger,
+    a_report_of_a_newer_version_is_recorded_as_far_as_it_is_known,
+);
 
 async fn an_unreadable_report_does_not_stop_the_ledger(store: &Store) -> Result<()> {
     let system = store.builder().without_collector().start().await?;
@@ -189,4 +192,52 @@ async fn an_unreadable_report_does_not_stop_the_ledger(store: &Store) -> Result<
     let placed = system.place(&Order::healthy()).await?;
     orders::delivered_once(&system, &[placed.order_id]).await?;
     system.producer()?.wait_for_metric("tandem_ledger_unreadable_total", &[], |count| count == 4.0).await
+}
+
+async fn a_report_of_a_newer_version_is_recorded_as_far_as_it_is_known(store: &Store) -> Result<()> {
+    let system = store.builder().without_workers().start().await?;
+    let mut orders = Vec::new();
+    for _ in 0..3 {
+        orders.push(system.place(&Order::healthy()).await?.order_id);
+    }
+    let line = |order_id: &str, destination: &str, status: &str, reason: Value| {
+        json!({
+            "event_id": Uuid::now_v7(), "order_id": order_id, "correlation_id": "c", "destination": destination,
+            "delivery_id": "new", "status": status, "reason": reason, "settled_at": "2026-01-02T03:04:05Z",
+            "attempts": [{"at": "2026-01-02T03:04:04Z", "duration_ms": 9, "status_code": 202, "via": {"new": [1]}}],
+        })
+    };
+    let held = line(&orders[1], "inventory", "held", Value::Null);
+    let report = json!({
+        "outcomes": [
+            line(&orders[0], "inventory", "delivered", Value::Null),
+            held,
+            "a line of another form",
+            line(&orders[2], "inventory", "dead_lettered", json!("outcome_unknown")),
+        ],
+        "new": true,
+    });
+    let queues = system.queues().await?;
+    let properties = BasicProperties::default().with_type("Outcomes".into());
+    queues.publish("", &system.names.outcomes(), report.to_string().as_bytes(), properties).await?;
+
+    // Its neighbours are recorded, the reason as the text that it is.
+    system.wait_for_delivery(&orders[0], "inventory", DeliveryStatus::Delivered).await?;
+    let dead = system.wait_for_delivery(&orders[2], "inventory", DeliveryStatus::DeadLettered).await?;
+    let delivery = &dead.deliveries["inventory"];
+    assert_eq!(delivery.reason.as_ref().map(Word::as_str), Some("outcome_unknown"));
+    assert_eq!(delivery.attempts[0].status_code, Some(202));
+    system.producer()?.wait_for_metric("tandem_ledger_unreadable_total", &[], |count| count == 2.0).await?;
+
+    // What cannot be read is kept alone, so that it can be sent again after an upgrade.
+    let letters = system.wait_for_dead_letters("destination=outcomes", 2).await?;
+    let mut bodies = Vec::new();
+    for letter in &letters {
+        assert_eq!(letter.reason, Reason::Unreadable);
+        let whole = system.dead_letter(&letter.id).await?;
+        bodies.push(serde_json::from_str::<Value>(&whole.body)?);
+    }
+    assert!(bodies.contains(&json!({"outcomes": [held]})), "{bodies:?}");
+    assert_eq!(queues.depth(&system.names.dead_letters("outcomes")).await?.ready, 0);
+    Ok(())
 }

@@ -374,7 +374,7 @@ mod tests {
             correlation_id: identity.correlation_id.clone(),
             destination: "north".parse().unwrap(),
             status: if reason.is_none() { OutcomeStatus::Delivered } else { OutcomeStatus::DeadLettered },
-            reason,
+            reason: reason.map(Into::into),
             attempts: Vec::new(),
             settled_at: now(),
             dead_letter: None,

@@ -7,7 +7,7 @@ use crate::{destination::Name, outcome::Outcome};
 pub(super) fn ended(outcome: &Outcome) {
     let (order_id, correlation_id) = (outcome.order_id, &outcome.correlation_id);
     let attempts = outcome.attempts.len();
-    match outcome.reason {
+    match &outcome.reason {
         None => tracing::debug!(%order_id, %correlation_id, attempts, "delivered"),
         Some(reason) => {
             let last = outcome.attempts.last();

@@ -151,11 +151,11 @@ impl WorkerMetrics {
         // The clocks of two machines may differ; a negative duration would distort the sum.
         let micros = u64::try_from(micros).unwrap_or(0);
         self.end_to_end_seconds.observe(Duration::from_micros(micros).as_secs_f64());
-        match outcome.reason {
+        match &outcome.reason {
             None => {
                 self.delivered.inc();
             }
-            Some(reason) => self.dead_lettered(reason),
+            Some(reason) => reason.known().into_iter().for_each(|reason| self.dead_lettered(reason)),
         }
     }
 

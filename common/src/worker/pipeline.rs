@@ -372,7 +372,7 @@ impl<D: Destination> Pipeline<D> {
             correlation_id: order.correlation_id.clone(),
             destination: self.name.clone(),
             status: if reason.is_none() { OutcomeStatus::Delivered } else { OutcomeStatus::DeadLettered },
-            reason,
+            reason: reason.map(Into::into),
             attempts,
             settled_at: now(),
             dead_letter: id.dead_letter,

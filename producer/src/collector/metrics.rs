@@ -4,6 +4,7 @@ use common::{
     origin::Origin,
     outcome::Reason,
     telemetry::metrics::{Counter, Family, Gauge, Metrics},
+    word::Word,
 };
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -55,8 +56,9 @@ impl CollectorMetrics {
         this
     }
 
-    pub(super) fn collected(&self, origin: &Origin, reason: Reason) {
-        let labels = ByReason { destination: origin.clone(), reason: reason.as_str() };
+    pub(super) fn collected(&self, origin: &Origin, reason: &Word<Reason>) {
+        let reason = reason.known().map_or("other", Reason::as_str);
+        let labels = ByReason { destination: origin.clone(), reason };
         self.collected.get_or_create(&labels).inc();
     }
 

@@ -10,7 +10,7 @@ pub(crate) fn item(letter: DeadLetter) -> DeadLetterItem {
         id: letter.id.to_string(),
         order_id: letter.order_id.map(|id| id.to_string()),
         destination: letter.origin.to_string(),
-        reason: letter.reason.into(),
+        reason: letter.reason,
         status_code: letter.status_code,
         error: letter.error,
         failed_at: letter.failed_at,
@@ -32,7 +32,7 @@ pub(crate) fn whole(DeadLetterDetails { letter, content, lineage }: DeadLetterDe
         order_id: letter.order_id.map(|id| id.to_string()),
         destination: letter.origin.to_string(),
         state: letter.state.into(),
-        reason: letter.reason.into(),
+        reason: letter.reason,
         status_code: letter.status_code,
         error: letter.error,
         failed_at: letter.failed_at,
@@ -51,14 +51,14 @@ pub(crate) fn whole(DeadLetterDetails { letter, content, lineage }: DeadLetterDe
 }
 
 fn link(Link { id, state, reason, status_code, error, failed_at }: Link) -> api::Link {
-    api::Link { id: id.to_string(), state: state.into(), reason: reason.into(), status_code, error, failed_at }
+    api::Link { id: id.to_string(), state: state.into(), reason, status_code, error, failed_at }
 }
 
 /// Those with the same destination and cause.
 pub(crate) fn group(group: Group) -> DeadLetterGroup {
     DeadLetterGroup {
         destination: group.origin.to_string(),
-        reason: group.reason.into(),
+        reason: group.reason,
         status_code: group.status_code,
         error: group.error,
         count: group.count,
@@ -72,7 +72,7 @@ pub(crate) fn group(group: Group) -> DeadLetterGroup {
 pub(crate) fn filter(filter: Filter) -> DeadLetterFilter {
     DeadLetterFilter {
         destination: filter.destination.map(|origin| origin.to_string()),
-        reason: filter.reason.map(Into::into),
+        reason: filter.reason,
         status_code: filter.status_code,
         error: filter.error,
         order_id: filter.order_id.map(|id| id.to_string()),

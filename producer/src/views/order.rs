@@ -42,7 +42,7 @@ pub(crate) fn delivery(recorded: DeliveryRecord) -> Delivery {
     let ended = status != DeliveryStatus::Pending;
     Delivery {
         status: status.into(),
-        reason: outcome.reason.filter(|_| ended).map(Into::into),
+        reason: outcome.reason.filter(|_| ended),
         attempts: outcome.attempts,
         settled_at: ended.then_some(outcome.settled_at),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::{event::Identity, status::DeadLetterState};
+use common::{event::Identity, status::DeadLetterState, word::Word};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
@@ -80,13 +80,15 @@ pub(crate) async fn a_dead_letter_is_stored_once_and_ends_its_delivery(backend: 
     let order = order(backend).await;
     let limit = Collected { reason: Some(Reason::DeliveryLimit), ..letter(Some(&order), "north") };
     let first = collect(desk, &[&limit, &limit], 0).await;
-    let [Collection::Stored { id, reason: Reason::DeliveryLimit, changed: true }, Collection::Known] = first[..] else {
+    let [Collection::Stored { id, reason: Word::Known(Reason::DeliveryLimit), changed: true }, Collection::Known] =
+        first[..]
+    else {
         panic!("{first:?}")
     };
     assert_eq!(collect(desk, &[&limit], 9).await, [Collection::Known]);
 
     let outcome = known(desk, &order, "north").await.unwrap();
-    assert_eq!((outcome.status, outcome.reason), (OutcomeStatus::DeadLettered, Some(Reason::DeliveryLimit)));
+    assert_eq!((outcome.status, outcome.reason), (OutcomeStatus::DeadLettered, Some(Reason::DeliveryLimit.into())));
     assert_eq!(outcome.settled_at, time(0));
     let opened = desk.dead_letter(id).await.unwrap().unwrap();
     assert_eq!(opened.content, limit.content);
@@ -113,7 +115,7 @@ pub(crate) async fn a_report_is_waited_for_and_corrects_when_it_comes_late(backe
     assert_eq!(collect(desk, &[&north], 4).await, [Collection::Waiting]);
     assert_eq!(known(desk, &order, "north").await, None);
     let collected = collect(desk, &[&north], 5).await;
-    let [Collection::Stored { id, reason: Reason::Unreported, changed: true }] = collected[..] else {
+    let [Collection::Stored { id, reason: Word::Known(Reason::Unreported), changed: true }] = collected[..] else {
         panic!("{collected:?}")
     };
     let mut late = outcome_of(&order, "north", OutcomeStatus::DeadLettered);
@@ -123,7 +125,10 @@ pub(crate) async fn a_report_is_waited_for_and_corrects_when_it_comes_late(backe
     backend.commit(&Batch { outcomes: vec![late.clone()], ..Batch::default() }).await.unwrap();
     assert_eq!(known(desk, &order, "north").await, Some(late.clone()));
     let letter = desk.dead_letter(id).await.unwrap().unwrap().letter;
-    assert_eq!((letter.state, letter.reason, letter.status_code), (DeadLetterState::Dead, Reason::Rejected, Some(422)));
+    assert_eq!(
+        (letter.state, letter.reason, letter.status_code),
+        (DeadLetterState::Dead, Reason::Rejected.into(), Some(422))
+    );
     assert_eq!((letter.attempts, letter.error.as_deref()), (late.attempts, Some("no stock")));
     assert_eq!(letter.failed_at, time(-1));
 
@@ -141,7 +146,7 @@ pub(crate) async fn a_dead_letter_shows_what_the_ledger_knows(backend: &mut impl
     backend.commit(&Batch { outcomes: vec![north.clone(), south], ..Batch::default() }).await.unwrap();
     let collected = collect(desk, &[&letter(Some(&order), "north"), &letter(Some(&order), "south")], 0).await;
     let [
-        Collection::Stored { id, reason: Reason::Rejected, changed: false },
+        Collection::Stored { id, reason: Word::Known(Reason::Rejected), changed: false },
         Collection::Stored { id: copy, changed: false, .. },
     ] = collected[..]
     else {
@@ -175,10 +180,10 @@ pub(crate) async fn a_dead_letter_without_an_order_is_kept_too(_: &mut impl Back
         matches!(
             collected[..],
             [
-                Collection::Stored { reason: Reason::Unreported, changed: false, .. },
+                Collection::Stored { reason: Word::Known(Reason::Unreported), changed: false, .. },
                 Collection::Known,
                 Collection::Stored { .. },
-                Collection::Stored { reason: Reason::Unreadable, .. },
+                Collection::Stored { reason: Word::Known(Reason::Unreadable), .. },
             ]
         ),
         "{collected:?}"
@@ -203,7 +208,8 @@ pub(crate) async fn dead_letters_are_found_and_counted_by_their_cause(backend: &
     ] {
         let order = order(backend).await;
         let mut end = outcome_of(&order, destination, OutcomeStatus::DeadLettered);
-        end.reason = Some(if status_code == Some(422) { Reason::Rejected } else { Reason::AttemptsExhausted });
+        let reason = if status_code == Some(422) { Reason::Rejected } else { Reason::AttemptsExhausted };
+        end.reason = Some(reason.into());
         end.settled_at = time(second);
         end.attempts[0].status_code = status_code;
         end.attempts[0].error = error.map(str::to_owned);
@@ -214,7 +220,7 @@ pub(crate) async fn dead_letters_are_found_and_counted_by_their_cause(backend: &
     for (filter, found) in [
         (all(), &[4, 3, 2, 1, 0][..]),
         (Filter { destination: Some("north".parse().unwrap()), ..all() }, &[2, 1, 0]),
-        (Filter { reason: Some(Reason::AttemptsExhausted), ..all() }, &[4, 3, 2]),
+        (Filter { reason: Some(Reason::AttemptsExhausted.into()), ..all() }, &[4, 3, 2]),
         (Filter { status_code: Some(422), ..all() }, &[1, 0]),
         (Filter { error: Some("REFUSED".into()), ..all() }, &[4, 3]),
         (Filter { error: Some("%_refused\\".into()), ..all() }, &[3]),

@@ -6,6 +6,7 @@ use common::{
     origin::Origin,
     outcome::{Attempt, Reason},
     status::DeadLetterState,
+    word::Word,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ pub enum Collection {
     /// It is stored now, and the ledger has the end of its delivery.
     Stored {
         id: Uuid,
-        reason: Reason,
+        reason: Word<Reason>,
         /// Whether its order changed with it.
         changed: bool,
     },
@@ -77,7 +78,7 @@ pub struct DeadLetter {
     /// Which queue it died in.
     pub origin: Origin,
     pub state: DeadLetterState,
-    pub reason: Reason,
+    pub reason: Word<Reason>,
     /// The status of the last attempt, if it had one.
     pub status_code: Option<u16>,
     /// The error of the last attempt, if it had no status.
@@ -111,7 +112,7 @@ pub struct DeadLetterDetails {
 pub struct Link {
     pub id: Uuid,
     pub state: DeadLetterState,
-    pub reason: Reason,
+    pub reason: Word<Reason>,
     /// The status of the last attempt, if it had one.
     pub status_code: Option<u16>,
     /// The error of the last attempt, if it had no status.
@@ -122,13 +123,13 @@ pub struct Link {
 
 /// Which dead letters are listed, of those that are dead. All that is given must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Filter {
     /// Which queue it died in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<Origin>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+    pub reason: Option<Word<Reason>>,
     /// The status of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_code: Option<u16>,
@@ -152,7 +153,7 @@ pub struct Filter {
 pub struct Group {
     /// Which queue they died in.
     pub origin: Origin,
-    pub reason: Reason,
+    pub reason: Word<Reason>,
     /// The status of the last attempt.
     pub status_code: Option<u16>,
     /// The error of the last attempt.

@@ -99,7 +99,7 @@ async fn end(sql: Sql<'_>, letter: &Collected, now: Timestamp) -> Result<Option<
     sql.record(&outcome).await?;
     // The ledger also has the attempts of earlier deliveries.
     let outcome = ended(sql, outcome.order_id.0, destination).await?.unwrap_or(outcome);
-    Ok(Some(End { state: DeadLetterState::Dead, reason, outcome: Some(outcome), changed: true }))
+    Ok(Some(End { state: DeadLetterState::Dead, reason: reason.into(), outcome: Some(outcome), changed: true }))
 }
 
 /// The outcome in the ledger, if the delivery has ended.

@@ -186,7 +186,7 @@ fn candidate(row: &Row<'_>) -> Result<Candidate, Fault> {
         id: row.get(0)?,
         origin: row.origin(1)?,
         state: row.word(2, &DeadLetterState::ALL)?,
-        reason: row.word(3, &Reason::ALL)?,
+        reason: row.open_word(3, &Reason::ALL)?,
         key_used_at: row.time(4)?,
         taken: row.get(5)?,
     })

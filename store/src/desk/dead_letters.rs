@@ -1,6 +1,6 @@
 //! Dead letters as operators see them.
 
-use common::{event::now, order::OrderId, origin::Origin, outcome::Reason, status::DeadLetterState};
+use common::{event::now, order::OrderId, origin::Origin, outcome::Reason, status::DeadLetterState, word::Word};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -114,7 +114,7 @@ pub(super) async fn one(sql: Sql<'_>, id: Uuid) -> Result<Option<DeadLetter>, Fa
 pub(crate) struct FilterValues<'a> {
     pub(crate) archived: bool,
     pub(crate) destination: Option<&'a str>,
-    pub(crate) reason: Option<&'static str>,
+    pub(crate) reason: Option<&'a str>,
     pub(crate) status_code: Option<i32>,
     /// A pattern for LIKE, with the escape `\`.
     pub(crate) error: Option<String>,
@@ -128,7 +128,7 @@ impl<'a> FilterValues<'a> {
         Self {
             archived: filter.archived,
             destination: filter.destination.as_ref().map(Origin::as_str),
-            reason: filter.reason.map(Reason::as_str),
+            reason: filter.reason.as_ref().map(Word::as_str),
             status_code: filter.status_code.map(i32::from),
             error: filter.error.as_deref().map(containing),
             order_id: filter.order_id.map(|order_id| order_id.0),
@@ -164,7 +164,7 @@ pub(crate) fn letter(row: &Row<'_>) -> Result<DeadLetter, Fault> {
         order_id: row.get::<Option<Uuid>>(1)?.map(OrderId),
         origin: row.origin(2)?,
         state: row.word(3, &DeadLetterState::ALL)?,
-        reason: row.word(4, &Reason::ALL)?,
+        reason: row.open_word(4, &Reason::ALL)?,
         status_code: row.status_code(5)?,
         error: row.get(6)?,
         failed_at: row.time(7)?,
@@ -180,7 +180,7 @@ pub(crate) fn letter(row: &Row<'_>) -> Result<DeadLetter, Fault> {
 pub(crate) fn group(row: &Row<'_>) -> Result<Group, Fault> {
     Ok(Group {
         origin: row.origin(0)?,
-        reason: row.word(1, &Reason::ALL)?,
+        reason: row.open_word(1, &Reason::ALL)?,
         status_code: row.status_code(2)?,
         error: row.get(3)?,
         count: row.count(4)?,
@@ -198,7 +198,7 @@ fn link(row: &Row<'_>) -> Result<Link, Fault> {
     Ok(Link {
         id: row.get(0)?,
         state: row.word(1, &DeadLetterState::ALL)?,
-        reason: row.word(2, &Reason::ALL)?,
+        reason: row.open_word(2, &Reason::ALL)?,
         status_code: row.status_code(3)?,
         error: row.get(4)?,
         failed_at: row.time(5)?,

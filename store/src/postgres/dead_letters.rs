@@ -1,6 +1,6 @@
 //! Lists and groups of dead letters. A part of a filter that is not given is null.
 
-use common::outcome::{Outcome, Reason};
+use common::{outcome::Outcome, word::Word};
 use uuid::Uuid;
 
 use super::session::Session;
@@ -95,7 +95,7 @@ pub(super) async fn correct(session: &Session, truths: &[Outcome]) -> Result<(),
     let order_ids: Vec<_> = truths.iter().map(|truth| truth.order_id.0).collect();
     let destinations: Vec<_> = truths.iter().map(|truth| truth.destination.as_str()).collect();
     let states: Vec<_> = truths.iter().map(|truth| corrected_state(truth).as_str()).collect();
-    let reasons: Vec<_> = truths.iter().map(|truth| truth.reason.map(Reason::as_str)).collect();
+    let reasons: Vec<_> = truths.iter().map(|truth| truth.reason.as_ref().map(Word::as_str)).collect();
     let codes: Vec<_> = truths.iter().map(|truth| last_status(&truth.attempts)).collect();
     let errors: Vec<_> = truths.iter().map(|truth| last_error(&truth.attempts)).collect();
     let times: Vec<_> = truths.iter().map(|truth| truth.settled_at.as_microsecond()).collect();

@@ -3,6 +3,7 @@
 use common::{
     outcome::{Attempt, Outcome, OutcomeStatus, Reason, one_line},
     status::DeadLetterState,
+    word::Word,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -25,7 +26,7 @@ pub(crate) enum Ending {
 /// The end of a delivery.
 pub(crate) struct End {
     pub(crate) state: DeadLetterState,
-    pub(crate) reason: Reason,
+    pub(crate) reason: Word<Reason>,
     /// The outcome in the ledger, if the dead letter is a delivery.
     pub(crate) outcome: Option<Outcome>,
     /// Whether it was recorded just now.
@@ -41,14 +42,15 @@ pub(crate) fn order_of(letter: &Collected) -> Option<Uuid> {
 pub(crate) fn ending(letter: &Collected, ledger: Option<Outcome>, now: Timestamp) -> Ending {
     let (Some(identity), Some(destination)) = (&letter.identity, letter.origin.destination()) else {
         // No report can name it.
-        let reason = letter.reason.unwrap_or(Reason::Unreported);
+        let reason = letter.reason.unwrap_or(Reason::Unreported).into();
         return Ending::Known(End { state: DeadLetterState::Dead, reason, outcome: None, changed: false });
     };
     if let Some(outcome) = ledger {
         // A body that cannot be read is not what was delivered, whatever order it names.
         let unreadable = letter.reason.filter(|reason| *reason == Reason::Unreadable);
         let state = if unreadable.is_some() { DeadLetterState::Dead } else { corrected_state(&outcome) };
-        let reason = unreadable.or(outcome.reason).or(letter.reason).unwrap_or(Reason::Unreported);
+        let known = unreadable.map(Word::from).or_else(|| outcome.reason.clone());
+        let reason = known.unwrap_or_else(|| letter.reason.unwrap_or(Reason::Unreported).into());
         return Ending::Known(End { state, reason, outcome: Some(outcome), changed: false });
     }
     let reason = match letter.reason {
@@ -62,7 +64,7 @@ pub(crate) fn ending(letter: &Collected, ledger: Option<Outcome>, now: Timestamp
         correlation_id: identity.correlation_id.clone(),
         destination: destination.clone(),
         status: OutcomeStatus::DeadLettered,
-        reason: Some(reason),
+        reason: Some(reason.into()),
         attempts: Vec::new(),
         settled_at: letter.died_at,
         dead_letter: letter.parent,
@@ -185,9 +187,9 @@ mod tests {
                 _ => panic!("not known"),
             }
         };
-        assert_eq!(state(None, true), (DeadLetterState::Delivered, Reason::Unreported));
-        assert_eq!(state(None, false), (DeadLetterState::Dead, Reason::Rejected));
-        assert_eq!(state(Some(Reason::Unreadable), true), (DeadLetterState::Dead, Reason::Unreadable));
+        assert_eq!(state(None, true), (DeadLetterState::Delivered, Reason::Unreported.into()));
+        assert_eq!(state(None, false), (DeadLetterState::Dead, Reason::Rejected.into()));
+        assert_eq!(state(Some(Reason::Unreadable), true), (DeadLetterState::Dead, Reason::Unreadable.into()));
     }
 
     #[test]
@@ -198,7 +200,7 @@ mod tests {
         for letter in [report, stranger] {
             assert_eq!(order_of(&letter), None);
             let Ending::Known(end) = ending(&letter, None, at(0)) else { panic!("not known") };
-            assert_eq!((end.state, end.reason, end.outcome), (DeadLetterState::Dead, Reason::Unreported, None));
+            assert_eq!((end.state, end.reason, end.outcome), (DeadLetterState::Dead, Reason::Unreported.into(), None));
         }
     }
 
@@ -206,7 +208,7 @@ mod tests {
     fn a_key_is_as_old_as_its_first_use_over_the_lineage() {
         let order = testing::order("c-1", 0).event();
         let Ending::New(reason, outcome) = ending(&letter(&order), None, at(5)) else { panic!("not recorded") };
-        let end = End { state: DeadLetterState::Dead, reason, outcome: Some(*outcome), changed: true };
+        let end = End { state: DeadLetterState::Dead, reason: reason.into(), outcome: Some(*outcome), changed: true };
         let again = Collected { parent: Some(Uuid::nil()), ..letter(&order) };
         let parent = Parent { key_used_at: Some(-7), redrives: 2 };
         let columns = DeadLetterColumns::of(&again, &end, Some(parent)).unwrap();

@@ -17,8 +17,8 @@ fn merge(known: Outcome, reported: Outcome) -> Outcome {
         (Delivered, _) => known,
         (_, Delivered) => reported,
         // A worker that saw the failure knows better than a collector that only found it dead.
-        _ if known.reason == Some(Unreported) => reported,
-        _ if reported.reason == Some(Unreported) => known,
+        _ if known.reason == Some(Unreported.into()) => reported,
+        _ if reported.reason == Some(Unreported.into()) => known,
         _ if reported.settled_at > known.settled_at => reported,
         _ => known,
     };
@@ -65,7 +65,7 @@ mod tests {
             correlation_id: CorrelationId::parse("c".into()).unwrap(),
             destination: "inventory".parse().unwrap(),
             status,
-            reason,
+            reason: reason.map(Into::into),
             attempts: at
                 .iter()
                 .map(|&second| Attempt {
@@ -103,7 +103,7 @@ mod tests {
         let early = outcome(OutcomeStatus::DeadLettered, Some(Reason::AttemptsExhausted), &[1]);
         let late = outcome(OutcomeStatus::DeadLettered, Some(Reason::Rejected), &[9]);
         for (known, reported) in [(early.clone(), late.clone()), (late, early)] {
-            assert_eq!(merge(known, reported).reason, Some(Reason::Rejected));
+            assert_eq!(merge(known, reported).reason, Some(Reason::Rejected.into()));
         }
     }
 

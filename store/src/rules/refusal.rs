@@ -6,6 +6,7 @@ use common::{
     origin::Origin,
     outcome::Reason,
     status::{DeadLetterState, Refusal},
+    word::Word,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -18,7 +19,7 @@ pub(crate) struct Candidate {
     pub(crate) id: Uuid,
     pub(crate) origin: Origin,
     pub(crate) state: DeadLetterState,
-    pub(crate) reason: Reason,
+    pub(crate) reason: Word<Reason>,
     /// When its key was first used, or, if that is not known, when it failed.
     pub(crate) key_used_at: Timestamp,
     /// Whether a redrive that has not ended has it already.
@@ -47,9 +48,9 @@ impl Candidate {
         };
         let forgotten = remembered_from.is_some_and(|from| self.key_used_at < from);
         let refusal = (forgotten && !request.force && !request.new_key).then_some(Refusal::KeyExpired);
-        match (self.reason, refusal) {
+        match (self.reason.known(), refusal) {
             // A worker knows the type of every event that it reports.
-            (Reason::DeliveryLimit | Reason::Unreported, refusal) => Verdict::Read(refusal),
+            (None | Some(Reason::DeliveryLimit | Reason::Unreported), refusal) => Verdict::Read(refusal),
             (_, Some(refusal)) => Verdict::Refuse(refusal),
             (_, None) => Verdict::Take,
         }
@@ -98,7 +99,7 @@ mod tests {
             id: Uuid::nil(),
             origin: "north".parse().unwrap(),
             state: DeadLetterState::Dead,
-            reason: Reason::Rejected,
+            reason: Reason::Rejected.into(),
             key_used_at: at(100),
             taken: false,
         }
@@ -143,10 +144,10 @@ mod tests {
     fn the_body_decides_where_no_worker_has_reported() {
         for reason in Reason::ALL {
             let unreported = matches!(reason, Reason::DeliveryLimit | Reason::Unreported);
-            let verdict = Candidate { reason, ..candidate() }.judge(&request());
+            let verdict = Candidate { reason: reason.into(), ..candidate() }.judge(&request());
             assert_eq!(verdict, if unreported { Verdict::Read(None) } else { Verdict::Take }, "{reason:?}");
         }
-        let old = Candidate { reason: Reason::Unreported, key_used_at: at(99), ..candidate() };
+        let old = Candidate { reason: Reason::Unreported.into(), key_used_at: at(99), ..candidate() };
         assert_eq!(old.judge(&request()), Verdict::Read(Some(Refusal::KeyExpired)));
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use common::outcome::{Outcome, Reason};
+use common::{outcome::Outcome, word::Word};
 use rusqlite::params;
 use uuid::Uuid;
 
@@ -137,7 +137,7 @@ pub(super) fn correct(connection: &rusqlite::Connection, truth: &Outcome) -> Res
             truth.order_id.0,
             truth.destination.as_str(),
             corrected_state(truth).as_str(),
-            truth.reason.map(Reason::as_str),
+            truth.reason.as_ref().map(Word::as_str),
             last_status(&truth.attempts),
             last_error(&truth.attempts),
             truth.settled_at.as_microsecond(),

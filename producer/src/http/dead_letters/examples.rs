@@ -16,7 +16,7 @@ fn letter() -> DeadLetter {
         order_id: Some(sample::order_id()),
         origin: "inventory".parse().unwrap_or(Origin::Reports),
         state: DeadLetterState::Dead,
-        reason: Reason::Rejected,
+        reason: Reason::Rejected.into(),
         status_code,
         error: None,
         failed_at,
@@ -76,7 +76,7 @@ pub(super) fn whole() -> Value {
     let death = json!({"reason": "rejected", "queue": "orders.inventory", "exchange": "orders", "routing-keys": [""],
         "count": 1, "time": "2026-01-02T03:04:05Z"});
     let letter = letter();
-    let DeadLetter { id, state, reason, status_code, failed_at, .. } = letter;
+    let DeadLetter { id, state, reason, status_code, failed_at, .. } = letter.clone();
     let content = Content {
         body: br#"{"event_type":"OrderCreated"}"#.to_vec(),
         headers: serde_json::Map::new(),

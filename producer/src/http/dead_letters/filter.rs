@@ -13,7 +13,7 @@ pub(in crate::http) const MAX_ERROR_CHARS: usize = 200;
 pub(super) fn take(query: &mut Query) -> Filter {
     let filter = Filter {
         destination: query.parsed("destination", destination),
-        reason: query.parsed("reason", reason),
+        reason: query.parsed("reason", reason).map(Into::into),
         status_code: query.number("status_code", 100..=999),
         error: query.text("error", MAX_ERROR_CHARS),
         order_id: query
@@ -74,7 +74,7 @@ mod tests {
         ))
         .unwrap();
         let Filter { destination, reason, status_code, error, order_id: of_order, from, to, archived } = filter;
-        assert_eq!((destination, reason), (Some(Origin::Reports), Some(Reason::DeliveryLimit)));
+        assert_eq!((destination, reason), (Some(Origin::Reports), Some(Reason::DeliveryLimit.into())));
         assert_eq!((status_code, error.as_deref(), of_order), (Some(422), Some("a%"), Some(OrderId(order_id))));
         assert_eq!((from.unwrap().as_second() + 1, archived), (to.unwrap().as_second(), true));
     }

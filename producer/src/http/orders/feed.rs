@@ -230,7 +230,7 @@ mod tests {
             correlation_id: common::order::CorrelationId::parse(order.correlation_id).unwrap(),
             destination: "inventory".parse().unwrap(),
             status: common::outcome::OutcomeStatus::DeadLettered,
-            reason: Some(common::outcome::Reason::Rejected),
+            reason: Some(common::outcome::Reason::Rejected.into()),
             attempts,
             dead_letter: None,
             settled_at: order.created_at,

@@ -41,7 +41,7 @@ fn of_filter(filter: &Filter) -> String {
         "Filter {{ destination: {}, reason: {}, status_code: {}, error: {}, order_id: {}, from: {}, to: {}, \
          archived: {archived} }}",
         option(destination.as_ref().map(|name| format!("{name:?}"))),
-        option(reason.map(|reason| camel_case(reason.as_str()))),
+        option(reason.as_ref().map(|reason| camel_case(reason.as_str()))),
         option(*status_code),
         option(error.as_ref().map(|error| format!("{error:?}"))),
         option(order_id.map(|id| format!("OrderId({id})"))),

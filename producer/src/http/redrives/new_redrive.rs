@@ -1,6 +1,6 @@
 //! A request for a redrive: a body read into what is meant, or everything that is wrong with it.
 
-use common::{order::OrderId, origin::Origin};
+use common::{order::OrderId, origin::Origin, word::Word};
 use serde::de::{MapAccess, SeqAccess};
 use serde_json::Value;
 use store::{Filter, Selection};
@@ -49,7 +49,7 @@ impl NewRedrive {
             Selection::Filter(Filter { destination, reason, status_code, error, order_id, from, to, archived }) => {
                 fingerprint.add("filter");
                 fingerprint.add_field("destination", destination.as_ref().map(Origin::as_str));
-                fingerprint.add_field("reason", reason.map(|reason| reason.as_str()));
+                fingerprint.add_field("reason", reason.as_ref().map(Word::as_str));
                 fingerprint.add_field("status_code", status_code.map(|code| code.to_string()).as_deref());
                 fingerprint.add_field("error", error.as_deref());
                 fingerprint.add_field("order_id", order_id.map(|id| id.to_string()).as_deref());
@@ -149,7 +149,7 @@ impl Shape for FilterShape {
         });
         let filter = Filter {
             destination: destination.optional(),
-            reason: reason.optional(),
+            reason: reason.optional().map(Into::into),
             status_code: status_code.optional().and_then(|code| u16::try_from(code).ok()),
             error: error.optional(),
             order_id: order_id.optional().map(OrderId),

@@ -7,7 +7,7 @@ use crate::{sqlite::open, testing::Scratch};
 fn filters() -> Vec<Filter> {
     let all = Filter {
         destination: Some("north".parse().unwrap()),
-        reason: Some(common::outcome::Reason::Rejected),
+        reason: Some(common::outcome::Reason::Rejected.into()),
         status_code: Some(422),
         error: Some("refused".into()),
         order_id: None,
@@ -19,7 +19,7 @@ fn filters() -> Vec<Filter> {
     vec![
         none(),
         Filter { destination: all.destination.clone(), ..none() },
-        Filter { reason: all.reason, ..none() },
+        Filter { reason: all.reason.clone(), ..none() },
         Filter { status_code: all.status_code, ..none() },
         Filter { error: all.error.clone(), ..none() },
         Filter { from: all.from, to: all.to, ..none() },
