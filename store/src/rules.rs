@@ -2,10 +2,12 @@
 
 mod merge;
 mod repetition;
+mod answer;
 mod ending;
 mod refusal;
 mod redrive;
 
+pub(crate) use answer::last_answer;
 pub(crate) use ending::{
     DeadLetterColumns, End, Ending, Parent, corrected_state, ending, last_error, last_status, order_of,
 };

@@ -20,7 +20,7 @@ pub(crate) use self::{connection::Connection, thread::Thread};
 use crate::{Acceptance, Backend, Batch, StoreFault};
 
 /// The schema, as steps from one version to the next. A released step is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("sqlite/0001_orders.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("sqlite/0001_orders.sql"), include_str!("sqlite/0002_answers.sql")];
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this size, in bytes, after a burst.

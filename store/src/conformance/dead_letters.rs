@@ -199,12 +199,13 @@ pub(crate) async fn a_dead_letter_without_an_order_is_kept_too(_: &mut impl Back
 /// Each filter finds what matches, pages neither repeat nor skip, and groups count the same dead letters.
 pub(crate) async fn dead_letters_are_found_and_counted_by_their_cause(backend: &mut impl Backend, desk: &Desk) {
     let mut ids = Vec::new();
-    for (destination, status_code, error, second) in [
-        ("north", Some(422), None, 10),
-        ("north", Some(422), None, 11),
-        ("north", Some(500), None, 12),
-        ("south", None, Some("100%_Refused\\"), 13),
-        ("south", None, Some("refused"), 14),
+    for (destination, status_code, error, answer, second) in [
+        ("north", Some(422), None, Some("order 0199d0c4-5b1e has no stock"), 10),
+        ("north", Some(422), None, Some("order 0199d0c4-6c2f has no stock"), 11),
+        ("north", Some(500), None, None, 12),
+        ("north", Some(500), None, Some(r#"{"title":"Down"}"#), 12),
+        ("south", None, Some("100%_Refused\\"), None, 13),
+        ("south", None, Some("refused"), None, 14),
     ] {
         let order = order(backend).await;
         let mut end = outcome_of(&order, destination, OutcomeStatus::DeadLettered);
@@ -213,22 +214,23 @@ pub(crate) async fn dead_letters_are_found_and_counted_by_their_cause(backend: &
         end.settled_at = time(second);
         end.attempts[0].status_code = status_code;
         end.attempts[0].error = error.map(str::to_owned);
+        end.attempts[0].answer = answer.map(str::to_owned);
         backend.commit(&Batch { outcomes: vec![end], ..Batch::default() }).await.unwrap();
         ids.push(stored(desk, &letter(Some(&order), destination)).await);
     }
     let all = Filter::default;
     for (filter, found) in [
-        (all(), &[4, 3, 2, 1, 0][..]),
-        (Filter { destination: Some("north".parse().unwrap()), ..all() }, &[2, 1, 0]),
-        (Filter { reason: Some(Reason::AttemptsExhausted.into()), ..all() }, &[4, 3, 2]),
+        (all(), &[5, 4, 3, 2, 1, 0][..]),
+        (Filter { destination: Some("north".parse().unwrap()), ..all() }, &[3, 2, 1, 0]),
+        (Filter { reason: Some(Reason::AttemptsExhausted.into()), ..all() }, &[5, 4, 3, 2]),
         (Filter { status_code: Some(422), ..all() }, &[1, 0]),
-        (Filter { error: Some("REFUSED".into()), ..all() }, &[4, 3]),
-        (Filter { error: Some("%_refused\\".into()), ..all() }, &[3]),
+        (Filter { error: Some("REFUSED".into()), ..all() }, &[5, 4]),
+        (Filter { error: Some("%_refused\\".into()), ..all() }, &[4]),
         (Filter { error: Some("r%d".into()), ..all() }, &[]),
-        (Filter { from: Some(time(11)), to: Some(time(13)), ..all() }, &[2, 1]),
+        (Filter { from: Some(time(11)), to: Some(time(13)), ..all() }, &[3, 2, 1]),
         (Filter { order_id: Some(OrderId::new()), ..all() }, &[]),
         (Filter { archived: true, ..all() }, &[]),
-        (Filter { destination: Some("north".parse().unwrap()), status_code: Some(500), ..all() }, &[2]),
+        (Filter { destination: Some("north".parse().unwrap()), status_code: Some(500), ..all() }, &[3, 2]),
     ] {
         let found: Vec<_> = found.iter().map(|&index: &usize| ids[index]).collect();
         assert_eq!(listed(desk, filter.clone()).await, found, "{filter:?}");
@@ -248,16 +250,19 @@ pub(crate) async fn dead_letters_are_found_and_counted_by_their_cause(backend: &
     let groups = desk.dead_letter_groups(all(), None, 500).await.unwrap();
     let causes: Vec<_> = groups
         .iter()
-        .map(|group| (group.origin.as_str(), group.status_code, group.error.as_deref(), group.count))
+        .map(|group| {
+            (group.origin.as_str(), group.status_code, group.error.as_deref(), group.answer.as_deref(), group.count)
+        })
         .collect();
     let expected = [
-        ("north", Some(500), None, 1),
-        ("north", Some(422), None, 2),
-        ("south", None, Some("100%_Refused\\"), 1),
-        ("south", None, Some("refused"), 1),
+        ("north", Some(500), None, None, 1),
+        ("north", Some(500), None, Some("Down"), 1),
+        ("north", Some(422), None, Some("order … has no stock"), 2),
+        ("south", None, Some("100%_Refused\\"), None, 1),
+        ("south", None, Some("refused"), None, 1),
     ];
     assert_eq!(causes, expected);
-    let twins = &groups[1];
+    let twins = &groups[2];
     assert_eq!((twins.first_failed_at, twins.last_failed_at, twins.sample_id), (time(10), time(11), ids[1]));
     for at in 0..groups.len() {
         let rest = desk.dead_letter_groups(all(), Some(groups[at].sample_id), 500).await.unwrap();

@@ -158,6 +158,8 @@ pub struct Group {
     pub status_code: Option<u16>,
     /// The error of the last attempt.
     pub error: Option<String>,
+    /// What the last attempt was answered, as far as it tells one cause from another.
+    pub answer: Option<String>,
     pub count: u64,
     pub first_failed_at: Timestamp,
     pub last_failed_at: Timestamp,

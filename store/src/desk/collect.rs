@@ -30,8 +30,8 @@ const PARENT: Text = Text::of("SELECT key_used_at, redrives FROM dead_letters WH
 const INSERT: Text = Text::of(
     "
     INSERT INTO dead_letters (id, fingerprint, order_id, destination, state, reason, status_code, error, failed_at,
-        key_used_at, attempts, body, headers, properties, deaths, parent, redrives)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+        key_used_at, attempts, body, headers, properties, deaths, parent, redrives, answer)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
     ON CONFLICT (fingerprint) DO NOTHING",
 );
 
@@ -145,6 +145,7 @@ async fn insert(sql: Sql<'_>, id: Uuid, fingerprint: [u8; 32], letter: &Collecte
                 &columns.deaths,
                 &columns.parent,
                 &columns.redrives,
+                &columns.answer,
             ],
         )
         .await?;

@@ -183,10 +183,11 @@ pub(crate) fn group(row: &Row<'_>) -> Result<Group, Fault> {
         reason: row.open_word(1, &Reason::ALL)?,
         status_code: row.status_code(2)?,
         error: row.get(3)?,
-        count: row.count(4)?,
-        first_failed_at: row.time(5)?,
-        last_failed_at: row.time(6)?,
-        sample_id: row.get(7)?,
+        answer: row.get(4)?,
+        count: row.count(5)?,
+        first_failed_at: row.time(6)?,
+        last_failed_at: row.time(7)?,
+        sample_id: row.get(8)?,
     })
 }
 

@@ -9,7 +9,7 @@ use crate::{
     columns::json,
     desk::{FilterValues, group, letter},
     fault::Fault,
-    rules::{corrected_state, last_error, last_status},
+    rules::{corrected_state, last_answer, last_error, last_status},
     sql::{Row, Sql, Text, Value},
 };
 
@@ -31,31 +31,38 @@ const LETTERS: Text = Text::of(
 
 const GROUPS: Text = Text::of(
     r#"
-    SELECT destination, reason, status_code, error, count(*), min(failed_at), max(failed_at), max(id::text)::uuid
+    SELECT destination, reason, status_code, error, answer, count(*), min(failed_at), max(failed_at), max(id::text)::uuid
     FROM dead_letters
     WHERE state = 'dead' AND (archived_at IS NOT NULL) = $1
         AND ($2::text IS NULL OR destination = $2) AND ($3::text IS NULL OR reason = $3)
         AND ($4::integer IS NULL OR status_code = $4) AND ($5::text IS NULL OR error ILIKE $5)
         AND ($6::uuid IS NULL OR order_id = $6) AND ($7::bigint IS NULL OR failed_at >= $7)
         AND ($8::bigint IS NULL OR failed_at < $8)
-        AND ($9::text IS NULL OR (destination COLLATE "C", reason COLLATE "C", coalesce(status_code, -1), coalesce(error, '') COLLATE "C")
-            > ($9, $10::text, $11::integer, $12::text))
-    GROUP BY destination, reason, status_code, error
-    ORDER BY destination COLLATE "C", reason COLLATE "C", status_code NULLS FIRST, error COLLATE "C" NULLS FIRST
-    LIMIT $13"#,
+        AND ($9::text IS NULL OR (destination COLLATE "C", reason COLLATE "C", coalesce(status_code, -1), coalesce(error, '') COLLATE "C",
+                coalesce(answer, '') COLLATE "C")
+            > ($9, $10::text, $11::integer, $12::text, $13::text))
+    GROUP BY destination, reason, status_code, error, answer
+    ORDER BY destination COLLATE "C", reason COLLATE "C", status_code NULLS FIRST, error COLLATE "C" NULLS FIRST,
+        answer COLLATE "C" NULLS FIRST
+    LIMIT $14"#,
 );
 
+/// What makes a group: destination, reason, status, error and answer.
+type Cause = (Option<String>, Option<String>, Option<i32>, Option<String>, Option<String>);
+
 const CAUSE: Text = Text::of(
-    "SELECT destination, reason, coalesce(status_code, -1), coalesce(error, '') FROM dead_letters WHERE id = $1",
+    "SELECT destination, reason, coalesce(status_code, -1), coalesce(error, ''), coalesce(answer, '') FROM dead_letters WHERE id = $1",
 );
 
 /// By the index of an order's dead letters; few orders have any.
 pub(super) const CORRECT: &str = "
     UPDATE dead_letters
     SET state = new.state, reason = coalesce(new.reason, dead_letters.reason), status_code = new.status_code,
-        error = coalesce(new.error, dead_letters.error), failed_at = new.failed_at, attempts = new.attempts
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[], $8::text[])
-        AS new (order_id, destination, state, reason, status_code, error, failed_at, attempts)
+        error = coalesce(new.error, dead_letters.error), failed_at = new.failed_at, attempts = new.attempts,
+        answer = new.answer
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[], $8::text[],
+        $9::text[])
+        AS new (order_id, destination, state, reason, status_code, error, failed_at, attempts, answer)
     WHERE dead_letters.order_id = new.order_id AND dead_letters.destination = new.destination
         AND dead_letters.state = 'dead' AND dead_letters.reason <> 'unreadable'";
 
@@ -78,15 +85,15 @@ pub(crate) async fn groups(
     limit: u32,
 ) -> Result<Vec<Group>, Fault> {
     let (sql, filter, limit) = (Sql::Postgres(session), FilterValues::of(filter), i64::from(limit));
-    let cause: (Option<String>, Option<String>, Option<i32>, Option<String>) = match after {
+    let cause: Cause = match after {
         Some(after) => {
-            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
             sql.first(CAUSE, &[&after], read).await?.unwrap_or_default()
         }
         None => Default::default(),
     };
     let mut values = filter.all().to_vec();
-    values.extend([&cause.0 as &dyn Value, &cause.1, &cause.2, &cause.3, &limit]);
+    values.extend([&cause.0 as &dyn Value, &cause.1, &cause.2, &cause.3, &cause.4, &limit]);
     sql.all(GROUPS, &values, group).await
 }
 
@@ -100,8 +107,9 @@ pub(super) async fn correct(session: &Session, truths: &[Outcome]) -> Result<(),
     let errors: Vec<_> = truths.iter().map(|truth| last_error(&truth.attempts)).collect();
     let times: Vec<_> = truths.iter().map(|truth| truth.settled_at.as_microsecond()).collect();
     let attempts: Vec<_> = truths.iter().map(|truth| json(&truth.attempts)).collect::<Result<_, _>>()?;
+    let answers: Vec<_> = truths.iter().map(|truth| last_answer(&truth.attempts)).collect();
     session
-        .execute(CORRECT, &[&order_ids, &destinations, &states, &reasons, &codes, &errors, &times, &attempts])
+        .execute(CORRECT, &[&order_ids, &destinations, &states, &reasons, &codes, &errors, &times, &attempts, &answers])
         .await?;
     Ok(())
 }

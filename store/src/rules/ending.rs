@@ -8,6 +8,7 @@ use common::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::last_answer;
 use crate::{Collected, StoreFault, columns::json};
 
 /// Longest error that is stored, in characters: it is part of indexes, and may come from anywhere.
@@ -91,6 +92,7 @@ pub(crate) struct DeadLetterColumns {
     pub(crate) order_id: Option<Uuid>,
     pub(crate) status_code: Option<i32>,
     pub(crate) error: Option<String>,
+    pub(crate) answer: Option<String>,
     pub(crate) failed_at: i64,
     pub(crate) key_used_at: Option<i64>,
     pub(crate) attempts: String,
@@ -116,6 +118,7 @@ impl DeadLetterColumns {
                 .as_deref()
                 .map(|error| one_line(error, MAX_ERROR_CHARS))
                 .or_else(|| last_error(attempts)),
+            answer: last_answer(attempts),
             failed_at: failed_at.as_microsecond(),
             key_used_at: [used, first].into_iter().flatten().min(),
             attempts: json(attempts)?,

@@ -12,7 +12,7 @@ use crate::{
     columns::json,
     desk::{FilterValues, group, letter},
     fault::Fault,
-    rules::{corrected_state, last_error, last_status},
+    rules::{corrected_state, last_answer, last_error, last_status},
     sql::{Row, Value},
 };
 
@@ -77,14 +77,14 @@ pub(crate) fn letters(
 }
 
 /// What makes a group, comparable also where a part of it is missing.
-const CAUSE: &str = "destination, reason, ifnull(status_code, -1), ifnull(error, '')";
+const CAUSE: &str = "destination, reason, ifnull(status_code, -1), ifnull(error, ''), ifnull(answer, '')";
 
 fn groups_sql(condition: &Condition<'_>) -> String {
     format!(
-        "SELECT destination, reason, status_code, error, count(*), min(failed_at), max(failed_at), max(id)
+        "SELECT destination, reason, status_code, error, answer, count(*), min(failed_at), max(failed_at), max(id)
          FROM dead_letters INDEXED BY dead_letters_grouped WHERE {}
-         GROUP BY destination, reason, status_code, error
-         ORDER BY destination, reason, status_code, error LIMIT ?",
+         GROUP BY destination, reason, status_code, error, answer
+         ORDER BY destination, reason, status_code, error, answer LIMIT ?",
         condition.sql
     )
 }
@@ -97,14 +97,14 @@ pub(crate) fn groups(
 ) -> Result<Vec<Group>, Fault> {
     let (filter, limit) = (FilterValues::of(filter), i64::from(limit));
     let mut condition = Condition::of(&filter);
-    let cause: (String, String, i64, String);
+    let cause: (String, String, i64, String, String);
     if let Some(after) = after {
         let sql = format!("SELECT {CAUSE} FROM dead_letters WHERE id = ?");
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
         if let Some(found) = all(connection, &sql, &[&after], read)?.pop() {
             cause = found;
-            condition.sql.push_str(&format!(" AND ({CAUSE}) > (?, ?, ?, ?)"));
-            condition.values.extend([&cause.0 as &dyn Value, &cause.1, &cause.2, &cause.3]);
+            condition.sql.push_str(&format!(" AND ({CAUSE}) > (?, ?, ?, ?, ?)"));
+            condition.values.extend([&cause.0 as &dyn Value, &cause.1, &cause.2, &cause.3, &cause.4]);
         }
     }
     condition.values.push(&limit);
@@ -130,7 +130,7 @@ pub(super) fn correct(connection: &rusqlite::Connection, truth: &Outcome) -> Res
     connection
         .prepare_cached(
             "UPDATE dead_letters SET state = ?3, reason = ifnull(?4, reason), status_code = ?5, error = ifnull(?6, error),
-                 failed_at = ?7, attempts = ?8
+                 failed_at = ?7, attempts = ?8, answer = ?9
              WHERE order_id = ?1 AND destination = ?2 AND state = 'dead' AND reason <> 'unreadable'",
         )?
         .execute(params![
@@ -142,6 +142,7 @@ pub(super) fn correct(connection: &rusqlite::Connection, truth: &Outcome) -> Res
             last_error(&truth.attempts),
             truth.settled_at.as_microsecond(),
             json(&truth.attempts)?,
+            last_answer(&truth.attempts),
         ])?;
     Ok(())
 }
