@@ -31,6 +31,8 @@ pub struct DeadLetterItem {
     pub status_code: Option<u16>,
     /// What went wrong last, if the API did not respond.
     pub error: Option<String>,
+    /// The beginning of what the API said last, if it said something that a person can read.
+    pub answer: Option<String>,
     /// When the delivery ended.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub failed_at: Timestamp,
@@ -64,6 +66,8 @@ pub struct DeadLetter {
     pub status_code: Option<u16>,
     /// What went wrong last, if the API did not respond.
     pub error: Option<String>,
+    /// The beginning of what the API said last, if it said something that a person can read.
+    pub answer: Option<String>,
     /// When the delivery ended.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub failed_at: Timestamp,
@@ -142,6 +146,9 @@ pub struct DeadLetterGroup {
     pub status_code: Option<u16>,
     /// What went wrong last, if the API did not respond.
     pub error: Option<String>,
+    /// What the API said last: the type of a problem (RFC 9457), or its title if it has no type of its own;
+    /// otherwise the text, with `…` for each word that looks like an id.
+    pub answer: Option<String>,
     /// How many there are.
     pub count: u64,
     /// The earliest failure.

@@ -95,7 +95,7 @@ fn group(group: &DeadLetterGroup, screen: Screen) -> Vec<Cell> {
     vec![
         Cell::new(group.count.to_string()),
         Cell::new(&group.destination),
-        Cell::new(view::cause(&group.reason, group.status_code, group.error.as_deref())),
+        Cell::new(view::cause(&group.reason, group.status_code, group.error.as_deref(), group.answer.as_deref())),
         Cell::dim(screen.time(group.last_failed_at)),
         Cell::dim(&group.sample_id),
     ]

@@ -1,7 +1,7 @@
 //! Dead letters: whatever made them, they are in the list and leave their queue.
 
 use anyhow::{Context, Result};
-use api::{BodyEncoding, DeliveryStatus, OrderStatus, Reason};
+use api::{BodyEncoding, DeadLetterGroup, DeliveryStatus, List, OrderStatus, Reason};
 use futures_util::StreamExt as _;
 use lapin::{
     BasicProperties, Consumer,
@@ -70,6 +70,11 @@ async fn rejected_and_exhausted_orders_are_listed_with_every_attempt(store: &Sto
         assert_eq!((found.status_code, &found.error, found.attempts.len()), (Some(status), &None, attempts));
         let order = system.wait_settled(&placed.order_id).await?;
         assert_eq!(order.deliveries[destination].attempts, found.attempts);
+        let answer = Some(r#"{"error":"as asked for"}"#);
+        assert_eq!((found.answer.as_deref(), found.attempts[0].answer.as_deref()), (answer, answer));
+        let groups: List<DeadLetterGroup> =
+            system.get(&format!("/v1/dead-letters:groups?destination={destination}")).await?;
+        assert_eq!((groups.items.len(), groups.items[0].answer.as_deref()), (1, answer));
         let one = system.dead_letter(&found.id).await?;
         let event: Value = serde_json::from_str(&one.body)?;
         assert_eq!((&event["order_id"], one.body_encoding), (&json!(placed.order_id), BodyEncoding::Utf8.into()));

@@ -15,10 +15,15 @@ pub(super) const COLUMNS: [Column; 4] =
     [Column::new("DEAD LETTER"), Column::new("DESTINATION"), Column::squeezed("CAUSE"), Column::new("FAILED")];
 
 /// Why it was dead-lettered, in a few words.
-pub(super) fn cause(reason: &Word<Reason>, status_code: Option<u16>, error: Option<&str>) -> String {
+pub(super) fn cause(
+    reason: &Word<Reason>,
+    status_code: Option<u16>,
+    error: Option<&str>,
+    answer: Option<&str>,
+) -> String {
     let code = status_code.map(|code| code.to_string());
     // What distinguishes causes comes first: the end may be cut off.
-    [code.as_deref(), Some(reason.as_str()), error].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    [code.as_deref(), Some(reason.as_str()), error, answer].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// A row of a list.
@@ -39,7 +44,7 @@ pub(crate) fn line(letter: &DeadLetterItem, screen: Screen) -> String {
 }
 
 fn cause_of(letter: &DeadLetterItem) -> String {
-    cause(&letter.reason, letter.status_code, letter.error.as_deref())
+    cause(&letter.reason, letter.status_code, letter.error.as_deref(), letter.answer.as_deref())
 }
 
 /// Shows a dead letter with everything.
@@ -47,7 +52,7 @@ fn cause_of(letter: &DeadLetterItem) -> String {
 /// # Errors
 /// As [`Screen::line`].
 pub(super) fn show(Shown { known: letter, more }: &Shown<DeadLetter>, screen: Screen) -> io::Result<()> {
-    let cause = cause(&letter.reason, letter.status_code, letter.error.as_deref());
+    let cause = cause(&letter.reason, letter.status_code, letter.error.as_deref(), letter.answer.as_deref());
     screen.field("dead letter", screen.paint(Paint::Bold, &clean(&letter.id)))?;
     screen.field("order", clean(letter.order_id.as_deref().unwrap_or("none that can be read")))?;
     screen.field("destination", clean(&letter.destination))?;
@@ -86,9 +91,9 @@ mod tests {
 
     #[test]
     fn a_cause_begins_with_what_distinguishes_it() {
-        assert_eq!(cause(&Reason::Rejected.into(), Some(422), None), "422 rejected");
+        assert_eq!(cause(&Reason::Rejected.into(), Some(422), None, Some("Sold out")), "422 rejected Sold out");
         assert_eq!(
-            cause(&Reason::AttemptsExhausted.into(), None, Some("connection refused")),
+            cause(&Reason::AttemptsExhausted.into(), None, Some("connection refused"), None),
             "attempts_exhausted connection refused"
         );
     }

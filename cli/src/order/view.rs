@@ -84,9 +84,9 @@ pub(super) fn delivery_status(delivery: &Delivery) -> String {
     }
 }
 
-/// One attempt, in a line.
+/// One attempt, in a line that ends with what the API said.
 pub(crate) fn attempt(attempt: &Attempt, screen: Screen) -> String {
-    let Attempt { at, duration_ms, status_code, error, .. } = attempt;
+    let Attempt { at, duration_ms, status_code, error, answer, .. } = attempt;
     let (paint, result) = match (status_code, error) {
         (Some(code @ 200..=299), None) => (Paint::Good, code.to_string()),
         (Some(code), None) => (Paint::Bad, code.to_string()),
@@ -94,8 +94,10 @@ pub(crate) fn attempt(attempt: &Attempt, screen: Screen) -> String {
         (None, Some(error)) => (Paint::Bad, clean(error)),
         (None, None) => (Paint::Bad, "no answer".to_owned()),
     };
-    let took = screen.paint(Paint::Dim, &format!("in {duration_ms} ms"));
-    format!("{at:.3}  {}  {took}", screen.paint(paint, &result))
+    let counted = if attempt.is_spent() { "" } else { ", not counted" };
+    let took = screen.paint(Paint::Dim, &format!("in {duration_ms} ms{counted}"));
+    let answer = answer.as_deref().map(|answer| format!("  {}", clean(answer))).unwrap_or_default();
+    format!("{at:.3}  {}  {took}{answer}", screen.paint(paint, &result))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Dead letters as they are shown.
 
-use api::{BodyEncoding, DeadLetterFilter, DeadLetterGroup, DeadLetterItem};
+use api::{Attempt, BodyEncoding, DeadLetterFilter, DeadLetterGroup, DeadLetterItem};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use store::{Content, DeadLetter, DeadLetterDetails, Filter, Group, Link};
 
@@ -13,11 +13,17 @@ pub(crate) fn item(letter: DeadLetter) -> DeadLetterItem {
         reason: letter.reason,
         status_code: letter.status_code,
         error: letter.error,
+        answer: last_answer(&letter.attempts),
         failed_at: letter.failed_at,
         attempts: letter.attempts,
         redrives: letter.redrives,
         archived: letter.archived_at.is_some(),
     }
+}
+
+/// What the API said last.
+fn last_answer(attempts: &[Attempt]) -> Option<String> {
+    attempts.last()?.answer.clone()
 }
 
 /// One with everything. A body that is no text is shown as Base64.
@@ -35,6 +41,7 @@ pub(crate) fn whole(DeadLetterDetails { letter, content, lineage }: DeadLetterDe
         reason: letter.reason,
         status_code: letter.status_code,
         error: letter.error,
+        answer: last_answer(&letter.attempts),
         failed_at: letter.failed_at,
         attempts: letter.attempts,
         redrives: letter.redrives,
@@ -61,6 +68,7 @@ pub(crate) fn group(group: Group) -> DeadLetterGroup {
         reason: group.reason,
         status_code: group.status_code,
         error: group.error,
+        answer: group.answer,
         count: group.count,
         first_failed_at: group.first_failed_at,
         last_failed_at: group.last_failed_at,

@@ -24,7 +24,9 @@ problems!(Refusals: STORE, [&INVALID_QUERY]);
 /// Group dead letters
 ///
 /// Dead letters that are waiting for an operator, counted by destination and cause (the exact reason,
-/// status and error), and sorted by these. An unknown parameter is refused.
+/// status and error, and what the API said), and sorted by these. Of an answer that is a problem (RFC 9457)
+/// its type counts, or its title if it has no type of its own; of any other its text, with `…` for each word
+/// of 8 characters or more that has a digit, which is mostly an id or a time. An unknown parameter is refused.
 #[utoipa::path(
     get,
     path = "/v1/dead-letters:groups",

@@ -22,6 +22,9 @@ pub(in crate::http) fn correlation_id() -> CorrelationId {
     CorrelationId::parse("checkout-8e03978e".to_owned()).unwrap_or_else(|_| CorrelationId::fresh())
 }
 
+/// What an API says that refuses an order.
+pub(in crate::http) const ANSWER: &str = r#"{"title":"Sold out","detail":"0 of p-7 are left"}"#;
+
 /// 2026-01-02T03:04:05.678Z
 pub(in crate::http) fn time() -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_millis(1_767_323_045_678)

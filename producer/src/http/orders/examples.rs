@@ -46,7 +46,7 @@ pub(in crate::http) fn shown_order() -> Order {
             duration_ms: 12,
             status_code: Some(status_code),
             error: None,
-            answer: None,
+            answer: reason.map(|_| sample::ANSWER.to_owned()),
             spent: None,
         }];
         let settled_at = Some(at + SignedDuration::from_millis(12));
