@@ -33,6 +33,7 @@ use crate::{
     intake::{self, Intake},
     ledger::Ledger,
     outbox::{Outbox, OutboxGauges},
+    pending::PendingGauges,
     reconcile::{Reconciler, Swept},
     redrive::{RedriveMetrics, Runner, Wake},
     relay::Relay,
@@ -146,10 +147,14 @@ async fn serve(
     let doctor = doctor(&context, store, config.collector, config.database.file());
     let Context { grace, desk, writes, outbox, watch, health, metrics, .. } = context;
     let gauges = OutboxGauges::register(&metrics);
+    let pending = PendingGauges::register(&metrics, &config.destinations);
     let measured = (desk.clone(), Arc::clone(&outbox));
     let operations = common::http::operations(health, doctor, metrics.clone(), move || {
-        let ((desk, outbox), gauges) = (measured.clone(), gauges.clone());
-        async move { gauges.measure(&desk, &outbox).await }
+        let ((desk, outbox), gauges, pending) = (measured.clone(), gauges.clone(), pending.clone());
+        async move {
+            gauges.measure(&desk, &outbox).await;
+            pending.measure(&desk).await;
+        }
     });
     let api = http::Api {
         intake: Intake::new(writes, outbox, &metrics),

@@ -4,7 +4,7 @@
 //! request that is repeated), the [`store`] commits, the [`outbox`] hands over, the [`relay`] publishes, the [`ledger`] records what became of it. Where it
 //! could not be delivered, the [`collector`] stores the dead letter and a [`redrive`] sends it again;
 //! where it was lost on the way, [`reconcile`] finds it. [`views`] show it, and [`watch`] tells those
-//! who wait for it; [`upkeep`] removes it when it is old and done. [`doctor`] is what the doctor
+//! who wait for it; [`pending`] measures how far each destination is behind; [`upkeep`] removes it when it is old and done. [`doctor`] is what the doctor
 //! looks at. [`app`] wires them by [`config`].
 
 mod http;
@@ -18,6 +18,7 @@ mod redrive;
 mod reconcile;
 mod views;
 mod watch;
+mod pending;
 mod upkeep;
 mod doctor;
 pub mod config;

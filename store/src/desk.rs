@@ -4,6 +4,7 @@
 //! waiting but other lists. A question is written once, as statements over [`Sql`].
 
 mod outbox;
+mod pending;
 mod orders;
 mod order_lists;
 mod ledger;

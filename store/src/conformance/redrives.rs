@@ -177,6 +177,8 @@ pub(crate) async fn pending_deliveries_are_found_by_where_they_were_seen_last(ba
     let later = now() + jiff::SignedDuration::from_secs(60);
     let marks = desk.published_marks().await.unwrap();
     assert_eq!(desk.pending_published("north".parse().unwrap(), marks, 9).await.unwrap().total, 0);
+    let oldest = async || desk.oldest_pending("north".parse().unwrap()).await.unwrap();
+    assert_eq!(oldest().await, Some(order.occurred_at));
     let unpublished = desk.pending_unpublished(later, 9).await.unwrap();
     assert_eq!((unpublished.total, unpublished.overdue.len()), (2, 2));
     let position = desk.outbox(0, 1).await.unwrap()[0].position;
@@ -189,12 +191,15 @@ pub(crate) async fn pending_deliveries_are_found_by_where_they_were_seen_last(ba
     assert_eq!((entries.len(), entries[0].event_id), (1, order.event_id));
     end(backend, desk, &order, OutcomeStatus::DeadLettered, None).await;
     assert_eq!(desk.pending_published("north".parse().unwrap(), marks.clone(), 9).await.unwrap().total, 0);
+    assert_eq!(oldest().await, None);
+    assert_eq!(desk.oldest_pending("south".parse().unwrap()).await.unwrap(), Some(order.occurred_at));
 
     // While it is redriven it is found by its dead letter, and not by its order.
     let id = letters::stored(desk, &letters::letter(Some(&order), "north")).await;
     let redrive = create(desk, everything()).await;
     desk.take_redrive(redrive.id, 9).await.unwrap();
     assert_eq!(desk.pending_published("north".parse().unwrap(), marks, 9).await.unwrap().total, 0);
+    assert_eq!(oldest().await, None);
     desk.sent_redrives(vec![id]).await.unwrap();
     let found = desk.pending_redriven("north".parse().unwrap(), later, 9).await.unwrap();
     assert_eq!((found.total, found.overdue[0].dead_letter), (1, Some(id)));
