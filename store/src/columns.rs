@@ -3,14 +3,15 @@
 use common::{
     destination::Name,
     event::{self, Decoded, OrderCreated},
+    order::OrderId,
     origin::Origin,
-    outcome::Outcome,
+    outcome::{Attempt, Outcome},
     word::Word,
 };
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{StoreFault, fault::Fault, sql::Row};
+use crate::{StoreFault, StoredOrder, fault::Fault, sql::Row};
 
 fn unreadable(text: impl Into<String>) -> StoreFault {
     StoreFault::Database(text.into())
@@ -25,7 +26,9 @@ pub(crate) fn parse_event(body: &[u8]) -> Result<OrderCreated, StoreFault> {
 }
 
 pub(crate) fn parse_outcome(json: &str) -> Result<Outcome, StoreFault> {
-    serde_json::from_str(json).map_err(|fault| unreadable(format!("a stored outcome cannot be read: {fault}")))
+    // The parser's own message quotes what is stored.
+    serde_json::from_str(json)
+        .map_err(|fault| unreadable(format!("a stored outcome is {}", event::Unreadable::from(fault))))
 }
 
 /// Any other part that is stored as JSON.
@@ -94,8 +97,27 @@ impl Row<'_> {
         Ok(parse(&self.get::<String>(index)?)?)
     }
 
+    /// What is published of an order: its id, time, event and trace context, in four columns.
+    pub(crate) fn stored_order(&self, index: usize) -> Result<StoredOrder, Fault> {
+        Ok(StoredOrder {
+            order_id: OrderId(self.get(index)?),
+            accepted_at: self.time(index + 1)?,
+            body: self.get(index + 2)?,
+            traceparent: self.get(index + 3)?,
+        })
+    }
+
     pub(crate) fn outcome(&self, index: usize) -> Result<Outcome, Fault> {
         Ok(parse_outcome(&self.get::<String>(index)?)?)
+    }
+
+    /// Attempts: those that can be read.
+    pub(crate) fn attempts(&self, index: usize) -> Result<Vec<Attempt>, Fault> {
+        let json: String = self.get(index)?;
+        Ok(serde_json::from_str(&json).unwrap_or_else(|_| {
+            let attempts: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap_or_default();
+            attempts.into_iter().filter_map(|attempt| serde_json::from_value(attempt).ok()).collect()
+        }))
     }
 
     pub(crate) fn count(&self, index: usize) -> Result<u64, Fault> {

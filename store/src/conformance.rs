@@ -5,6 +5,7 @@ pub(crate) mod orders;
 pub(crate) mod lists;
 pub(crate) mod dead_letters;
 pub(crate) mod redrives;
+pub(crate) mod unreadable;
 
 use common::{
     event::{EventId, OrderCreated, OrderCreatedType, now},
@@ -46,6 +47,9 @@ macro_rules! conforms {
                 a_repeated_key_returns_its_redrive_even_if_an_earlier_version_stored_it
                 an_order_is_kept_while_a_redrive_has_a_dead_letter_of_it
                 pending_deliveries_are_found_by_where_they_were_seen_last;
+            unreadable:
+                a_row_that_cannot_be_read_costs_its_neighbours_nothing
+                a_reason_of_a_newer_version_is_kept_everywhere;
         }
     };
     ($scratch:expr; $($area:ident: $($name:ident)*;)*) => {

@@ -13,6 +13,7 @@ pub use database::Database;
 pub use dead_letter::{Archiving, Collected, Collection, Content, DeadLetter, DeadLetterDetails, Filter, Group, Link};
 pub use order::{Idempotency, NotAccepted, Placed, Receipt};
 pub use order_list::{Change, Changed, OrderFilter, OrderPage};
+pub(crate) use outbox::StoredOrder;
 pub use outbox::{Adopted, Backlog, OutboxEntry, Position};
 pub use reconciliation::{Found, Mark, Overdue};
 pub use record::{DeliveryRecord, OrderRecord};

@@ -3,6 +3,7 @@
 //! Each kind of question has its own lane to the database, so that a list that takes long keeps nobody
 //! waiting but other lists. A question is written once, as statements over [`Sql`].
 
+mod page;
 mod outbox;
 mod pending;
 mod orders;
@@ -18,14 +19,14 @@ mod upkeep;
 
 use std::{path::Path, thread::JoinHandle, time::Duration};
 
-use common::order::OrderId;
+use common::{order::OrderId, telemetry::metrics::Metrics};
 use uuid::Uuid;
 
 #[cfg(test)]
 pub(crate) use self::order_lists::{CHANGES, LOOKED_AT, OUTCOMES};
 pub use self::upkeep::SweptOrders;
 pub(crate) use self::{
-    dead_letters::{FilterValues, group, letter},
+    dead_letters::FilterValues,
     order_lists::{Along, PAGE_BYTES},
 };
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
     postgres::{Notifier, Owner, Pool, Purpose, Shared},
     sql::Sql,
     sqlite::{Connection, Thread},
+    unreadable::Unreadable,
 };
 
 /// How long an order or a page of the outbox may take.
@@ -64,6 +66,8 @@ pub struct Desk {
     /// Lists, dead letters, redrives and upkeep.
     operators: Lane,
     producer: Producer,
+    /// What could not be read.
+    unreadable: Unreadable,
 }
 
 /// What a producer is in the database.
@@ -95,7 +99,11 @@ impl Desk {
         let relay = lane("store-relay", READ_WITHIN)?;
         let orders = lane("store-orders", READ_WITHIN)?;
         let operators = lane("store-desk", ANSWER_WITHIN)?;
-        Ok((Self { relay, orders, operators, producer: Producer::Sqlite }, threads, backlog))
+        Ok((
+            Self { relay, orders, operators, producer: Producer::Sqlite, unreadable: Unreadable::default() },
+            threads,
+            backlog,
+        ))
     }
 
     /// A desk over a server; it connects when it is asked.
@@ -106,7 +114,13 @@ impl Desk {
             orders: lane(ORDERS, ORDER_CONNECTIONS, READ_WITHIN),
             operators: lane(OPERATORS, OPERATOR_CONNECTIONS, ANSWER_WITHIN),
             producer: Producer::Postgres { owner: shared.owner(), others: shared.notifier() },
+            unreadable: Unreadable::default(),
         }
+    }
+
+    /// Registers what it counts.
+    pub(crate) fn register(&self, metrics: &Metrics) {
+        self.unreadable.register(metrics);
     }
 
     /// The owner of the outbox that it reads; `None` while this producer has no outbox: before its
@@ -171,6 +185,20 @@ impl Lane {
             Self::Sqlite(thread) => thread.ask(access, work).await,
             Self::Postgres(pool) => pool.ask(access, work).await,
         }
+    }
+}
+
+#[cfg(test)]
+impl Desk {
+    /// Runs a statement that no question runs.
+    pub(crate) async fn run(&self, text: crate::sql::Text, id: Uuid) {
+        let run = async move |sql: Sql<'_>| sql.execute(text, &[&id]).await;
+        assert_eq!(self.operators.write(run).await, Ok(1));
+    }
+
+    /// How many rows could not be read.
+    pub(crate) fn unreadable(&self) -> u64 {
+        self.unreadable.count()
     }
 }
 

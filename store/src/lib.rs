@@ -10,7 +10,8 @@
 //! - [`writer`]: the order path. An order comes in through [`Writes`]; one thread owns all writing, and commits
 //!   whatever waits for the disk in one transaction. What came of it goes out as [`Committed`].
 //! - [`desk`]: everything else. The [`Desk`] answers the relay, the clients and the operators, each over its own
-//!   lane to the database. A question is one function over [`sql`], whose rows are read by [`columns`].
+//!   lane to the database. A question is one function over [`sql`], whose rows are read by [`columns`]; those that
+//!   are [`unreadable`] are left out.
 //! - [`sqlite`], [`postgres`]: the databases. What differs between them for a reason is theirs: how a batch is
 //!   committed, how a long list is read, how several producers share one database.
 
@@ -22,6 +23,7 @@ mod writer;
 mod desk;
 mod sql;
 mod columns;
+mod unreadable;
 mod sqlite;
 mod postgres;
 #[cfg(test)]

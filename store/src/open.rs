@@ -67,11 +67,13 @@ impl Store {
         intake_queue: usize,
         metrics: &Metrics,
     ) -> Result<Self, StoreFault> {
-        let metrics = WriterMetrics::register(metrics);
-        match database {
-            Database::Sqlite(path) => Self::sqlite(path, destinations, intake_queue, metrics).await,
-            Database::Postgres(address) => Self::postgres(address.clone(), destinations, intake_queue, metrics).await,
-        }
+        let writer = WriterMetrics::register(metrics);
+        let store = match database {
+            Database::Sqlite(path) => Self::sqlite(path, destinations, intake_queue, writer).await,
+            Database::Postgres(address) => Self::postgres(address.clone(), destinations, intake_queue, writer).await,
+        }?;
+        store.desk.register(metrics);
+        Ok(store)
     }
 
     async fn sqlite(

@@ -6,7 +6,7 @@ use rusqlite::types::{FromSql as SqliteColumn, ToSql as SqliteValue, ToSqlOutput
 use tokio_postgres::types::{FromSql as PostgresColumn, IsNull, ToSql as PostgresValue, Type, private::BytesMut};
 use uuid::Uuid;
 
-use crate::{fault::Fault, postgres::Session, sqlite::Connection};
+use crate::{fault::Fault, postgres::Session, sqlite::Connection, unreadable::Unreadable};
 
 /// Where statements run: a connection to an SQLite file, or a session with a Postgres server.
 ///
@@ -142,6 +142,18 @@ impl Sql<'_> {
         })
         .await?;
         Ok(all)
+    }
+
+    /// Reads the rows of a statement that can be read.
+    pub(crate) async fn readable<T>(
+        self,
+        text: Text,
+        values: &[&dyn Value],
+        unreadable: &Unreadable,
+        read: impl Fn(&Row<'_>) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, Fault> {
+        let rows = self.all(text, values, |row| Ok(unreadable.left_out(read(row)))).await?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     /// Reads the first row of a statement, if it has any.

@@ -51,8 +51,8 @@ pub struct OrderPage {
 pub struct Changed {
     /// Its last change.
     pub change: Change,
-    /// The delivery as it is now.
-    pub delivery: DeliveryRecord,
+    /// The delivery as it is now; `None` if it cannot be read.
+    pub delivery: Option<DeliveryRecord>,
     /// The status of its order, if no delivery of it is pending and this one was the last to change.
     pub settled: Option<OrderStatus>,
 }

@@ -1,11 +1,14 @@
 //! Events between their commit and their publication.
 
 use bytes::Bytes;
-use common::{event::EventId, order::OrderId, trace_context::TraceParent};
+use common::{
+    event::{self, EventId},
+    order::OrderId,
+    trace_context::TraceParent,
+};
 use jiff::Timestamp;
 
 use super::Placed;
-use crate::{StoreFault, columns::parse_event};
 
 /// The position of an order in the outbox, in the order in which this process committed them. Positions
 /// ascend, and may leave gaps.
@@ -40,15 +43,30 @@ impl OutboxEntry {
         }
     }
 
-    /// The entry of an order that is read back from its columns.
-    ///
-    /// # Errors
-    /// [`StoreFault::Database`] if the stored event cannot be read.
-    pub(crate) fn stored(position: Position, body: Vec<u8>, traceparent: &str) -> Result<Self, StoreFault> {
-        let event = parse_event(&body)?;
-        let trace = TraceParent::parse(traceparent).unwrap_or_else(TraceParent::root);
-        Ok(Self::new(position, &Placed::of(event, body, trace, None)))
+    /// The entry of an order that is read back from its columns. An event that this version cannot read is published
+    /// all the same: a worker may be able to, and otherwise it becomes a dead letter that is seen.
+    pub(crate) fn stored(position: Position, order: StoredOrder) -> Self {
+        let StoredOrder { order_id, accepted_at, body, traceparent } = order;
+        let identity = event::identity(&body);
+        Self {
+            position,
+            event_id: identity.as_ref().map_or(EventId(order_id.0), |identity| identity.event_id),
+            order_id,
+            correlation_id: identity.map(|identity| identity.correlation_id.to_string()).unwrap_or_default(),
+            trace: TraceParent::parse(&traceparent).unwrap_or_else(TraceParent::root),
+            accepted_at,
+            body: body.into(),
+        }
     }
+}
+
+/// The columns of an order that are published.
+#[derive(Debug)]
+pub(crate) struct StoredOrder {
+    pub(crate) order_id: OrderId,
+    pub(crate) accepted_at: Timestamp,
+    pub(crate) body: Vec<u8>,
+    pub(crate) traceparent: String,
 }
 
 /// How much waits in the outbox.

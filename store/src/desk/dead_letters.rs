@@ -4,7 +4,7 @@ use common::{event::now, order::OrderId, origin::Origin, outcome::Reason, status
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::Desk;
+use super::{Desk, page::Page};
 use crate::{
     Archiving, Content, DeadLetter, DeadLetterDetails, Filter, Group, Link, StoreFault,
     fault::Fault,
@@ -15,6 +15,9 @@ use crate::{
 
 /// Longest lineage that is followed, in each direction: a bound on one answer.
 const MAX_LINEAGE: i64 = 500;
+
+/// The column of a group with the dead letter that was stored last.
+const SAMPLE: usize = 8;
 
 /// The columns are those that [`letter`] reads.
 const LETTER: Text = Text::of(
@@ -49,9 +52,21 @@ impl Desk {
         before: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<DeadLetter>, StoreFault> {
-        let list = async move |sql: Sql<'_>| match sql {
-            Sql::Sqlite(connection) => sqlite::dead_letters::letters(connection, &filter, before, limit),
-            Sql::Postgres(session) => postgres::dead_letters::letters(session, &filter, before, limit).await,
+        let unreadable = self.unreadable.clone();
+        let list = async move |sql: Sql<'_>| {
+            let read = |row: &Row<'_>| Ok((row.get(0)?, unreadable.left_out(letter(row))));
+            let mut page = Page::new(before, limit);
+            while page.missing > 0 {
+                page.add(match sql {
+                    Sql::Sqlite(connection) => {
+                        sqlite::dead_letters::letters(connection, &filter, page.after, page.missing, read)?
+                    }
+                    Sql::Postgres(session) => {
+                        postgres::dead_letters::letters(session, &filter, page.after, page.missing, read).await?
+                    }
+                });
+            }
+            Ok(page.found)
         };
         self.operators.read(list).await
     }
@@ -64,9 +79,21 @@ impl Desk {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<Group>, StoreFault> {
-        let list = async move |sql: Sql<'_>| match sql {
-            Sql::Sqlite(connection) => sqlite::dead_letters::groups(connection, &filter, after, limit),
-            Sql::Postgres(session) => postgres::dead_letters::groups(session, &filter, after, limit).await,
+        let unreadable = self.unreadable.clone();
+        let list = async move |sql: Sql<'_>| {
+            let read = |row: &Row<'_>| Ok((row.get(SAMPLE)?, unreadable.left_out(group(row))));
+            let mut page = Page::new(after, limit);
+            while page.missing > 0 {
+                page.add(match sql {
+                    Sql::Sqlite(connection) => {
+                        sqlite::dead_letters::groups(connection, &filter, page.after, page.missing, read)?
+                    }
+                    Sql::Postgres(session) => {
+                        postgres::dead_letters::groups(session, &filter, page.after, page.missing, read).await?
+                    }
+                });
+            }
+            Ok(page.found)
         };
         self.operators.read(list).await
     }
@@ -158,7 +185,7 @@ fn containing(part: &str) -> String {
     pattern
 }
 
-pub(crate) fn letter(row: &Row<'_>) -> Result<DeadLetter, Fault> {
+fn letter(row: &Row<'_>) -> Result<DeadLetter, Fault> {
     Ok(DeadLetter {
         id: row.get(0)?,
         order_id: row.get::<Option<Uuid>>(1)?.map(OrderId),
@@ -169,7 +196,7 @@ pub(crate) fn letter(row: &Row<'_>) -> Result<DeadLetter, Fault> {
         error: row.get(6)?,
         failed_at: row.time(7)?,
         key_used_at: row.time_if_any(8)?,
-        attempts: row.json(9)?,
+        attempts: row.attempts(9)?,
         parent: row.get(10)?,
         redrives: u32::try_from(row.get::<i64>(11)?).unwrap_or(u32::MAX),
         archived_at: row.time_if_any(12)?,
@@ -177,7 +204,7 @@ pub(crate) fn letter(row: &Row<'_>) -> Result<DeadLetter, Fault> {
     })
 }
 
-pub(crate) fn group(row: &Row<'_>) -> Result<Group, Fault> {
+fn group(row: &Row<'_>) -> Result<Group, Fault> {
     Ok(Group {
         origin: row.origin(0)?,
         reason: row.open_word(1, &Reason::ALL)?,
@@ -187,7 +214,7 @@ pub(crate) fn group(row: &Row<'_>) -> Result<Group, Fault> {
         count: row.count(5)?,
         first_failed_at: row.time(6)?,
         last_failed_at: row.time(7)?,
-        sample_id: row.get(8)?,
+        sample_id: row.get(SAMPLE)?,
     })
 }
 

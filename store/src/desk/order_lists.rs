@@ -19,6 +19,7 @@ use crate::{
     postgres,
     sql::{Array, Row, Sql, Text},
     sqlite,
+    unreadable::Unreadable,
 };
 
 /// A page ends after this many orders were looked at, whether they match or not.
@@ -92,7 +93,8 @@ impl Desk {
         after: Option<OrderId>,
         limit: u32,
     ) -> Result<OrderPage, StoreFault> {
-        self.operators.read(async move |sql| page(sql, &filter, after, limit).await).await
+        let unreadable = self.unreadable.clone();
+        self.operators.read(async move |sql| page(sql, &filter, after, limit, &unreadable).await).await
     }
 
     /// The end of the feed: everything that is recorded from now on comes beyond it.
@@ -104,7 +106,11 @@ impl Desk {
     /// has changed several times comes once, with its last change.
     pub async fn changes(&self, after: Change, limit: u32) -> Result<Vec<Changed>, StoreFault> {
         let (commit, number, limit) = (signed(after.commit), signed(after.number), i64::from(limit));
-        self.operators.read(async move |sql| sql.all(CHANGES, &[&commit, &number, &limit], changed).await).await
+        let unreadable = self.unreadable.clone();
+        let read = async move |sql: Sql<'_>| {
+            sql.all(CHANGES, &[&commit, &number, &limit], |row| changed(row, &unreadable)).await
+        };
+        self.operators.read(read).await
     }
 }
 
@@ -112,13 +118,16 @@ fn change(row: &Row<'_>) -> Result<Change, Fault> {
     Ok(Change { commit: row.count(0)?, number: row.count(1)? })
 }
 
-fn changed(row: &Row<'_>) -> Result<Changed, Fault> {
+fn changed(row: &Row<'_>, unreadable: &Unreadable) -> Result<Changed, Fault> {
     let (settled, delivered, dead): (bool, bool, bool) = (row.get(4)?, row.get(5)?, row.get(6)?);
     let statuses = [(delivered, DeliveryStatus::Delivered), (dead, DeliveryStatus::DeadLettered)];
     let status = fold(statuses.into_iter().filter_map(|(exists, status)| exists.then_some(status)));
     Ok(Changed {
         change: change(row)?,
-        delivery: DeliveryRecord { outcome: row.outcome(2)?, redriving: row.get(3)? },
+        delivery: unreadable
+            .left_out(row.outcome(2))
+            .map(|outcome| Ok::<_, Fault>(DeliveryRecord { outcome, redriving: row.get(3)? }))
+            .transpose()?,
         settled: settled.then_some(status),
     })
 }
@@ -158,21 +167,29 @@ impl Along {
 }
 
 /// At most four statements, however many orders the page has.
-async fn page(sql: Sql<'_>, filter: &OrderFilter, after: Option<OrderId>, limit: u32) -> Result<OrderPage, Fault> {
+async fn page(
+    sql: Sql<'_>,
+    filter: &OrderFilter,
+    after: Option<OrderId>,
+    limit: u32,
+    unreadable: &Unreadable,
+) -> Result<OrderPage, Fault> {
     let (low, high) = filter.ids(after);
     let along = Along::choose(sql, filter, low, high).await?;
     let mut page = match sql {
         Sql::Sqlite(connection) => {
-            sqlite::order_lists::page(connection, filter, along, (low, high), limit, along.looked_at())?
+            sqlite::order_lists::page(connection, filter, along, (low, high), limit, along.looked_at(), unreadable)?
         }
-        Sql::Postgres(session) => postgres::order_lists::page(session, filter, along, (low, high), limit).await?,
+        Sql::Postgres(session) => {
+            postgres::order_lists::page(session, filter, along, (low, high), limit, unreadable).await?
+        }
     };
-    add_outcomes(sql, &mut page.orders).await?;
+    add_outcomes(sql, &mut page.orders, unreadable).await?;
     Ok(page)
 }
 
 /// Adds the outcomes of all these orders, by one statement.
-async fn add_outcomes(sql: Sql<'_>, orders: &mut [OrderRecord]) -> Result<(), Fault> {
+async fn add_outcomes(sql: Sql<'_>, orders: &mut [OrderRecord], unreadable: &Unreadable) -> Result<(), Fault> {
     if orders.is_empty() {
         return Ok(());
     }
@@ -180,7 +197,7 @@ async fn add_outcomes(sql: Sql<'_>, orders: &mut [OrderRecord]) -> Result<(), Fa
     let indexes: HashMap<_, _> = ids.iter().copied().enumerate().map(|(index, id)| (id, index)).collect();
     let read =
         |row: &Row<'_>| Ok((row.get::<Uuid>(0)?, DeliveryRecord { outcome: row.outcome(1)?, redriving: row.get(2)? }));
-    for (order_id, delivery) in sql.all(OUTCOMES, &[&Array(&ids)], read).await? {
+    for (order_id, delivery) in sql.readable(OUTCOMES, &[&Array(&ids)], unreadable, read).await? {
         if let Some(order) = indexes.get(&order_id).and_then(|index| orders.get_mut(*index)) {
             order.outcomes.push(delivery);
         }

@@ -18,14 +18,14 @@ const PAGE_BYTES: usize = 4 * 1_024 * 1_024;
 
 const PAGE: Text = Text {
     sqlite: "
-    SELECT place, event, traceparent FROM pending JOIN orders USING (order_id)
+    SELECT place, order_id, created_at, event, traceparent FROM pending JOIN orders USING (order_id)
     WHERE place > $2 ORDER BY place LIMIT $3",
     postgres: "
-    SELECT place, event, traceparent FROM (
-        SELECT place, event, traceparent,
+    SELECT place, order_id, created_at, event, traceparent FROM (
+        SELECT place, order_id, created_at, event, traceparent,
             sum(octet_length(event)) OVER (ORDER BY place ROWS UNBOUNDED PRECEDING) - octet_length(event) AS before
         FROM (
-            SELECT place, event, traceparent FROM pending JOIN orders USING (order_id)
+            SELECT place, order_id, created_at, event, traceparent FROM pending JOIN orders USING (order_id)
             WHERE owner = $1 AND place > $2 ORDER BY place LIMIT $3
         ) AS page
     ) AS measured
@@ -68,7 +68,7 @@ async fn page(sql: Sql<'_>, owner: Uuid, after: Position, limit: u32) -> Result<
     let (mut entries, mut bytes) = (Vec::new(), 0);
     let (after, limit, most) = (signed(after), i64::from(limit), signed(PAGE_BYTES as u64));
     sql.each(PAGE, &[&owner, &after, &limit, &most], |row| {
-        let entry = OutboxEntry::stored(unsigned(row.get(0)?), row.get(1)?, &row.get::<String>(2)?)?;
+        let entry = OutboxEntry::stored(unsigned(row.get(0)?), row.stored_order(1)?);
         bytes += entry.body.len();
         entries.push(entry);
         Ok(if bytes < PAGE_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })

@@ -84,7 +84,7 @@ const REDRIVEN: Text = Text::of(
     FROM redrive_items JOIN dead_letters ON dead_letters.id = dead_letter
     WHERE redrive_items.state = 'sent' AND sent_at < $1 AND destination = $2 ORDER BY sent_at LIMIT $3",
 );
-const EVENTS: Text = ids!("SELECT event, traceparent FROM orders WHERE order_id", "$1", "");
+const EVENTS: Text = ids!("SELECT order_id, created_at, event, traceparent FROM orders WHERE order_id", "$1", "");
 const AGAIN: Text = ids!("UPDATE redrive_items SET state = 'sending' WHERE dead_letter", "$1", " AND state = 'sent'");
 const LEASE: Text = Text::of(
     "
@@ -141,7 +141,7 @@ impl Desk {
     pub async fn events_of(&self, order_ids: Vec<OrderId>) -> Result<Vec<OutboxEntry>, StoreFault> {
         let ids: Vec<Uuid> = order_ids.into_iter().map(|order_id| order_id.0).collect();
         let read = async move |sql: Sql<'_>| {
-            let entry = |row: &Row<'_>| Ok(OutboxEntry::stored(0, row.get(0)?, &row.get::<String>(1)?)?);
+            let entry = |row: &Row<'_>| Ok(OutboxEntry::stored(0, row.stored_order(0)?));
             sql.all(EVENTS, &[&Array(&ids)], entry).await
         };
         self.operators.read(read).await

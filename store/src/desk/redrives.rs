@@ -3,11 +3,12 @@
 use common::{event::now, status::RedriveStatus};
 use uuid::Uuid;
 
-use super::Desk;
+use super::{Desk, page::Page};
 use crate::{
     Control, Controlled, Progress, Redrive, StoreFault,
     fault::Fault,
     sql::{Row, Sql, Text},
+    unreadable::Unreadable,
 };
 
 /// The columns are those that [`read`] reads.
@@ -46,7 +47,8 @@ impl Desk {
 
     /// Redrives, the last created first: those before `before`, at most `limit`.
     pub async fn redrives(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<Redrive>, StoreFault> {
-        self.operators.read(async move |sql| list(sql, before, limit).await).await
+        let unreadable = self.unreadable.clone();
+        self.operators.read(async move |sql| list(sql, before, limit, &unreadable).await).await
     }
 
     /// Pauses, resumes or cancels.
@@ -61,9 +63,14 @@ pub(super) async fn one(sql: Sql<'_>, id: Uuid) -> Result<Option<Redrive>, Fault
     Ok(Some(redrive))
 }
 
-async fn list(sql: Sql<'_>, before: Option<Uuid>, limit: u32) -> Result<Vec<Redrive>, Fault> {
-    let before = before.unwrap_or(Uuid::max());
-    let mut redrives = sql.all(LIST, &[&before, &i64::from(limit)], read).await?;
+async fn list(sql: Sql<'_>, before: Option<Uuid>, limit: u32, unreadable: &Unreadable) -> Result<Vec<Redrive>, Fault> {
+    let listed = |row: &Row<'_>| Ok((row.get(0)?, unreadable.left_out(read(row))));
+    let mut page = Page::new(before, limit);
+    while page.missing > 0 {
+        let (before, missing) = (page.after.unwrap_or(Uuid::max()), i64::from(page.missing));
+        page.add(sql.all(LIST, &[&before, &missing], listed).await?);
+    }
+    let mut redrives = page.found;
     for redrive in &mut redrives {
         redrive.progress = progress(sql, redrive.id).await?;
     }

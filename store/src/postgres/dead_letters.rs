@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use super::session::Session;
 use crate::{
-    DeadLetter, Filter, Group,
+    Filter,
     columns::json,
-    desk::{FilterValues, group, letter},
+    desk::FilterValues,
     fault::Fault,
     rules::{corrected_state, last_answer, last_error, last_status},
     sql::{Row, Sql, Text, Value},
@@ -66,35 +66,37 @@ pub(super) const CORRECT: &str = "
     WHERE dead_letters.order_id = new.order_id AND dead_letters.destination = new.destination
         AND dead_letters.state = 'dead' AND dead_letters.reason <> 'unreadable'";
 
-pub(crate) async fn letters(
+pub(crate) async fn letters<T>(
     session: &Session,
     filter: &Filter,
     before: Option<Uuid>,
     limit: u32,
-) -> Result<Vec<DeadLetter>, Fault> {
+    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
     let (filter, limit) = (FilterValues::of(filter), i64::from(limit));
     let mut values = filter.all().to_vec();
     values.extend([&before as &dyn Value, &limit]);
-    Sql::Postgres(session).all(LETTERS, &values, letter).await
+    Sql::Postgres(session).all(LETTERS, &values, read).await
 }
 
-pub(crate) async fn groups(
+pub(crate) async fn groups<T>(
     session: &Session,
     filter: &Filter,
     after: Option<Uuid>,
     limit: u32,
-) -> Result<Vec<Group>, Fault> {
+    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
     let (sql, filter, limit) = (Sql::Postgres(session), FilterValues::of(filter), i64::from(limit));
     let cause: Cause = match after {
         Some(after) => {
-            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
-            sql.first(CAUSE, &[&after], read).await?.unwrap_or_default()
+            let cause_of = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+            sql.first(CAUSE, &[&after], cause_of).await?.unwrap_or_default()
         }
         None => Default::default(),
     };
     let mut values = filter.all().to_vec();
     values.extend([&cause.0 as &dyn Value, &cause.1, &cause.2, &cause.3, &cause.4, &limit]);
-    sql.all(GROUPS, &values, group).await
+    sql.all(GROUPS, &values, read).await
 }
 
 /// A report that came after its dead letter says more than could be known then.

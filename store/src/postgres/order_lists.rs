@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use common::{destination::Name, order::OrderId, status::OrderStatus};
 use jiff::Timestamp;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::session::Session;
@@ -13,6 +14,7 @@ use crate::{
     columns::{parse_event, parse_names},
     desk::{Along, PAGE_BYTES},
     fault::Fault,
+    unreadable::Unreadable,
 };
 
 /// The ids along the index, newest first.
@@ -110,6 +112,7 @@ pub(crate) async fn page(
     along: Along,
     (low, high): (Uuid, Uuid),
     limit: u32,
+    unreadable: &Unreadable,
 ) -> Result<OrderPage, Fault> {
     let Some(texts) = TEXTS.get(&(along, filter.status, filter.destination.is_some())) else {
         return Ok(OrderPage::default());
@@ -122,18 +125,20 @@ pub(crate) async fn page(
     let rows = session
         .query(&texts.page, &[&low, &high, &destination, customer_id, &from, &to, &looked_at, &most, &bytes])
         .await?;
-    let mut page = OrderPage::default();
-    for row in rows.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
-        let (event, destinations) = (parse_event(row.try_get(1)?)?, parse_names(row.try_get(2)?)?);
-        page.orders.push(OrderRecord { event, destinations, outcomes: Vec::new() });
-    }
+    let shown = rows.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
+    let orders = rows[..shown].iter().filter_map(|row| unreadable.left_out(order(row))).collect();
+    let mut page = OrderPage { orders, next: None };
     let found: i64 = rows.first().map(|row| row.try_get(3)).transpose()?.unwrap_or(0);
-    let shown = i64::try_from(page.orders.len()).unwrap_or(i64::MAX);
-    page.next = if found > shown {
-        page.orders.last().map(|last| last.event.order_id)
+    page.next = if found > i64::try_from(shown).unwrap_or(i64::MAX) {
+        rows[..shown].last().map(|last| last.try_get(0).map(OrderId)).transpose()?
     } else {
         let end = session.query_first(&texts.end, &[&low, &high, &(looked_at - 1), customer_id]).await?;
         end.map(|row| row.try_get(0).map(OrderId)).transpose()?
     };
     Ok(page)
+}
+
+fn order(row: &Row) -> Result<OrderRecord, Fault> {
+    let (event, destinations) = (parse_event(row.try_get(1)?)?, parse_names(row.try_get(2)?)?);
+    Ok(OrderRecord { event, destinations, outcomes: Vec::new() })
 }

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::Connection;
 use crate::{
-    DeadLetter, Filter, Group, StoreFault,
+    Filter, StoreFault,
     columns::json,
-    desk::{FilterValues, group, letter},
+    desk::FilterValues,
     fault::Fault,
     rules::{corrected_state, last_answer, last_error, last_status},
     sql::{Row, Value},
@@ -63,17 +63,18 @@ fn letters_sql(condition: &Condition<'_>, by_order: bool) -> String {
     )
 }
 
-pub(crate) fn letters(
+pub(crate) fn letters<T>(
     connection: &Connection,
     filter: &Filter,
     before: Option<Uuid>,
     limit: u32,
-) -> Result<Vec<DeadLetter>, Fault> {
+    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
     let (filter, limit) = (FilterValues::of(filter), i64::from(limit));
     let mut condition = Condition::of(&filter);
     condition.and("id < ?", &before);
     condition.values.push(&limit);
-    all(connection, &letters_sql(&condition, filter.order_id.is_some()), &condition.values, letter)
+    all(connection, &letters_sql(&condition, filter.order_id.is_some()), &condition.values, read)
 }
 
 /// What makes a group, comparable also where a part of it is missing.
@@ -89,26 +90,27 @@ fn groups_sql(condition: &Condition<'_>) -> String {
     )
 }
 
-pub(crate) fn groups(
+pub(crate) fn groups<T>(
     connection: &Connection,
     filter: &Filter,
     after: Option<Uuid>,
     limit: u32,
-) -> Result<Vec<Group>, Fault> {
+    read: impl Fn(&Row<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
     let (filter, limit) = (FilterValues::of(filter), i64::from(limit));
     let mut condition = Condition::of(&filter);
     let cause: (String, String, i64, String, String);
     if let Some(after) = after {
         let sql = format!("SELECT {CAUSE} FROM dead_letters WHERE id = ?");
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
-        if let Some(found) = all(connection, &sql, &[&after], read)?.pop() {
+        let cause_of = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+        if let Some(found) = all(connection, &sql, &[&after], cause_of)?.pop() {
             cause = found;
             condition.sql.push_str(&format!(" AND ({CAUSE}) > (?, ?, ?, ?, ?)"));
             condition.values.extend([&cause.0 as &dyn Value, &cause.1, &cause.2, &cause.3, &cause.4]);
         }
     }
     condition.values.push(&limit);
-    all(connection, &groups_sql(&condition), &condition.values, group)
+    all(connection, &groups_sql(&condition), &condition.values, read)
 }
 
 fn all<T>(

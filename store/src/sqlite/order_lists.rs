@@ -12,6 +12,8 @@ use crate::{
     columns::{parse_event, parse_names},
     desk::{Along, PAGE_BYTES},
     fault::Fault,
+    sql::Row,
+    unreadable::Unreadable,
 };
 
 /// The tables, and the name of the row that the list is read along.
@@ -101,6 +103,7 @@ pub(crate) fn page(
     (low, high): (Uuid, Uuid),
     limit: u32,
     looked_at: u32,
+    unreadable: &Unreadable,
 ) -> Result<OrderPage, Fault> {
     let (from, to) = (filter.from.map(Timestamp::as_microsecond), filter.to.map(Timestamp::as_microsecond));
     let destination = filter.destination.as_ref().map(Name::as_str);
@@ -123,13 +126,17 @@ pub(crate) fn page(
             (last, seen) = (Some(order_id), seen + 1);
             if let Some(event) = row.get::<Option<Vec<u8>>>(1)? {
                 bytes += event.len();
-                let destinations = parse_names(&row.get::<String>(2)?)?;
-                page.orders.push(OrderRecord { event: parse_event(&event)?, destinations, outcomes: Vec::new() });
+                page.orders.extend(unreadable.left_out(order(&event, row)));
             }
             Ok(ControlFlow::Continue(()))
         },
     )?;
     Ok(page)
+}
+
+fn order(event: &[u8], row: &Row<'_>) -> Result<OrderRecord, Fault> {
+    let destinations = parse_names(&row.get::<String>(2)?)?;
+    Ok(OrderRecord { event: parse_event(event)?, destinations, outcomes: Vec::new() })
 }
 
 #[cfg(test)]

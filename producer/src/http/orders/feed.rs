@@ -185,6 +185,10 @@ impl Cursor {
     /// Writes the events of a change that the client has not received; the cursor moves beyond them.
     fn write_events(&mut self, Changed { change, delivery, settled }: Changed, text: &mut String) {
         let received = self.events.filter(|_| self.change == change).unwrap_or(0);
+        let Some(delivery) = delivery else {
+            *self = Self { change, events: None };
+            return;
+        };
         let data = OrderEvent {
             order_id: delivery.outcome.order_id.to_string(),
             correlation_id: delivery.outcome.correlation_id.to_string(),
@@ -236,7 +240,7 @@ mod tests {
             settled_at: order.created_at,
         };
         let delivery = DeliveryRecord { outcome, redriving: false };
-        Changed { change, delivery, settled: Some(OrderStatus::PartiallyDelivered) }
+        Changed { change, delivery: Some(delivery), settled: Some(OrderStatus::PartiallyDelivered) }
     }
 
     fn values<'t>(text: &'t str, name: &str) -> Vec<&'t str> {

@@ -49,7 +49,8 @@ async fn a_page_ends_after_many_orders_were_looked_at_and_the_next_continues() {
     let filter = OrderFilter { destination: Some("nowhere".parse().unwrap()), ..OrderFilter::default() };
     let (mut after, mut pages) = (None, 0);
     loop {
-        let found = page(&connection, &filter, Along::Orders, filter.ids(after), 50, 16).unwrap();
+        let found =
+            page(&connection, &filter, Along::Orders, filter.ids(after), 50, 16, &Unreadable::default()).unwrap();
         assert_eq!(found.orders, []);
         (after, pages) = (found.next, pages + 1);
         if after.is_none() {
@@ -58,7 +59,7 @@ async fn a_page_ends_after_many_orders_were_looked_at_and_the_next_continues() {
     }
     assert_eq!(pages, 3);
     let all = OrderFilter::default();
-    let last = page(&connection, &all, Along::Orders, all.ids(Some(oldest)), 50, 16).unwrap();
+    let last = page(&connection, &all, Along::Orders, all.ids(Some(oldest)), 50, 16, &Unreadable::default()).unwrap();
     assert_eq!(last, OrderPage::default());
 }
 
@@ -93,8 +94,10 @@ async fn a_page_costs_the_same_however_many_orders_there_are() {
                     let (low, high) = filter.ids(None);
                     let chosen = Along::choose(Sql::Sqlite(&connection), &filter, low, high).now_or_never();
                     let along = chosen.unwrap().unwrap();
-                    let first = page(&connection, &filter, along, (low, high), 2, LOOKED_AT).unwrap();
-                    page(&connection, &filter, along, filter.ids(first.next), 2, LOOKED_AT).unwrap();
+                    let first =
+                        page(&connection, &filter, along, (low, high), 2, LOOKED_AT, &Unreadable::default()).unwrap();
+                    page(&connection, &filter, along, filter.ids(first.next), 2, LOOKED_AT, &Unreadable::default())
+                        .unwrap();
                     let connection = connection.inner();
                     let statement = connection.prepare_cached(&statement(&filter, along)).unwrap();
                     costs.push((filter, statement.get_status(StatementStatus::VmStep)));
