@@ -22,6 +22,8 @@ const NOISE: Duration = Duration::from_millis(20);
 /// What is left of the limit after refusals, and after slow calls.
 const AFTER_REFUSALS: f64 = 0.75;
 const AFTER_SLOWNESS: f64 = 0.9;
+/// Slowness alone shrinks the limit no further.
+const FEW: f64 = 8.0;
 /// The best time is taken anew after so many rounds, because a destination may change.
 const BEST_FOR: u32 = 600;
 
@@ -116,11 +118,12 @@ impl Adaptive {
         if self.best_age > BEST_FOR || self.best.is_none_or(|best| median < best) {
             (self.best, self.best_age) = (Some(median), 0);
         }
-        let slow = self.best.is_some_and(|best| median > best * SLOW + NOISE);
+        // Calls that are slow although few run are slow for another reason.
+        let slow = full && self.best.is_some_and(|best| median > best * SLOW + NOISE);
         self.limit = if refused {
             self.limit * AFTER_REFUSALS
         } else if slow {
-            self.limit * AFTER_SLOWNESS
+            (self.limit * AFTER_SLOWNESS).max(FEW.min(self.limit))
         } else if !full {
             return;
         } else if self.starting {
