@@ -5,7 +5,7 @@
 //! channel, is not `Clone`, and polls all its publishes from one task.
 
 use std::{
-    collections::VecDeque,
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -34,7 +34,7 @@ use crate::trace_context::TraceParent;
 
 /// How long a confirm may take. A quorum queue that has lost its majority neither confirms nor refuses;
 /// only this deadline ends the wait.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
+pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The header of an event whose publisher takes deliveries that wait.
 pub(super) const TAKES_WAITS: &str = "x-tandem-takes-waits";
@@ -214,14 +214,30 @@ impl<T: Send + 'static> Publisher<T> {
                 Ok(None) => return std::future::pending().await,
                 // Once the broker accepts messages again, each of them gets the full time.
                 Err(_) if self.blocked() => self.sent.postpone(Instant::now() + CONFIRM_TIMEOUT),
-                Err(_) => {
-                    return Err(BrokerFault::Overdue {
-                        doing: "waiting for a confirm",
-                        seconds: CONFIRM_TIMEOUT.as_secs(),
-                    });
-                }
+                Err(_) => return Err(Self::overdue()),
             }
         };
+        self.resolve(first)
+    }
+
+    /// The same without a deadline, for a caller that keeps its own because it does not wait for all of them.
+    ///
+    /// # Errors
+    /// As [`Publisher::resolved`], without [`BrokerFault::Overdue`].
+    pub async fn resolved_at_last(&mut self) -> Result<Resolved<T>, BrokerFault> {
+        match self.in_flight.next().await {
+            Some(first) => self.resolve(first),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A confirm is missing for [`CONFIRM_TIMEOUT`].
+    #[must_use]
+    pub fn overdue() -> BrokerFault {
+        BrokerFault::Overdue { doing: "waiting for a confirm", seconds: CONFIRM_TIMEOUT.as_secs() }
+    }
+
+    fn resolve(&mut self, first: (u64, T, lapin::Result<Confirmation>)) -> Result<Resolved<T>, BrokerFault> {
         let mut resolved = Resolved { confirmed: Vec::new(), refused: Vec::new() };
         let mut returned = Vec::new();
         // Everything that is resolved by now is judged together: the client may attach a returned message
@@ -292,36 +308,31 @@ fn properties(message: &Message) -> BasicProperties {
     properties
 }
 
-/// The deadline of each message in flight, oldest first.
+/// The deadline of each message in flight, by its number. One that is never confirmed must not keep the numbers of
+/// those after it.
 #[derive(Debug, Default)]
 struct Sent {
-    first: u64,
-    deadlines: VecDeque<Option<Instant>>,
+    last: u64,
+    deadlines: BTreeMap<u64, Instant>,
 }
 
 impl Sent {
     fn push(&mut self, deadline: Instant) -> u64 {
-        self.deadlines.push_back(Some(deadline));
-        self.first + self.deadlines.len() as u64 - 1
+        self.last += 1;
+        self.deadlines.insert(self.last, deadline);
+        self.last
     }
 
     fn done(&mut self, number: u64) {
-        let slot = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        if let Some(slot) = slot.and_then(|index| self.deadlines.get_mut(index)) {
-            *slot = None;
-        }
-        while let Some(None) = self.deadlines.front() {
-            self.deadlines.pop_front();
-            self.first += 1;
-        }
+        self.deadlines.remove(&number);
     }
 
     fn oldest(&self) -> Option<Instant> {
-        self.deadlines.front().copied().flatten()
+        self.deadlines.values().next().copied()
     }
 
     fn postpone(&mut self, deadline: Instant) {
-        self.deadlines.iter_mut().flatten().for_each(|waiting| *waiting = deadline);
+        self.deadlines.values_mut().for_each(|waiting| *waiting = deadline);
     }
 }
 
@@ -344,7 +355,7 @@ mod tests {
         assert_eq!(sent.oldest(), Some(at(9)));
         sent.done(numbers[2]);
         assert_eq!(sent.oldest(), None);
-        assert_eq!(sent.push(at(4)), 3);
+        assert_eq!(sent.push(at(4)), 4);
         assert_eq!(sent.oldest(), Some(at(4)));
     }
 }
