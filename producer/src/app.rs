@@ -19,7 +19,7 @@ use common::{
     process::{Failure, Process},
     telemetry::metrics::Metrics,
 };
-use store::{Committed, Position, Store, StoreTasks};
+use store::{Committed, Store, StoreTasks};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +36,7 @@ use crate::{
     pending::PendingGauges,
     reconcile::{Reconciler, Swept},
     redrive::{RedriveMetrics, Runner, Wake},
-    relay::Relay,
+    relay::{CatchUp, Relay, RelayMetrics},
     upkeep::Sweeper,
     watch::Watch,
 };
@@ -68,8 +68,6 @@ struct App {
     context: Context,
     server: Server,
     committed: mpsc::UnboundedReceiver<Committed>,
-    /// Every event up to here was published before the start.
-    published_up_to: Position,
     tasks: StoreTasks,
 }
 
@@ -84,14 +82,14 @@ impl App {
         }
         let names = Names::new(config.common.exchange.clone());
         let broker = Broker::new(config.common.amqp_url.clone(), Config::BINARY, names, config.destinations.clone());
-        let outbox = Arc::new(Outbox::new(backlog, config.outbox_limit));
+        let outbox = Arc::new(Outbox::new(&backlog, &config.destinations, config.outbox_limit));
         let grace = config.common.shutdown_grace;
         let context = Context { broker, grace, desk, writes, outbox, watch, health, metrics };
-        Ok(Self { config, context, server, committed, published_up_to: backlog.published_up_to, tasks })
+        Ok(Self { config, context, server, committed, tasks })
     }
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), Failure> {
-        let Self { config, context, server, committed, published_up_to, tasks } = self;
+        let Self { config, context, server, committed, tasks } = self;
         let store = context.health.component("store", Kind::Required);
         let (outbox, watch) = (Arc::clone(&context.outbox), context.watch.clone());
         let distributor = tokio::spawn(intake::distribute(committed, outbox, watch, store.clone()));
@@ -102,7 +100,13 @@ impl App {
         let (wake, swept, relay) = (Wake::default(), Swept::default(), component("relay"));
         let redrives = RedriveMetrics::register(&context.metrics);
         let mut parts = Parts::new(shutdown.clone());
-        parts.supervise(Relay::new(&context, published_up_to), relay.clone());
+        let published = RelayMetrics::register(&context.metrics);
+        parts.supervise(Relay::new(&context, published.clone()), relay.clone());
+        for (lane, destination) in config.destinations.iter().enumerate() {
+            let component = health.component(format!("relay {destination}"), Kind::Tolerated);
+            let catch_up = CatchUp::new(&context, lane, destination.clone(), published.clone());
+            parts.run(catch_up.run(component, shutdown.clone()));
+        }
         parts.supervise(Ledger::new(&context, redrives.clone()), component("ledger"));
         parts.supervise(Runner::new(&context, wake.clone(), redrives), component("redrives"));
         if config.collector {

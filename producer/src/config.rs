@@ -30,7 +30,8 @@ const INTAKE_QUEUE: Setting = Setting::new(
 const OUTBOX_LIMIT: Setting = Setting::new(
     "OUTBOX_LIMIT",
     "1000000",
-    "The most accepted orders that may wait for the broker; beyond it, 503 with Retry-After.",
+    "The most accepted orders that may wait for the broker, or for the queue of one destination; beyond it, 503 with \
+     Retry-After.",
 );
 const DEAD_LETTER_COLLECTOR: Setting = Setting::new(
     "DEAD_LETTER_COLLECTOR",

@@ -11,6 +11,7 @@ use common::{
         Broker,
         inspection::{self, Needs},
     },
+    destination::Name,
     doctor::{Check, Finding},
     event::now,
     health::{Component, ComponentStatus},
@@ -55,6 +56,7 @@ impl Examination {
                 Ok(Ok(backlog)) => {
                     findings.insert(0, read_took(begun.elapsed()));
                     findings.push(unpublished(self.outbox.backlog(), &backlog));
+                    findings.extend(self.outbox.lags().iter().filter_map(|(name, lag)| behind(name, *lag)));
                 }
                 Ok(Err(fault)) => findings.insert(0, unreadable(&fault.to_string())),
                 Err(_) => findings.insert(0, unreadable(&format!("no answer within {} s", READ_TIMEOUT.as_secs()))),
@@ -110,6 +112,14 @@ fn unpublished(orders: u64, backlog: &Backlog) -> Finding {
     let remedy = "they are safe, and are published once the broker takes them: check the findings about the broker, and \
                   whether a queue is full";
     Finding::warning(Check::Outbox, "outbox", detail, remedy)
+}
+
+/// A destination that has fallen behind the others.
+fn behind(destination: &Name, orders: u64) -> Option<Finding> {
+    let detail = format!("{orders} orders wait for the queue of {destination}, which takes fewer than the others");
+    let remedy = "the other destinations get their orders meanwhile; find out why its queue is full or has no leader, and \
+                  whether its workers run";
+    (orders > 0).then(|| Finding::warning(Check::Outbox, destination.as_str(), detail, remedy))
 }
 
 /// The free space where the file is.

@@ -65,9 +65,7 @@ impl Intake {
     }
 
     fn room(&self, placed: &Placed) -> Result<Room, NotAccepted> {
-        if !self.outbox.has_room() {
-            return Err(NotAccepted::Busy);
-        }
+        self.outbox.has_room()?;
         self.space.take(placed.bytes()).ok_or(NotAccepted::Busy)
     }
 }
@@ -91,7 +89,7 @@ impl IntakeMetrics {
         match answer {
             Ok(receipt) if receipt.replayed => self.replayed.inc(),
             Ok(_) => self.accepted.inc(),
-            Err(NotAccepted::Busy) => self.busy.inc(),
+            Err(NotAccepted::Busy | NotAccepted::Behind(_)) => self.busy.inc(),
             Err(NotAccepted::Store(_)) => self.store_fault.inc(),
             Err(NotAccepted::KeyReused) => self.key_reused.inc(),
         };
@@ -184,7 +182,7 @@ mod tests {
         let metrics = Metrics::default();
         let (committed, _groups) = mpsc::unbounded_channel();
         let (writes, _thread) = Writes::start(Stuck, 10_000, committed, WriterMetrics::register(&metrics)).unwrap();
-        let intake = Intake::new(writes, Arc::new(Outbox::new(Backlog::default(), u64::MAX)), &metrics);
+        let intake = Intake::new(writes, Arc::new(Outbox::new(&Backlog::default(), &[], u64::MAX)), &metrics);
         let order = placed(1_000);
         assert!((150_000..200_000).contains(&order.bytes()), "{}", order.bytes());
         let fit = WAITING_BYTES / order.bytes();

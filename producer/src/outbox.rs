@@ -2,19 +2,22 @@
 //! when memory was not enough.
 
 mod gauges;
+pub(crate) mod lanes;
 
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use common::destination::Name;
 use tokio::sync::Notify;
 
 pub(crate) use self::gauges::OutboxGauges;
-use store::{Backlog, OutboxEntry, Position};
+use self::lanes::{Cause, Lanes};
+use store::{Backlog, NotAccepted, OutboxEntry, Position};
 
 /// Most events kept in memory for the relay. Beyond it they are read from the table when their
 /// turn comes.
@@ -27,9 +30,11 @@ const IN_MEMORY_BYTES: usize = 8 * 1_024 * 1_024;
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     committed: AtomicU64,
-    backlog: AtomicU64,
+    /// How many events the relay has not published.
+    unpublished: AtomicU64,
+    lanes: Lanes,
     limit: u64,
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -63,28 +68,53 @@ impl Queue {
 }
 
 impl Outbox {
-    /// An outbox over what a table holds, which takes no more than `limit` unpublished events.
+    /// An outbox over what a table holds for these destinations. It takes orders while each of them lacks fewer than
+    /// `limit` events.
     #[must_use]
-    pub(crate) fn new(backlog: Backlog, limit: u64) -> Self {
+    pub(crate) fn new(backlog: &Backlog, destinations: &[Name], limit: u64) -> Self {
+        let wake = Arc::new(Notify::new());
         Self {
             queue: Mutex::default(),
             committed: AtomicU64::new(backlog.last),
-            backlog: AtomicU64::new(backlog.events),
+            unpublished: AtomicU64::new(backlog.events),
+            lanes: Lanes::new(destinations, backlog, Arc::clone(&wake)),
             limit,
-            wake: Notify::new(),
+            wake,
         }
     }
 
     /// Whether another order may be accepted.
-    #[must_use]
-    pub(crate) fn has_room(&self) -> bool {
-        self.backlog() < self.limit
+    ///
+    /// # Errors
+    /// [`NotAccepted::Busy`], or [`NotAccepted::Behind`] if it is for one destination alone that too much waits.
+    pub(crate) fn has_room(&self) -> Result<(), NotAccepted> {
+        if self.unpublished.load(Ordering::Relaxed) >= self.limit {
+            return Err(NotAccepted::Busy);
+        }
+        self.lanes.behind_by(self.limit).map_or(Ok(()), |destination| Err(NotAccepted::Behind(destination)))
     }
 
-    /// How many events are not published.
+    /// How many events are not published to every destination.
     #[must_use]
     pub(crate) fn backlog(&self) -> u64 {
-        self.backlog.load(Ordering::Relaxed)
+        self.unpublished.load(Ordering::Relaxed).max(self.lanes.longest())
+    }
+
+    /// The lanes of the destinations.
+    #[must_use]
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// How many events each destination lacks because it has fallen behind.
+    #[must_use]
+    pub(crate) fn lags(&self) -> Vec<(Name, u64)> {
+        self.lanes.lags()
+    }
+
+    /// A lane, which has what comes up to `up_to`, falls behind the relay. Returns whether it was with it.
+    pub(crate) fn falls_behind(&self, lane: usize, up_to: Position, cause: Cause) -> bool {
+        self.lanes.falls_behind(lane, up_to, cause, self.unpublished.load(Ordering::Relaxed))
     }
 
     /// The last event that was committed.
@@ -99,7 +129,8 @@ impl Outbox {
             return;
         }
         let mut queue = self.lock();
-        self.backlog.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        self.unpublished.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        self.lanes.handed_over(entries.len() as u64);
         let mut last = self.committed();
         for entry in entries {
             let after = std::mem::replace(&mut last, entry.position);
@@ -116,17 +147,19 @@ impl Outbox {
             return;
         }
         let queue = self.lock();
-        self.backlog.fetch_add(events, Ordering::Relaxed);
+        self.unpublished.fetch_add(events, Ordering::Relaxed);
+        self.lanes.handed_over(events);
         self.committed.fetch_max(last, Ordering::AcqRel);
         drop(queue);
         self.wake.notify_one();
     }
 
-    /// Notes that `count` events were published.
+    /// Notes that the relay has published `count` events.
     pub(crate) fn published(&self, count: usize) {
         let count = count as u64;
         // Saturating: a row published twice is only once in the backlog.
-        let _ = self.backlog.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(count)));
+        let less = |now: u64| Some(now.saturating_sub(count));
+        let _ = self.unpublished.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     /// Notes that everything up to `up_to` was published. Where nothing was committed beyond it, nothing
@@ -134,7 +167,7 @@ impl Outbox {
     pub(crate) fn all_published(&self, up_to: Position) {
         let _queue = self.lock();
         if self.committed() <= up_to {
-            self.backlog.store(0, Ordering::Relaxed);
+            self.unpublished.store(0, Ordering::Relaxed);
         }
     }
 
@@ -184,8 +217,13 @@ mod tests {
             trace: TraceParent::root(),
             accepted_at: common::event::now(),
             body: bytes::Bytes::new(),
+            lacking: None,
         };
         positions.into_iter().map(entry).collect()
+    }
+
+    fn outbox(backlog: &Backlog, limit: u64) -> Outbox {
+        Outbox::new(backlog, &store::testing::names(["north", "south"]), limit)
     }
 
     fn next(outbox: &Outbox, taken: Position) -> Option<Position> {
@@ -194,7 +232,7 @@ mod tests {
 
     #[test]
     fn events_come_in_order_and_from_memory() {
-        let outbox = Outbox::new(Backlog { last: 7, ..Backlog::default() }, 10);
+        let outbox = outbox(&Backlog { last: 7, ..Backlog::default() }, 10);
         assert!(next(&outbox, 7).is_none() && !outbox.in_table(7));
         outbox.hand_over(entries(8..=9));
         assert_eq!(next(&outbox, 7), Some(8));
@@ -204,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_place_that_was_never_given_is_no_gap() {
-        let outbox = Outbox::new(Backlog::default(), 10);
+        let outbox = outbox(&Backlog::default(), 10);
         outbox.hand_over(entries([3, 7]));
         outbox.hand_over(entries([12]));
         assert_eq!(next(&outbox, 0), Some(3));
@@ -215,14 +253,14 @@ mod tests {
 
     #[test]
     fn what_was_there_before_the_start_is_in_the_table() {
-        let outbox = Outbox::new(Backlog { events: 3, published_up_to: 4, last: 7, oldest_at: None }, 10);
+        let outbox = outbox(&Backlog { events: 3, published_up_to: 4, last: 7, ..Backlog::default() }, 10);
         assert!(next(&outbox, 4).is_none() && outbox.in_table(4));
         assert!(next(&outbox, 7).is_none() && !outbox.in_table(7));
     }
 
     #[test]
     fn what_did_not_fit_into_memory_is_in_the_table_and_nothing_is_skipped() {
-        let outbox = Outbox::new(Backlog::default(), u64::MAX);
+        let outbox = outbox(&Backlog::default(), u64::MAX);
         let many = IN_MEMORY as u64 + 10;
         outbox.hand_over(entries(1..=many));
         let mut taken = 0;
@@ -240,7 +278,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_in_bytes_too() {
-        let outbox = Outbox::new(Backlog::default(), u64::MAX);
+        let outbox = outbox(&Backlog::default(), u64::MAX);
         let mut large = entries(1..=40);
         for entry in &mut large {
             entry.body = vec![0; 256 * 1_024].into();
@@ -256,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_was_adopted_is_in_the_table_and_nothing_after_it_is_taken_before() {
-        let outbox = Outbox::new(Backlog::default(), 10);
+        let outbox = outbox(&Backlog::default(), 10);
         outbox.hand_over(entries(1..=2));
         outbox.adopt(3, 5);
         outbox.hand_over(entries([6]));
@@ -268,9 +306,9 @@ mod tests {
 
     #[test]
     fn what_another_producer_has_taken_over_takes_no_room_for_ever() {
-        let outbox = Outbox::new(Backlog { events: 10, last: 10, ..Backlog::default() }, 10);
+        let outbox = outbox(&Backlog { events: 10, last: 10, ..Backlog::default() }, 10);
         outbox.all_published(9);
-        assert!(!outbox.has_room());
+        assert_eq!(outbox.has_room(), Err(NotAccepted::Busy));
         outbox.all_published(10);
         assert_eq!(outbox.backlog(), 0);
         outbox.hand_over(entries([11]));
@@ -280,10 +318,24 @@ mod tests {
 
     #[test]
     fn there_is_room_until_the_limit() {
-        let outbox = Outbox::new(Backlog::default(), 2);
+        let outbox = outbox(&Backlog::default(), 2);
         outbox.hand_over(entries(1..=2));
-        assert!(!outbox.has_room());
+        assert_eq!(outbox.has_room(), Err(NotAccepted::Busy));
         outbox.published(1);
-        assert!(outbox.has_room());
+        assert_eq!(outbox.has_room(), Ok(()));
+    }
+
+    #[test]
+    fn a_destination_that_has_fallen_behind_has_the_whole_limit_and_is_named_beyond_it() {
+        let outbox = outbox(&Backlog::default(), 3);
+        outbox.hand_over(entries(1..=2));
+        assert!(outbox.falls_behind(1, 0, Cause::Full));
+        outbox.published(2);
+        assert_eq!((outbox.backlog(), outbox.has_room()), (2, Ok(())));
+        outbox.hand_over(entries([3]));
+        outbox.published(1);
+        assert_eq!(outbox.has_room(), Err(NotAccepted::Behind("south".parse().unwrap())));
+        outbox.lanes().progresses(1, 1, 1);
+        assert_eq!(outbox.has_room(), Ok(()));
     }
 }

@@ -14,6 +14,7 @@ mod swept;
 use api::Seen;
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -38,6 +39,7 @@ pub(crate) use self::swept::{Sweep, Swept};
 use crate::{
     app::Context,
     config::{Reconcile, ReconcileMode},
+    outbox::Outbox,
     redrive::Wake,
 };
 use store::{Desk, Found, StoreFault};
@@ -84,6 +86,7 @@ pub(crate) struct Reconciler {
     desk: Desk,
     /// Whether the relay publishes.
     relay: Component,
+    outbox: Arc<Outbox>,
     settings: Reconcile,
     swept: Swept,
     wake: Wake,
@@ -115,6 +118,7 @@ impl Reconciler {
             broker: context.broker.clone(),
             desk: context.desk.clone(),
             relay,
+            outbox: Arc::clone(&context.outbox),
             settings,
             swept,
             wake,
@@ -216,9 +220,9 @@ impl Reconciler {
         Ok(findings)
     }
 
-    /// While the relay is down, what stays in the outbox is its outage and nothing else.
+    /// While the relay is down, or a destination has fallen behind, what stays in the outbox is that and nothing else.
     fn see_relay(&mut self) {
-        let up = self.relay.report().status == ComponentStatus::Up;
+        let up = self.relay.report().status == ComponentStatus::Up && !self.outbox.lanes().any_behind();
         self.relay_up_since = if up { self.relay_up_since.or_else(|| Some(Instant::now())) } else { None };
     }
 

@@ -2,88 +2,49 @@
 //!
 //! One task owns the confirm channel and keeps hundreds of messages in flight. Publishing twice is
 //! legal, skipping is not: whatever a lost session leaves unconfirmed is published again.
+//!
+//! While every queue takes what it is sent, one message to the exchange serves all destinations. A refused or missing
+//! confirm does not say which queue it was; therefore the event is published again to each queue by itself, and the
+//! destination whose queue refuses it, or does not confirm it while others do, falls behind: [`catch_up`] brings it up
+//! with the others, which the relay goes on to serve.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+mod metrics;
+mod window;
+mod calm;
+mod page;
+mod marker;
+mod catch_up;
+
+use std::{sync::Arc, time::Duration};
 
 use common::{
     broker::{
         Broker, BrokerFault,
-        publisher::{Message, Publisher, Target},
+        publisher::{CONFIRM_TIMEOUT, Message, Publisher, Target},
         supervisor::Session,
     },
     event::{self, OrderCreatedType},
     health::{self, Component},
-    telemetry::metrics::{Metrics, seconds},
     timer,
 };
-use futures_util::{FutureExt as _, future::OptionFuture};
-use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::Context, outbox::Outbox};
-use store::{Desk, OutboxEntry, Position, StoreFault, Writes};
+use self::{
+    calm::Calm,
+    marker::Marker,
+    page::{PAGE, Page, Reading},
+    window::{Flight, Sent, To, Window},
+};
+pub(crate) use self::{catch_up::CatchUp, metrics::RelayMetrics};
+use crate::{
+    app::Context,
+    outbox::{Outbox, lanes::Cause},
+};
+use store::{Desk, OutboxEntry, StoreFault};
 
-/// Most messages in flight.
-const WINDOW: usize = 512;
-/// Most bytes in flight, give or take one message.
-const WINDOW_BYTES: usize = 8 * 1_024 * 1_024;
-/// How many events are read from the table at a time; the next page is asked for when half of one is
-/// left, so that the window stays full.
-const PAGE: u32 = 512;
-/// The pause before a message that the broker refused (a queue is full) is published again.
-const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-/// The pause after the table could not be read.
-const STORE_PAUSE: Duration = Duration::from_millis(500);
-/// How long a mark waits for a transaction to ride along with. Losing it publishes once more.
-const MARK_WITHIN: Duration = Duration::from_millis(50);
-
-/// What the relay counts.
-#[derive(Clone, Debug)]
-struct RelayMetrics {
-    published: Counter,
-    refused: Counter,
-    returned: Counter,
-    confirm_seconds: Histogram,
-    accepted_to_published_seconds: Histogram,
-}
-
-impl RelayMetrics {
-    fn register(metrics: &Metrics) -> Self {
-        let this = Self {
-            published: Counter::default(),
-            refused: Counter::default(),
-            returned: Counter::default(),
-            confirm_seconds: seconds(),
-            accepted_to_published_seconds: seconds(),
-        };
-        metrics.register(|registry| {
-            registry.register("events_published", "Events that the broker confirmed", this.published.clone());
-            registry.register(
-                "events_refused",
-                "Events that the broker refused; published again",
-                this.refused.clone(),
-            );
-            registry.register("events_returned", "Events that found no queue; published again", this.returned.clone());
-            registry.register(
-                "confirm_seconds",
-                "From publishing an event to its confirm",
-                this.confirm_seconds.clone(),
-            );
-            registry.register(
-                "accepted_to_published_seconds",
-                "From the acceptance of an order to the confirm of its event",
-                this.accepted_to_published_seconds.clone(),
-            );
-        });
-        this
-    }
-}
+/// After this long without a confirm it is found out which queue is silent.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// The relay, over as many sessions with the broker as it takes.
 pub(crate) struct Relay {
@@ -91,189 +52,250 @@ pub(crate) struct Relay {
     grace: Duration,
     outbox: Arc<Outbox>,
     desk: Desk,
-    writes: Writes,
     metrics: RelayMetrics,
-    /// The last event that was taken from the outbox.
-    taken: Position,
-    /// Taken and to be published, in the order of their positions.
-    waiting: VecDeque<OutboxEntry>,
-    /// Published and not confirmed.
-    in_flight: BTreeMap<Position, (OutboxEntry, Instant)>,
-    bytes_in_flight: usize,
-    /// How many may be in flight: one after a refusal, until one is confirmed.
-    window: usize,
-    /// When publishing goes on after a refusal.
-    retry_at: Option<Instant>,
+    marker: Marker,
+    /// The queue of each lane.
+    queues: Vec<Target>,
+    window: Window,
+    calm: Calm,
+    /// When each lane has confirmed an event by itself last.
+    heard: Vec<Option<Instant>>,
+    /// Whether an event that went to all queues without a confirm was published to each by itself since.
+    probed: bool,
+    /// The changes of the lanes that were seen.
+    version: u64,
+    /// Until when the broker blocked publishers, or nothing was published: what is older has not waited since.
+    blocked_until: Instant,
+    /// Whether the last session ended without an answer.
+    unanswered: bool,
     /// Why the table cannot be read at present.
     read_fault: Option<StoreFault>,
-    /// When marks are committed even without a transaction to ride along with.
-    mark_at: Option<Instant>,
 }
 
 impl Relay {
-    /// A relay that begins after `taken`: everything later in the outbox is to be published.
+    /// A relay of what is in the outbox and not published.
     #[must_use]
-    pub(crate) fn new(context: &Context, taken: Position) -> Self {
+    pub(crate) fn new(context: &Context, metrics: RelayMetrics) -> Self {
+        let outbox = Arc::clone(&context.outbox);
+        let names = context.broker.names();
+        let mut calm = Calm::default();
+        if outbox.lanes().any_behind() {
+            calm.disturbed(Instant::now());
+        }
         Self {
             broker: context.broker.clone(),
             grace: context.grace,
-            outbox: Arc::clone(&context.outbox),
             desk: context.desk.clone(),
-            writes: context.writes.clone(),
-            metrics: RelayMetrics::register(&context.metrics),
-            taken,
-            waiting: VecDeque::new(),
-            in_flight: BTreeMap::new(),
-            bytes_in_flight: 0,
-            window: WINDOW,
-            retry_at: None,
+            metrics,
+            marker: Marker::new(Arc::clone(&outbox), context.writes.clone()),
+            queues: context.broker.destinations().iter().map(|name| Target::Queue(names.queue(name))).collect(),
+            window: Window::new(outbox.lanes().published_by_relay()),
+            calm,
+            heard: vec![None; context.broker.destinations().len()],
+            probed: false,
+            version: 0,
+            blocked_until: Instant::now(),
+            unanswered: false,
             read_fault: None,
-            mark_at: None,
+            outbox,
         }
     }
 
     async fn publish(
         &mut self,
-        publisher: &mut Publisher<Position>,
+        publisher: &mut Publisher<Sent>,
         component: &Component,
         shutdown: &CancellationToken,
     ) -> Result<(), BrokerFault> {
         let outbox = Arc::clone(&self.outbox);
-        let desk = self.desk.clone();
-        let mut page = OptionFuture::<Pin<Box<dyn Future<Output = Result<Page, StoreFault>> + Send>>>::default();
-        let mut reading = false;
+        let mut reading = Reading::default();
         let mut health_tick = health::ticks();
         loop {
+            self.see_lanes();
             self.fill(publisher);
             // The next page is read while half of one is still to be published.
-            if !reading
-                && self.retry_at.is_none()
-                && self.waiting.len() < PAGE as usize / 2
-                && outbox.in_table(self.taken)
+            if !reading.is_running() && self.window.waiting() < PAGE as usize / 2 && outbox.in_table(self.window.taken)
             {
-                reading = true;
-                page = Some(read_page(desk.clone(), self.taken, outbox.committed()).boxed()).into();
+                reading.start(&self.desk, None, self.window.taken, outbox.committed());
             }
-            let (retry_at, mark_at) = (self.retry_at, self.mark_at);
+            let mark_at = self.marker.at();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 // Before the rest: a busy relay must not look dead.
                 _ = health_tick.tick() => {
                     publisher.check()?;
+                    self.judge(publisher.blocked())?;
                     self.report_health(component, publisher.blocked());
                 }
-                resolved = publisher.resolved() => {
+                resolved = publisher.resolved_at_last() => {
                     let resolved = resolved?;
                     self.resolve(&resolved.confirmed);
                     self.refuse(&resolved.refused);
                 }
                 () = outbox.handed_over() => {}
-                Some(read) = &mut page, if reading => {
-                    reading = false;
-                    self.take_page(read);
-                }
-                () = timer::at(retry_at) => {
-                    self.retry_at = None;
-                }
-                () = timer::at(mark_at) => self.mark(),
+                read = reading.done() => self.take_page(read),
+                () = timer::at(mark_at) => self.marker.commit(),
             }
         }
     }
 
     /// Publishes until the window is full, or nothing more is in memory.
-    fn fill(&mut self, publisher: &mut Publisher<Position>) {
-        // After a refusal nothing is published until the pause is over, and then one event to see: each
-        // one that a full queue refuses reaches the other queues all the same.
-        if self.retry_at.is_some() {
-            return;
-        }
-        while publisher.in_flight() < self.window && self.bytes_in_flight < WINDOW_BYTES {
-            let entry = match self.waiting.pop_front() {
-                Some(entry) => entry,
-                None => match self.outbox.next(self.taken) {
-                    Some(entry) => {
-                        self.taken = entry.position;
-                        entry
+    fn fill(&mut self, publisher: &mut Publisher<Sent>) {
+        let together = self.calm.is_together();
+        while let Some((entry, to)) = self.window.next(&self.outbox) {
+            let position = entry.position;
+            let to = match to {
+                To::All if together => To::All,
+                To::All => To::Each(self.outbox.lanes().with_relay(position)),
+                To::Each(lanes) => To::Each(lanes.and(self.outbox.lanes().with_relay(position))),
+            };
+            match to {
+                To::All => publisher.publish(&Target::FanOut, message(&entry), Sent { position, lane: None }),
+                // It is for lanes alone that have fallen behind.
+                To::Each(lanes) if lanes.is_empty() => {
+                    self.done(1);
+                    continue;
+                }
+                To::Each(lanes) => {
+                    for lane in lanes.iter() {
+                        if let Some(queue) = self.queues.get(lane) {
+                            publisher.publish(queue, message(&entry), Sent { position, lane: Some(lane) });
+                        }
                     }
-                    None => return,
-                },
-            };
-            let message = Message {
-                correlation_id: Some(entry.correlation_id.clone()),
-                trace: Some(entry.trace),
-                ..Message::new(entry.event_id.0, OrderCreatedType::VALUE, entry.body.clone())
-            };
-            publisher.publish(&Target::FanOut, message, entry.position);
-            self.bytes_in_flight += entry.body.len();
-            self.in_flight.insert(entry.position, (entry, Instant::now()));
+                }
+            }
+            self.window.sent(entry, to);
         }
     }
 
-    fn resolve(&mut self, confirmed: &[Position]) {
-        if confirmed.is_empty() {
-            return;
-        }
-        self.window = WINDOW;
-        let now = event::now().as_microsecond();
-        for position in confirmed {
-            if let Some((entry, published_at)) = self.in_flight.remove(position) {
-                self.bytes_in_flight -= entry.body.len();
-                self.metrics.confirm_seconds.observe(published_at.elapsed().as_secs_f64());
-                let micros = u64::try_from(now - entry.accepted_at.as_microsecond()).unwrap_or(0);
-                self.metrics.accepted_to_published_seconds.observe(Duration::from_micros(micros).as_secs_f64());
-                tracing::debug!(
-                    order_id = %entry.order_id, correlation_id = entry.correlation_id, "published"
-                );
+    fn resolve(&mut self, confirmed: &[Sent]) {
+        let now = Instant::now();
+        let mut published = 0;
+        for sent in confirmed {
+            if let Some(heard) = sent.lane.and_then(|lane| self.heard.get_mut(lane)) {
+                *heard = Some(now);
+            }
+            if let Some(flight) = self.window.confirmed(*sent) {
+                self.observe(&flight);
+                published += 1;
             }
         }
-        self.metrics.published.inc_by(confirmed.len() as u64);
-        self.outbox.published(confirmed.len());
-        self.see_whether_all_is_published();
-        // The mark rides along with the next transaction, which under load comes within a millisecond.
-        self.writes.published(self.published_up_to());
-        self.mark_at.get_or_insert_with(|| Instant::now() + MARK_WITHIN);
+        if published > 0 {
+            self.done(published);
+        }
     }
 
-    /// The broker has confirmed every event up to this position.
-    fn published_up_to(&self) -> Position {
-        let in_flight = self.in_flight.keys().next().copied();
-        let waiting = self.waiting.front().map(|entry| entry.position);
-        let first = [in_flight, waiting].into_iter().flatten().min();
-        first.map_or(self.taken, |first| first - 1)
+    fn observe(&self, Flight { entry, published_at, .. }: &Flight) {
+        self.metrics.published.inc();
+        self.metrics.confirm_seconds.observe(published_at.elapsed().as_secs_f64());
+        let micros = event::now().as_microsecond() - entry.accepted_at.as_microsecond();
+        let micros = u64::try_from(micros).unwrap_or(0);
+        self.metrics.accepted_to_published_seconds.observe(Duration::from_micros(micros).as_secs_f64());
+        tracing::debug!(order_id = %entry.order_id, correlation_id = entry.correlation_id, "published");
+    }
+
+    /// Events are published to every lane that is with the relay.
+    fn done(&mut self, events: usize) {
+        self.outbox.published(events);
+        self.see_whether_all_is_published();
+        self.outbox.lanes().relay_published(self.window.published_up_to());
+        self.marker.mark();
     }
 
     fn see_whether_all_is_published(&self) {
-        if self.in_flight.is_empty() && self.waiting.is_empty() {
-            self.outbox.all_published(self.taken);
+        if self.window.is_empty() {
+            self.outbox.all_published(self.window.taken);
         }
     }
 
-    fn refuse(&mut self, refused: &[Position]) {
+    fn refuse(&mut self, refused: &[Sent]) {
         if refused.is_empty() {
             return;
         }
         self.metrics.refused.inc_by(refused.len() as u64);
-        for (entry, _) in refused.iter().filter_map(|position| self.in_flight.remove(position)) {
-            self.bytes_in_flight -= entry.body.len();
-            // In the order of commits, before all that was never published.
-            let index = self.waiting.partition_point(|waiting| waiting.position < entry.position);
-            self.waiting.insert(index, entry);
+        self.calm.disturbed(Instant::now());
+        for Sent { position, lane } in refused {
+            match lane {
+                None => self.window.apart(*position, self.outbox.lanes()),
+                Some(lane) => self.falls_behind(*lane, Cause::Full),
+            }
         }
-        self.window = 1;
-        self.retry_at.get_or_insert_with(|| Instant::now() + REFUSED_PAUSE);
-        tracing::warn!(events = refused.len(), "the broker refused events, a queue is full; publishing them again");
+        self.see_lanes();
+    }
+
+    fn falls_behind(&self, lane: usize, cause: Cause) {
+        self.outbox.falls_behind(lane, self.window.complete_up_to(lane), cause);
+    }
+
+    /// Follows the lanes: one that has caught up joins, and one that is behind is not waited for.
+    fn see_lanes(&mut self) {
+        let version = self.outbox.lanes().version();
+        if version == self.version {
+            return;
+        }
+        self.version = version;
+        self.outbox.lanes().let_join(self.window.taken);
+        let done = self.window.see(self.outbox.lanes());
+        done.iter().filter(|flight| flight.heard_of).for_each(|flight| self.observe(flight));
+        self.done(done.len());
+    }
+
+    /// Finds out whether a queue is silent while others are not, and whether all are.
+    ///
+    /// # Errors
+    /// [`BrokerFault::Overdue`]: nothing is confirmed.
+    fn judge(&mut self, blocked: bool) -> Result<(), BrokerFault> {
+        let now = Instant::now();
+        if blocked {
+            self.blocked_until = now;
+            return Ok(());
+        }
+        let since = |published_at: Instant| published_at.max(self.blocked_until);
+        let waited = |published_at: Instant| now.saturating_duration_since(since(published_at));
+        if self.window.oldest().is_some_and(|oldest| waited(oldest) > CONFIRM_TIMEOUT) {
+            return Err(Publisher::<Sent>::overdue());
+        }
+        let silent = |lane: &usize| {
+            self.window.oldest_to(*lane).is_some_and(|oldest| {
+                let others = self.heard.iter().enumerate().filter(|(other, _)| other != lane);
+                waited(oldest) > SLOW && others.filter_map(|(_, heard)| *heard).any(|heard| heard > since(oldest))
+            })
+        };
+        let silent: Vec<usize> = (0..self.queues.len()).filter(silent).collect();
+        for lane in silent {
+            self.falls_behind(lane, Cause::Silent);
+        }
+        let slow = if waited(self.blocked_until) > SLOW { self.window.slow(now, SLOW) } else { Vec::new() };
+        if !slow.is_empty() {
+            self.calm.disturbed(now);
+        }
+        // One event is enough to find out which queue it is; it may be one that others have bound to the exchange.
+        let probing = self.window.is_probing();
+        let known = self.outbox.lanes().any_behind() || self.probed && !probing;
+        let most = if known { usize::MAX } else { usize::from(!probing) };
+        self.probed = !slow.is_empty();
+        for position in slow.into_iter().take(most) {
+            self.window.apart(position, self.outbox.lanes());
+        }
+        if self.outbox.lanes().all_level(self.window.taken) {
+            if self.calm.all_level(now) {
+                tracing::info!("publishing to all destinations at once again");
+            }
+        } else {
+            self.calm.disturbed(now);
+        }
+        Ok(())
     }
 
     fn take_page(&mut self, read: Result<Page, StoreFault>) {
         match read {
             Ok(Page { entries, up_to }) => {
                 self.read_fault = None;
-                let last = entries.last().map(|entry| entry.position);
-                let after = self.taken;
-                self.waiting.extend(entries.into_iter().filter(|entry| entry.position > after));
                 // An empty page says that everything up to the moment of asking is published.
-                self.taken = self.taken.max(last.unwrap_or(up_to));
+                let taken = entries.last().map_or(up_to, |entry| entry.position);
+                self.window.take(entries, self.outbox.lanes());
+                self.window.taken = self.window.taken.max(taken);
                 self.see_whether_all_is_published();
             }
             Err(fault) => {
@@ -285,16 +307,9 @@ impl Relay {
         }
     }
 
-    /// Has the store commit what did not find a transaction to ride along with.
-    fn mark(&mut self) {
-        self.mark_at = self.writes.commit_marks().is_err().then(|| Instant::now() + MARK_WITHIN);
-    }
-
     fn report_health(&self, component: &Component, blocked: bool) {
         if blocked {
-            component.down("the broker accepts nothing from publishers at the moment (memory or disk alarm)");
-        } else if self.window == 1 {
-            component.down("the broker refuses events: a queue is full");
+            component.down(BLOCKED);
         } else if let Some(fault) = &self.read_fault {
             component.down(format!("the outbox cannot be read: {fault}"));
         } else {
@@ -302,82 +317,73 @@ impl Relay {
         }
     }
 
-    /// What a session left unconfirmed is published again, in the old order.
-    fn session_lost(&mut self) {
-        let unconfirmed = std::mem::take(&mut self.in_flight);
-        self.bytes_in_flight = 0;
-        self.waiting.extend(unconfirmed.into_values().map(|(entry, _)| entry));
-        self.waiting.make_contiguous().sort_unstable_by_key(|entry| entry.position);
-        self.retry_at = None;
-        self.window = WINDOW;
-    }
-
     /// Says what is published again, one line for each: an order is looked for by its ids.
     fn name_unconfirmed(&self) {
-        for (entry, _) in self.in_flight.values() {
+        for entry in self.window.unconfirmed() {
             let (order_id, correlation_id) = (entry.order_id, &entry.correlation_id);
             tracing::warn!(%order_id, correlation_id, "left unconfirmed, it is published again at the next start");
         }
-        tracing::warn!(events = self.in_flight.len(), "left unconfirmed; they are published again at the next start");
+        let events = self.window.in_flight();
+        tracing::warn!(events, "left unconfirmed; they are published again at the next start");
     }
 
     /// Waits for the confirms of what is in flight, takes nothing new.
-    async fn drain(&mut self, mut publisher: Publisher<Position>, component: &Component) -> Result<(), BrokerFault> {
+    async fn drain(&mut self, mut publisher: Publisher<Sent>, component: &Component) -> Result<(), BrokerFault> {
         let deadline = Instant::now() + self.grace;
         let mut health_tick = health::ticks();
         component.down("draining");
-        while publisher.in_flight() > 0 {
+        while self.window.in_flight() > 0 {
             tokio::select! {
                 biased;
-                resolved = publisher.resolved() => self.resolve(&resolved?.confirmed),
+                resolved = publisher.resolved_at_last() => {
+                    let resolved = resolved?;
+                    self.resolve(&resolved.confirmed);
+                    self.refuse(&resolved.refused);
+                }
                 () = sleep_until(deadline) => break,
                 _ = health_tick.tick() => component.sign_of_life(),
             }
         }
-        // Those that the broker refused are among them.
-        if !self.in_flight.is_empty() {
+        if self.window.in_flight() > 0 {
             self.name_unconfirmed();
         }
-        self.mark();
+        self.marker.commit();
         publisher.close().await;
         Ok(())
     }
 }
 
-/// What the table holds after a position, and how far the outbox had got when it was asked.
-struct Page {
-    entries: Vec<OutboxEntry>,
-    up_to: Position,
-}
+/// What a component says while the broker blocks publishers.
+const BLOCKED: &str = "the broker accepts nothing from publishers at the moment (memory or disk alarm)";
 
-async fn read_page(desk: Desk, after: Position, up_to: Position) -> Result<Page, StoreFault> {
-    match desk.outbox(after, PAGE).await {
-        Ok(entries) => Ok(Page { entries, up_to }),
-        Err(fault) => {
-            tokio::time::sleep(STORE_PAUSE).await;
-            Err(fault)
-        }
+fn message(entry: &OutboxEntry) -> Message {
+    Message {
+        correlation_id: Some(entry.correlation_id.clone()),
+        trace: Some(entry.trace),
+        ..Message::new(entry.event_id.0, OrderCreatedType::VALUE, entry.body.clone())
     }
 }
 
 impl Session for Relay {
     async fn run(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
-        self.session_lost();
+        self.window.session_lost(std::mem::take(&mut self.unanswered));
         let mut publisher = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
             opened = Publisher::open(&self.broker) => opened?,
         };
+        self.blocked_until = Instant::now();
         tracing::info!(exchange = self.broker.names().exchange(), "publishing");
         component.up();
         match self.publish(&mut publisher, component, shutdown).await {
             Ok(()) => self.drain(publisher, component).await,
             Err(fault) => {
+                self.unanswered = matches!(fault, BrokerFault::Overdue { .. });
                 if let BrokerFault::Returned { message_ids } = &fault {
                     self.metrics.returned.inc_by(message_ids.len() as u64);
                     // One of them is enough to look into it; hundreds would make a line that nothing takes.
-                    let of = |(entry, _): &&(OutboxEntry, Instant)| message_ids.contains(&entry.event_id.0.to_string());
-                    let first = self.in_flight.values().find(of).map(|(entry, _)| entry);
+                    let of = |entry: &&OutboxEntry| message_ids.contains(&entry.event_id.0.to_string());
+                    let first = self.window.unconfirmed().find(of);
                     tracing::error!(
                         events = message_ids.len(),
                         order_id = first.map(|entry| tracing::field::display(entry.order_id)),

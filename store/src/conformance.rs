@@ -24,6 +24,8 @@ macro_rules! conforms {
         crate::conformance::conforms! { $scratch;
             orders:
                 an_accepted_order_waits_in_the_outbox_until_it_is_marked
+                a_destination_that_is_ahead_has_its_own_mark
+                the_outbox_of_a_destination_holds_what_is_pending_there
                 one_key_is_one_order
                 the_ledger_keeps_one_truth_per_delivery
                 a_failed_transaction_stores_nothing;

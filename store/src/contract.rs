@@ -14,7 +14,7 @@ pub use dead_letter::{Archiving, Collected, Collection, Content, DeadLetter, Dea
 pub use order::{Idempotency, NotAccepted, Placed, Receipt};
 pub use order_list::{Change, Changed, OrderFilter, OrderPage};
 pub(crate) use outbox::StoredOrder;
-pub use outbox::{Adopted, Backlog, OutboxEntry, Position};
+pub use outbox::{Adopted, Backlog, LaneMark, OutboxEntry, Position};
 pub use reconciliation::{Found, Mark, Overdue};
 pub use record::{DeliveryRecord, OrderRecord};
 pub use redrive::{

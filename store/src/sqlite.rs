@@ -2,6 +2,7 @@
 //! power cut if the disk honours flushes.
 
 mod numbers;
+mod lanes;
 mod accept;
 pub(crate) mod record;
 mod connection;
@@ -15,12 +16,16 @@ use std::{path::Path, time::Duration};
 use common::destination::Name;
 use rusqlite::{Connection as Inner, TransactionBehavior};
 
-use self::{accept::accept, numbers::Numbers, record::record};
+use self::{accept::accept, lanes::advance, numbers::Numbers, record::record};
 pub(crate) use self::{connection::Connection, thread::Thread};
 use crate::{Acceptance, Backend, Batch, StoreFault};
 
 /// The schema, as steps from one version to the next. A released step is never changed.
-const MIGRATIONS: [&str; 2] = [include_str!("sqlite/0001_orders.sql"), include_str!("sqlite/0002_answers.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("sqlite/0001_orders.sql"),
+    include_str!("sqlite/0002_answers.sql"),
+    include_str!("sqlite/0003_lanes.sql"),
+];
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this size, in bytes, after a burst.
@@ -99,6 +104,7 @@ impl Backend for Sqlite {
     async fn commit(&mut self, batch: &Batch) -> Result<Vec<Acceptance>, StoreFault> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut numbers = Numbers::take(&transaction, batch)?;
+        advance(&transaction, &batch.lanes)?;
         let mut acceptances = Vec::with_capacity(batch.orders.len());
         for placed in &batch.orders {
             acceptances.push(accept(&transaction, placed, &self.destinations, &mut numbers)?);

@@ -26,7 +26,7 @@ pub use self::{
     metrics::WriterMetrics,
     room::{Room, Space},
 };
-use crate::{Adopted, NotAccepted, OutboxEntry, Placed, Position, Receipt, StoreFault};
+use crate::{Adopted, LaneMark, NotAccepted, OutboxEntry, Placed, Position, Receipt, StoreFault};
 
 /// How long marks and outcomes wait for orders to share a transaction with.
 const LINGER: Duration = Duration::from_millis(20);
@@ -204,10 +204,11 @@ impl Writes {
         all
     }
 
-    /// Marks every event up to this position as published, with the next transaction or after
-    /// [`Writes::commit_marks`]. Losing a mark only publishes once more.
-    pub fn published(&self, up_to: Position) {
-        self.marks.published(up_to);
+    /// Marks every event up to this position as published to every destination, and more of them to those that
+    /// are further; with the next transaction or after [`Writes::commit_marks`]. Losing a mark only publishes once
+    /// more.
+    pub fn published(&self, up_to: Position, lanes: Vec<LaneMark>) {
+        self.marks.published(up_to, lanes);
     }
 
     /// Commits marks even if nothing else comes.
@@ -407,15 +408,17 @@ async fn commit(
     marks: &Marks,
     metrics: &WriterMetrics,
 ) -> Committed {
-    gathering.batch.published_up_to = marks.due();
+    let due = marks.due();
+    gathering.batch.published_up_to = due.as_ref().map(|marked| marked.up_to);
+    gathering.batch.lanes = due.as_ref().map_or_else(Vec::new, |marked| marked.lanes.clone());
     let started = StdInstant::now();
     let result = backend.commit(&gathering.batch).await;
     metrics.seconds.observe(started.elapsed().as_secs_f64());
     match result {
         Ok(acceptances) => {
             metrics.committed(gathering.batch.orders.len());
-            if let Some(up_to) = gathering.batch.published_up_to {
-                marks.committed(up_to);
+            if let Some(marked) = due {
+                marks.committed(marked);
             }
             std::mem::take(gathering).committed(acceptances)
         }

@@ -29,6 +29,7 @@ mod dead_letters;
 mod redrives;
 mod reconciliation;
 mod isolation;
+mod full_queue;
 mod circuit;
 mod backlog;
 mod outage;

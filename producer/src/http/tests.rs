@@ -80,7 +80,7 @@ impl Bench {
         let database = Database::Sqlite(scratch.path().to_owned());
         let Store { writes, desk, committed, backlog, .. } =
             Store::open(&database, &destinations, 1_000, &metrics).await.unwrap();
-        let outbox = Arc::new(Outbox::new(backlog, outbox_limit));
+        let outbox = Arc::new(Outbox::new(&backlog, &destinations, outbox_limit));
         let component = Health::default().component("store", Kind::Required);
         tokio::spawn(intake::distribute(committed, Arc::clone(&outbox), watch.clone(), component));
         let api = Api {

@@ -1,7 +1,9 @@
 //! Orders, their keys, the outbox and the ledger.
 
+use common::destination::Name;
+
 use super::*;
-use crate::{DeliveryRecord, OrderRecord, StoreFault};
+use crate::{DeliveryRecord, LaneMark, OrderRecord, StoreFault};
 
 /// An accepted order is in the outbox, with the bytes that were committed, until it is marked.
 pub(crate) async fn an_accepted_order_waits_in_the_outbox_until_it_is_marked(backend: &mut impl Backend, desk: &Desk) {
@@ -26,6 +28,46 @@ pub(crate) async fn an_accepted_order_waits_in_the_outbox_until_it_is_marked(bac
         assert!(backlog.published_up_to >= published_up_to);
         assert_eq!(backlog.oldest_at.is_some(), events > 0);
     }
+}
+
+/// While one destination is behind, the others keep their own marks.
+pub(crate) async fn a_destination_that_is_ahead_has_its_own_mark(backend: &mut impl Backend, desk: &Desk) {
+    let stored = accept(backend, (0..5).map(|_| placed(None)).collect()).await;
+    let positions: Vec<_> = stored.iter().map(position).collect();
+    let lane = |destination: &str, up_to| LaneMark { destination: destination.parse().unwrap(), up_to };
+    let mark = |up_to, lanes| Batch { published_up_to: Some(up_to), lanes, ..Batch::default() };
+    backend.commit(&mark(positions[0], vec![lane("south", positions[2])])).await.unwrap();
+    let backlog = desk.backlog().await.unwrap();
+    assert_eq!((backlog.events, backlog.published_up_to), (4, positions[0]));
+    assert_eq!(backlog.lanes, [lane("south", positions[2])]);
+    // An earlier mark that comes late changes nothing.
+    backend.commit(&mark(positions[1], vec![lane("south", positions[1])])).await.unwrap();
+    assert_eq!(desk.backlog().await.unwrap().lanes, [lane("south", positions[2])]);
+    // The one that was behind has caught up.
+    backend.commit(&mark(positions[4], Vec::new())).await.unwrap();
+    let backlog = desk.backlog().await.unwrap();
+    assert_eq!((backlog.events, backlog.lanes), (0, Vec::new()));
+}
+
+/// What has ended at a destination is not in its outbox, and not named where all of it is read.
+pub(crate) async fn the_outbox_of_a_destination_holds_what_is_pending_there(backend: &mut impl Backend, desk: &Desk) {
+    let orders: Vec<_> = (0..3).map(|_| placed(None)).collect();
+    let first = orders[0].event();
+    let stored = accept(backend, orders).await;
+    let positions: Vec<_> = stored.iter().map(position).collect();
+    let outcomes = vec![outcome(&first, "south", OutcomeStatus::Delivered)];
+    backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
+    let of = async |destination: &str, after| -> Vec<Position> {
+        let entries = desk.outbox_of(destination.parse().unwrap(), after, 10).await.unwrap();
+        entries.iter().map(|entry| entry.position).collect()
+    };
+    assert_eq!(of("north", 0).await, positions);
+    assert_eq!(of("south", 0).await, positions[1..]);
+    assert_eq!(of("north", positions[1]).await, positions[2..]);
+    let lacking = desk.outbox(0, 10).await.unwrap().into_iter().map(|entry| entry.lacking.unwrap());
+    let lacking: Vec<_> =
+        lacking.map(|names| names.iter().map(Name::to_string).collect::<Vec<_>>().join(",")).collect();
+    assert_eq!(lacking, ["north", "north,south", "north,south"]);
 }
 
 /// One key is one order, within a transaction and over transactions; another request under it is refused.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
+    destination::Name,
     event::{EventId, OrderCreated},
     order::{CorrelationId, CustomerId, OrderId},
     trace_context::TraceParent,
@@ -97,6 +98,9 @@ pub enum NotAccepted {
     /// Too many requests wait for the disk, or too many orders for the broker. Nothing was stored.
     #[error("too many orders are waiting")]
     Busy,
+    /// Too many orders wait for the queue of this destination, which takes none. Nothing was stored.
+    #[error("too many orders wait for the queue of {0}")]
+    Behind(Name),
     /// The store failed, or did not answer in time.
     #[error("the store failed: {0}")]
     Store(String),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use common::{
+    destination::Name,
     event::{self, EventId},
     order::OrderId,
     trace_context::TraceParent,
@@ -27,6 +28,8 @@ pub struct OutboxEntry {
     pub accepted_at: Timestamp,
     /// The bytes that go on the wire, the same in every repetition.
     pub body: Bytes,
+    /// The destinations that may not have it yet; `None` for all that were configured when it was accepted.
+    pub lacking: Option<Vec<Name>>,
 }
 
 impl OutboxEntry {
@@ -40,6 +43,7 @@ impl OutboxEntry {
             trace: placed.trace,
             accepted_at: placed.accepted_at,
             body: placed.body.clone(),
+            lacking: None,
         }
     }
 
@@ -56,6 +60,7 @@ impl OutboxEntry {
             trace: TraceParent::parse(&traceparent).unwrap_or_else(TraceParent::root),
             accepted_at,
             body: body.into(),
+            lacking: None,
         }
     }
 }
@@ -69,13 +74,23 @@ pub(crate) struct StoredOrder {
     pub(crate) traceparent: String,
 }
 
+/// How far the outbox is published to one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneMark {
+    pub destination: Name,
+    /// Its queue has confirmed every event up to this position.
+    pub up_to: Position,
+}
+
 /// How much waits in the outbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many events.
+    /// How many events some destination has not got.
     pub events: u64,
-    /// The broker has confirmed every event up to this position.
+    /// Every destination has every event up to this position.
     pub published_up_to: Position,
+    /// The destinations that are further.
+    pub lanes: Vec<LaneMark>,
     /// The last position that was ever given; 0 before the first.
     pub last: Position,
     /// When the oldest was accepted.

@@ -94,8 +94,12 @@ impl Postgres {
             return Err(Fault::new(Remedy::Repeat, "another producer took this one's outbox over").into());
         };
         let others: bool = renewed.try_get(0).map_err(Fault::from)?;
-        let (earlier, ended) =
-            tokio::try_join!(biased; orders.earlier(session, taken), outcomes.merge(session, inserted))?;
+        let (earlier, ended, ()) = tokio::try_join!(
+            biased;
+            orders.earlier(session, taken),
+            outcomes.merge(session, inserted),
+            lease::advance_lanes(session, owner, &batch.lanes),
+        )?;
         let acceptances = orders.judge(earlier, before);
         let ((), ()) = tokio::try_join!(
             biased;

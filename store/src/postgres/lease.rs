@@ -11,7 +11,7 @@ use std::{
 use uuid::Uuid;
 
 use super::session::Session;
-use crate::fault::Fault;
+use crate::{LaneMark, columns::signed, fault::Fault};
 
 /// How long a producer counts as alive after its last commit, in seconds of the server's clock.
 pub(super) const LEASE: f64 = 12.0;
@@ -23,6 +23,13 @@ const TAKEN_OVER: i64 = 2_000;
 pub(super) const CREATE: &str = "
     INSERT INTO lines (owner, last_place, published_up_to, leased_until)
     VALUES ($1, $2, $2, now() + make_interval(secs => $3))";
+
+/// How far the outbox is published to the destinations that are ahead of it.
+pub(super) const ADVANCE_LANES: &str = "
+    INSERT INTO lanes (owner, destination, published_up_to)
+    SELECT $1, destination, up_to FROM unnest($2::text[], $3::bigint[]) AS new (destination, up_to)
+    ON CONFLICT (owner, destination) DO UPDATE
+    SET published_up_to = greatest(lanes.published_up_to, excluded.published_up_to)";
 
 /// No row: the outbox is gone, because the lease had ended and another producer took it over.
 pub(super) const ADVANCE: &str = "
@@ -37,15 +44,18 @@ const DEAD: &str = "
     SELECT owner, published_up_to FROM lines WHERE owner <> $1 AND leased_until < now()
     ORDER BY owner LIMIT 1 FOR UPDATE SKIP LOCKED";
 
+/// What a destination has already is noted, so that it is not published there again.
 /// A row that is locked because an outcome is being recorded is taken over next time, if it is still there.
 const TAKE_OVER: &str = "
     WITH dead AS MATERIALIZED (
         SELECT order_id, place FROM pending WHERE owner = $1 AND place > $2
         ORDER BY place LIMIT $3 FOR UPDATE SKIP LOCKED
     ), numbered AS MATERIALIZED (
-        SELECT order_id, row_number() OVER (ORDER BY place) AS n FROM dead
+        SELECT order_id, place, row_number() OVER (ORDER BY place) AS n FROM dead
     )
-    UPDATE pending SET owner = $4, place = $5 + n FROM numbered WHERE pending.order_id = numbered.order_id";
+    UPDATE pending SET owner = $4, place = $5 + n, published_to = published_to || (
+        SELECT array_agg(destination) FROM lanes WHERE lanes.owner = $1 AND published_up_to >= numbered.place)
+    FROM numbered WHERE pending.order_id = numbered.order_id";
 
 const REMOVE_IF_EMPTY: &str = "
     DELETE FROM lines WHERE owner = $1
@@ -54,7 +64,7 @@ const REMOVE_IF_EMPTY: &str = "
 const RELEASE: &str = "UPDATE lines SET leased_until = '-infinity' WHERE owner = $1";
 
 /// What the writer's session prepares.
-pub(super) const STATEMENTS: &[&str] = &[CREATE, ADVANCE, DEAD, TAKE_OVER, REMOVE_IF_EMPTY, RELEASE];
+pub(super) const STATEMENTS: &[&str] = &[CREATE, ADVANCE, ADVANCE_LANES, DEAD, TAKE_OVER, REMOVE_IF_EMPTY, RELEASE];
 
 /// The owner of this producer's outbox; `None` while it has none. The desk and the writer share it.
 #[derive(Clone, Debug, Default)]
@@ -145,4 +155,15 @@ impl Lease {
         self.owner.set(None);
         Ok(())
     }
+}
+
+/// Notes how far the outbox is published to the destinations that are ahead of it.
+pub(super) async fn advance_lanes(session: &Session, owner: Uuid, lanes: &[LaneMark]) -> Result<(), Fault> {
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    let (destinations, up_to): (Vec<_>, Vec<_>) =
+        lanes.iter().map(|lane| (lane.destination.as_str(), signed(lane.up_to))).unzip();
+    session.execute(ADVANCE_LANES, &[&owner, &destinations, &up_to]).await?;
+    Ok(())
 }

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{commit::LAPSED, scratch::Producer, *};
-use crate::{Changes, Placed, Position, WriterState, conformance};
+use crate::{Changes, LaneMark, Placed, Position, WriterState, conformance};
 
 async fn accept(producer: &mut Producer, orders: Vec<Placed>) -> Vec<Acceptance> {
     producer.commit(&Batch { orders, ..Batch::default() }).await.unwrap()
@@ -72,6 +72,22 @@ async fn the_unpublished_outbox_of_a_producer_that_has_ended_is_taken_over() {
     assert_eq!(positions(&accept(&mut other, orders(1)).await), [5]);
     assert_eq!(count(&scratch, "lines").await, 1);
     assert_eq!(other.tick().await.unwrap(), Adopted { last: 5, ..Adopted::default() });
+}
+
+#[tokio::test]
+async fn what_one_destination_has_already_is_taken_over_for_the_others_alone() {
+    let scratch = PostgresScratch::new().await;
+    let (mut ended, mut other) = (scratch.open(), scratch.open_another().await);
+    let stored = positions(&accept(&mut ended, orders(4)).await);
+    let lanes = vec![LaneMark { destination: "south".parse().unwrap(), up_to: stored[2] }];
+    ended.commit(&Batch { published_up_to: Some(stored[0]), lanes, ..Batch::default() }).await.unwrap();
+    ended.release().await;
+    assert_eq!(other.tick().await.unwrap().events, 3, "north has got one of four");
+    let south = other.desk.outbox_of("south".parse().unwrap(), 0, 10).await.unwrap();
+    let north = other.desk.outbox_of("north".parse().unwrap(), 0, 10).await.unwrap();
+    assert_eq!((south.len(), north.len()), (1, 3));
+    assert_eq!(south[0].order_id, north[2].order_id);
+    assert_eq!((count(&scratch, "lanes").await, count(&scratch, "lines").await), (0, 1));
 }
 
 #[tokio::test]

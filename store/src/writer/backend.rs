@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use common::outcome::Outcome;
 
-use crate::{Adopted, Placed, Position, Receipt, StoreFault};
+use crate::{Adopted, LaneMark, Placed, Position, Receipt, StoreFault};
 
 /// What goes into one transaction.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Orders to accept.
     pub orders: Vec<Placed>,
-    /// The broker has confirmed every event up to this position.
+    /// Every destination has every event up to this position.
     pub published_up_to: Option<Position>,
+    /// The destinations that are further, while one is behind.
+    pub lanes: Vec<LaneMark>,
     /// Outcomes for the ledger.
     pub outcomes: Vec<Outcome>,
 }

@@ -267,6 +267,9 @@ impl From<NotAccepted> for Problem {
     fn from(reason: NotAccepted) -> Self {
         match reason {
             NotAccepted::Busy => Self::new(&BUSY, "too many orders are waiting"),
+            NotAccepted::Behind(destination) => {
+                Self::new(&BUSY, format!("too many orders wait for {destination}: its queue takes no events"))
+            }
             NotAccepted::KeyReused => {
                 Self::new(&IDEMPOTENCY_KEY_REUSED, "the idempotency key was used for another order")
             }
