@@ -1,7 +1,7 @@
 //! The circuit: whether a destination is called at all.
 //!
 //! While it is *closed*, every call is free, and its result is counted over a sliding window. It *opens* when
-//! at least half of the window's calls have failed, or when many in a row have: then nothing is called, and
+//! at least half of the window's calls have failed, or when nothing gets through at all: then nothing is called, and
 //! no attempt is spent. After a pause it is *half-open*: a single call, the probe, finds out whether the
 //! destination works again. If it does, more and more calls are allowed until the circuit is closed; if it
 //! does not, the next pause is longer.
@@ -18,6 +18,8 @@ use crate::retry::Delays;
 const WINDOW: Duration = Duration::from_secs(10);
 /// Fewer calls than this say nothing about a destination.
 const MIN_CALLS: usize = 10;
+/// A success so short ago means that the destination serves some calls.
+const AT_ONCE: Duration = Duration::from_millis(200);
 /// Most results that are remembered. At a high rate they are a shorter window, which is enough to judge.
 const MAX_RESULTS: usize = 1_000;
 /// The first pause, before jitter.
@@ -59,8 +61,8 @@ pub(super) enum Sign {
     Ill,
     /// It refuses the credential that it accepted before.
     Refused,
-    /// It says nothing, for instance that the destination is busy.
-    Nothing,
+    /// It asks to be left alone.
+    Busy,
 }
 
 /// A change of the circuit.
@@ -80,10 +82,11 @@ pub(super) struct Circuit {
     phase: Phase,
     results: VecDeque<(Instant, bool)>,
     failed: usize,
-    /// Failures since the last success.
+    /// Calls since the last success that were none.
     failed_in_a_row: usize,
-    /// Why the last call failed.
-    refused: bool,
+    last_success: Option<Instant>,
+    /// What the last call that was no success said.
+    last: Sign,
     pauses: Delays,
 }
 
@@ -109,7 +112,8 @@ impl Circuit {
             results: VecDeque::new(),
             failed: 0,
             failed_in_a_row: 0,
-            refused: false,
+            last_success: None,
+            last: Sign::Well,
             pauses: Delays::endless(FIRST_PAUSE, LONGEST_PAUSE),
         }
     }
@@ -127,7 +131,10 @@ impl Circuit {
     pub(super) fn reason(&self) -> Option<&'static str> {
         match self.phase {
             Phase::Closed => None,
-            _ if self.refused => Some("the API refuses the credential that it accepted before (401 or 403)"),
+            _ if self.last == Sign::Refused => {
+                Some("the API refuses the credential that it accepted before (401 or 403)")
+            }
+            _ if self.last == Sign::Busy => Some("the API takes nothing and asks to be left alone (429 or 503)"),
             _ => Some("the API does not respond or fails; it is probed, and orders wait"),
         }
     }
@@ -170,7 +177,6 @@ impl Circuit {
     /// Takes note of the result of a call.
     pub(super) fn note(&mut self, sign: Sign, now: Instant) -> Option<Change> {
         match (sign, &mut self.phase) {
-            (Sign::Nothing, _) => None,
             // A call from before it opened says nothing new.
             (_, Phase::Open { .. }) => None,
             (Sign::Well, Phase::HalfOpen { allowed, succeeded, closes_at }) => {
@@ -182,14 +188,13 @@ impl Circuit {
                 (*allowed, *succeeded) = (*allowed * 2, 0);
                 (*allowed > RAMPED_UP).then(|| self.close())
             }
-            (Sign::Ill | Sign::Refused, Phase::HalfOpen { .. }) => {
-                self.refused = sign == Sign::Refused;
+            (_, Phase::HalfOpen { .. }) => {
+                self.last = sign;
                 Some(self.open(now))
             }
             (_, Phase::Closed) => {
-                self.count(sign != Sign::Well, now);
-                self.refused = sign == Sign::Refused;
-                self.is_ill().then(|| self.open(now))
+                self.count(sign, now);
+                self.is_ill(now).then(|| self.open(now))
             }
         }
     }
@@ -207,10 +212,19 @@ impl Circuit {
         Change::Opened(pause)
     }
 
-    fn count(&mut self, failed: bool, now: Instant) {
-        self.results.push_back((now, failed));
-        self.failed += usize::from(failed);
-        self.failed_in_a_row = if failed { self.failed_in_a_row + 1 } else { 0 };
+    fn count(&mut self, sign: Sign, now: Instant) {
+        if sign == Sign::Well {
+            (self.failed_in_a_row, self.last_success) = (0, Some(now));
+        } else {
+            self.failed_in_a_row += 1;
+            self.last = sign;
+        }
+        // That a destination takes no more for the moment is no failure.
+        if sign != Sign::Busy {
+            let failed = sign != Sign::Well;
+            self.results.push_back((now, failed));
+            self.failed += usize::from(failed);
+        }
         let old = |&(at, _): &(Instant, bool)| now.duration_since(at) > WINDOW;
         while self.results.len() > MAX_RESULTS || self.results.front().is_some_and(old) {
             if let Some((_, failed)) = self.results.pop_front() {
@@ -220,8 +234,11 @@ impl Circuit {
     }
 
     /// Whether at least half of enough calls failed, or nothing gets through at all.
-    fn is_ill(&self) -> bool {
-        self.failed_in_a_row >= MIN_CALLS || (self.results.len() >= MIN_CALLS && 2 * self.failed >= self.results.len())
+    fn is_ill(&self, now: Instant) -> bool {
+        // One that serves as much as it can refuses the rest at once, perhaps many in a row.
+        let serves = self.last_success.is_some_and(|at| now.duration_since(at) < AT_ONCE);
+        let nothing_gets_through = self.failed_in_a_row >= MIN_CALLS && !serves;
+        nothing_gets_through || (self.results.len() >= MIN_CALLS && 2 * self.failed >= self.results.len())
     }
 }
 
@@ -260,8 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_for_being_too_much_says_nothing() {
-        assert_eq!(after(&[Sign::Nothing; 100]).0.state(), CircuitState::Closed);
+    fn one_that_serves_some_calls_and_puts_off_the_rest_is_not_ill() {
+        let some = [[Sign::Well; 1].as_slice(), &[Sign::Busy; 100]].concat().repeat(9);
+        assert_eq!(after(&some).0.state(), CircuitState::Closed);
+        let (circuit, _) = after(&[[Sign::Well; 1].as_slice(), &[Sign::Busy; 300]].concat());
+        assert_eq!(circuit.state(), CircuitState::Open);
+        assert!(circuit.reason().unwrap().contains("left alone"));
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) fn sign<T>(result: &Result<T, AttemptError>, authorized: bool) -> Sig
         None | Some(Failure::Rejected | Failure::InProgress) => Sign::Well,
         Some(Failure::Unauthorized) if authorized => Sign::Refused,
         Some(Failure::Unauthorized) => Sign::Well,
-        Some(Failure::Throttled) => Sign::Nothing,
+        Some(Failure::Throttled) => Sign::Busy,
         Some(Failure::Unreached | Failure::Unanswered | Failure::Failed) => Sign::Ill,
     }
 }
