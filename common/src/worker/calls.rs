@@ -12,7 +12,7 @@ use super::deliveries::DeliveryId;
 use crate::{
     destination::{Call, Destination},
     event::{OrderCreated, now},
-    http_client::{AttemptError, BODY_TIMEOUT, no_answer_within},
+    http_client::{AttemptError, BODY_TIMEOUT, Failure, fresh, no_answer_within},
     outcome::{Attempt, one_line},
 };
 
@@ -33,6 +33,8 @@ pub(super) struct Calls<D> {
 #[derive(Debug)]
 pub(super) struct Called {
     pub(super) id: DeliveryId,
+    /// The call before it, on a connection that had been used before and broke. It does not count.
+    pub(super) broken: Option<Attempt>,
     /// What is kept of it.
     pub(super) attempt: Attempt,
     pub(super) took: Duration,
@@ -53,31 +55,17 @@ impl<D: Destination> Calls<D> {
         self.running.len()
     }
 
-    /// Calls the destination.
+    /// Calls the destination. If a connection breaks that had been used before, it is called once more at once.
     pub(super) fn begin(&mut self, id: DeliveryId, order: Arc<OrderCreated>, call: Call) {
         let (destination, deadline) = (Arc::clone(&self.destination), self.deadline);
         self.running.spawn(async move {
-            let (at, began) = (now(), Instant::now());
-            let attempt = timeout(deadline, destination.attempt(&order, &call));
-            // A panic ends this delivery and no other.
-            let result = AssertUnwindSafe(attempt).catch_unwind().await;
-            let took = began.elapsed();
-            let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            let attempt = Attempt { at, duration_ms, status_code: None, error: None, answer: None, spent: None };
-            let Ok(result) = result else {
-                // The call may have been made, so it counts.
-                let error = Some("the worker's code for this destination panicked".to_owned());
-                return Called { id, attempt: Attempt { error, ..attempt }, took, result: None };
-            };
-            let result = result.unwrap_or_else(|_| Err(no_answer_within(deadline)));
-            let attempt = match &result {
-                Ok(status) => Attempt { status_code: Some(status.as_u16()), ..attempt },
-                Err(AttemptError { status, error, answer, .. }) => {
-                    let error = error.as_deref().map(|error| one_line(error, MAX_ERROR_CHARS));
-                    Attempt { status_code: *status, error, answer: answer.clone(), ..attempt }
-                }
-            };
-            Called { id, attempt, took, result: Some(result.map(drop)) }
+            let called = once(&*destination, deadline, id, &order, &call).await;
+            let stale = matches!(&called.result, Some(Err(error)) if error.failure == Failure::Stale);
+            if !stale {
+                return called;
+            }
+            let broken = Some(Attempt { spent: Some(false), ..called.attempt });
+            Called { broken, ..fresh(once(&*destination, deadline, id, &order, &call)).await }
         });
     }
 
@@ -99,4 +87,34 @@ impl<D: Destination> Calls<D> {
     pub(super) async fn abort(&mut self) {
         self.running.shutdown().await;
     }
+}
+
+/// One call.
+async fn once<D: Destination>(
+    destination: &D,
+    deadline: Duration,
+    id: DeliveryId,
+    order: &OrderCreated,
+    call: &Call,
+) -> Called {
+    let (at, began) = (now(), Instant::now());
+    // A panic ends this delivery and no other.
+    let result = AssertUnwindSafe(timeout(deadline, destination.attempt(order, call))).catch_unwind().await;
+    let took = began.elapsed();
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let attempt = Attempt { at, duration_ms, status_code: None, error: None, answer: None, spent: None };
+    let Ok(result) = result else {
+        // The call may have been made, so it counts.
+        let error = Some("the worker's code for this destination panicked".to_owned());
+        return Called { id, broken: None, attempt: Attempt { error, ..attempt }, took, result: None };
+    };
+    let result = result.unwrap_or_else(|_| Err(no_answer_within(deadline)));
+    let attempt = match &result {
+        Ok(status) => Attempt { status_code: Some(status.as_u16()), ..attempt },
+        Err(AttemptError { status, error, answer, .. }) => {
+            let error = error.as_deref().map(|error| one_line(error, MAX_ERROR_CHARS));
+            Attempt { status_code: *status, error, answer: answer.clone(), ..attempt }
+        }
+    };
+    Called { id, broken: None, attempt, took, result: Some(result.map(drop)) }
 }

@@ -265,8 +265,13 @@ impl<D: Destination> Pipeline<D> {
     }
 
     /// A call has ended: its delivery has, too, or waits for its next attempt.
-    fn called(&mut self, reporter: &mut Reporter, Called { id, mut attempt, took, result }: Called) {
+    fn called(&mut self, reporter: &mut Reporter, Called { id, broken, mut attempt, took, result }: Called) {
         let (now, running) = (Instant::now(), self.calls.running() + 1);
+        if let (Some(broken), Some(delivery)) = (broken, self.deliveries.get_mut(id)) {
+            self.metrics.attempted(&Err(Failure::Stale), Duration::from_millis(broken.duration_ms));
+            delivery.attempts.push(broken);
+            delivery.unanswered = true;
+        }
         let Some(result) = result else {
             self.metrics.attempted(&Err(Failure::Unanswered), took);
             if let Some(delivery) = self.deliveries.get_mut(id) {

@@ -58,7 +58,9 @@ impl Situation {
             }
             Failure::Unreached | Failure::Throttled => (false, Reason::AttemptsExhausted),
             Failure::Unauthorized => (self.closed, Reason::Rejected),
-            Failure::Unanswered | Failure::Failed | Failure::InProgress => (self.closed, Reason::AttemptsExhausted),
+            Failure::Unanswered | Failure::Stale | Failure::Failed | Failure::InProgress => {
+                (self.closed, Reason::AttemptsExhausted)
+            }
         };
         if spent && self.spent + 1 >= self.max_attempts {
             return Verdict::Dead(reason);
@@ -74,7 +76,7 @@ pub(super) fn sign<T>(result: &Result<T, AttemptError>, authorized: bool) -> Sig
         Some(Failure::Unauthorized) if authorized => Sign::Refused,
         Some(Failure::Unauthorized) => Sign::Well,
         Some(Failure::Throttled) => Sign::Busy,
-        Some(Failure::Unreached | Failure::Unanswered | Failure::Failed) => Sign::Ill,
+        Some(Failure::Unreached | Failure::Unanswered | Failure::Stale | Failure::Failed) => Sign::Ill,
     }
 }
 

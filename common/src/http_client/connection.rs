@@ -1,4 +1,4 @@
-//! Whether a request made a connection, or got one that had been used before.
+//! Connections: whether one was made for a request, or had been used before; and requests that need a fresh one.
 
 use std::{
     cell::Cell,
@@ -9,6 +9,17 @@ use tower::{Layer, Service};
 
 tokio::task_local! {
     static CONNECTED: Cell<bool>;
+    static FRESH: ();
+}
+
+/// Makes the calls of an attempt on fresh connections.
+pub(crate) async fn fresh<T>(attempt: impl Future<Output = T>) -> T {
+    FRESH.scope((), attempt).await
+}
+
+/// Whether a request needs a fresh connection.
+pub(super) fn must_be_fresh() -> bool {
+    FRESH.try_with(|()| ()).is_ok()
 }
 
 /// Sends a request, and also returns whether a connection was made for it.
