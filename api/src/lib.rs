@@ -1,7 +1,8 @@
 //! The HTTP API as it is on the wire: what the producer and its clients exchange.
 //!
 //! In the order of the flow: a [`NewOrder`] is placed and [`Accepted`], alone or in a batch, or refused with a
-//! [`Problem`]; the [`Order`] is shown, listed in a [`List`] and followed as [`OrderEvent`]s. What could not be
+//! [`Problem`]; the [`Order`] is shown, listed in a [`List`] and followed as [`OrderEvent`]s, and its
+//! deliveries are [`Steered`]. What could not be
 //! delivered is a [`DeadLetter`], which a [`Redrive`] sends again. [`Reconciliation`] lists what got stuck. How a
 //! process examines itself is in [`common::doctor`] and [`common::health`], because workers do so too.
 //!
@@ -19,6 +20,7 @@ mod event;
 mod dead_letter;
 mod redrive;
 mod reconciliation;
+mod steered;
 
 pub use common::{
     outcome::{Attempt, Reason},
@@ -35,3 +37,4 @@ pub use placed::{Accepted, BatchResult, ItemResult};
 pub use problem::{Fault, Problem};
 pub use reconciliation::{OverdueDelivery, Reconciliation, Seen};
 pub use redrive::{NewRedrive, Plan, Redrive, Refused};
+pub use steered::Steered;

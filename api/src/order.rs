@@ -57,8 +57,15 @@ pub struct Delivery {
     /// Why it was dead-lettered; null otherwise.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Reason>))]
     pub reason: Option<Word<Reason>>,
-    /// Every attempt, oldest first.
+    /// Every attempt that is known, oldest first; of very many, the first 10 and the last 90.
     pub attempts: Vec<Attempt>,
+    /// How many attempts between those are not shown; absent if none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts_omitted: u32,
+    /// When it is attempted again; absent unless it waits for its next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime, nullable = false))]
+    pub next_attempt_at: Option<Timestamp>,
     /// When it ended.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub settled_at: Option<Timestamp>,
@@ -76,8 +83,30 @@ impl Delivery {
     /// A delivery about which nothing has been reported yet.
     #[must_use]
     pub fn pending() -> Self {
-        Self { status: DeliveryStatus::Pending.into(), reason: None, attempts: Vec::new(), settled_at: None }
+        Self {
+            status: DeliveryStatus::Pending.into(),
+            reason: None,
+            attempts: Vec::new(),
+            attempts_omitted: 0,
+            next_attempt_at: None,
+            settled_at: None,
+        }
     }
+
+    /// The attempts, each with its number from 0 on.
+    pub fn numbered_attempts(&self) -> impl Iterator<Item = (usize, &Attempt)> {
+        let omitted = usize::try_from(self.attempts_omitted).unwrap_or(usize::MAX);
+        let number = move |index| if index < Self::FIRST_ATTEMPTS { index } else { omitted.saturating_add(index) };
+        self.attempts.iter().enumerate().map(move |(index, attempt)| (number(index), attempt))
+    }
+
+    /// If not all attempts are shown, this many are from the beginning.
+    const FIRST_ATTEMPTS: usize = 10;
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ use crate::{
     redrive::{RedriveMetrics, Runner, Wake},
     relay::{CatchUp, Relay, RelayMetrics},
     upkeep::Sweeper,
+    waker::{Begun, Waker},
     watch::Watch,
 };
 
@@ -84,7 +85,8 @@ impl App {
         let broker = Broker::new(config.common.amqp_url.clone(), Config::BINARY, names, config.destinations.clone());
         let outbox = Arc::new(Outbox::new(&backlog, &config.destinations, config.outbox_limit));
         let grace = config.common.shutdown_grace;
-        let context = Context { broker, grace, desk, writes, outbox, watch, health, metrics };
+        let begun = Begun::new(&config.destinations);
+        let context = Context { broker, grace, desk, writes, outbox, watch, begun, health, metrics };
         Ok(Self { config, context, server, committed, tasks })
     }
 
@@ -108,6 +110,10 @@ impl App {
             parts.run(catch_up.run(component, shutdown.clone()));
         }
         parts.supervise(Ledger::new(&context, redrives.clone()), component("ledger"));
+        for destination in context.broker.destinations() {
+            let component = health.component(format!("waker {destination}"), Kind::Tolerated);
+            parts.supervise(Waker::new(&context, destination.clone()), component);
+        }
         parts.supervise(Runner::new(&context, wake.clone(), redrives), component("redrives"));
         if config.collector {
             collect(&mut parts, &context);
@@ -149,7 +155,7 @@ async fn serve(
     shutdown: CancellationToken,
 ) {
     let doctor = doctor(&context, store, config.collector, config.database.file());
-    let Context { grace, desk, writes, outbox, watch, health, metrics, .. } = context;
+    let Context { grace, desk, writes, outbox, watch, begun, health, metrics, .. } = context;
     let gauges = OutboxGauges::register(&metrics);
     let pending = PendingGauges::register(&metrics, &config.destinations);
     let measured = (desk.clone(), Arc::clone(&outbox));
@@ -165,6 +171,7 @@ async fn serve(
         desk,
         watch,
         wake,
+        begun,
         swept,
         destinations: config.destinations,
         key_ttls: config.key_ttls,

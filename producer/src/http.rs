@@ -34,7 +34,7 @@ use self::{
     },
     orders::{Streams, Waiting},
 };
-use crate::{config::Clients, intake::Intake, reconcile::Swept, redrive::Wake, watch::Watch};
+use crate::{config::Clients, intake::Intake, reconcile::Swept, redrive::Wake, waker::Begun, watch::Watch};
 
 /// What the handlers work with.
 pub(crate) struct Api {
@@ -46,6 +46,8 @@ pub(crate) struct Api {
     pub watch: Watch,
     /// Notifies the runner of redrives.
     pub wake: Wake,
+    /// Notifies wakers of waits.
+    pub begun: Begun,
     /// What the last sweep for overdue deliveries found.
     pub swept: Swept,
     /// Every destination that an accepted order is delivered to.

@@ -3,7 +3,7 @@
 
 mod lines;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use common::{
     broker::{
@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::lines::Lines;
-use crate::{app::Context, redrive::RedriveMetrics};
+use crate::{app::Context, redrive::RedriveMetrics, waker::Begun};
 use store::{Collected, Desk, Writes};
 
 /// Reports being recorded at a time, each of up to [`MAX_REPORTED`](common::outcome::MAX_REPORTED) outcomes.
@@ -100,6 +100,7 @@ pub(crate) struct Ledger {
     /// Records the delivery of reports that were dead letters themselves.
     desk: Desk,
     redrives: RedriveMetrics,
+    begun: Begun,
     metrics: LedgerMetrics,
 }
 
@@ -108,7 +109,7 @@ pub(crate) struct Ledger {
 type Recording = FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = (Unsettled, Option<Settlement>)> + Send>>>;
 
 impl Ledger {
-    /// A ledger that counts the ends of redriven deliveries in `redrives`.
+    /// A ledger that counts the ends of redriven deliveries in `redrives`, and tells of waits that have begun.
     #[must_use]
     pub(crate) fn new(context: &Context, redrives: RedriveMetrics) -> Self {
         Self {
@@ -117,6 +118,7 @@ impl Ledger {
             writes: context.writes.clone(),
             desk: context.desk.clone(),
             redrives,
+            begun: context.begun.clone(),
             metrics: LedgerMetrics::register(&context.metrics),
         }
     }
@@ -169,13 +171,20 @@ impl Ledger {
         }
         let aside = aside.into_iter().map(|line| Arc::new(line.dead_letter(delivery.message_id, now()))).collect();
         // The store has ended only when the process does; the report is delivered again then.
-        if let Ok(recorded) = self.writes.record(report.outcomes).await {
-            let unsettled = delivery.unsettled;
+        let waits: BTreeSet<_> = report
+            .progress
+            .iter()
+            .filter(|progress| progress.handover.is_some())
+            .map(|progress| progress.destination.clone())
+            .collect();
+        if let Ok(recorded) = self.writes.record(report).await {
+            let (unsettled, begun) = (delivery.unsettled, self.begun.clone());
             let (redriven, desk) = (delivery.dead_letter, self.desk.clone());
             recording.push(Box::pin(async move {
                 if recorded.await.is_err() {
                     return (unsettled, None);
                 }
+                waits.iter().for_each(|destination| begun.at(destination));
                 // The report itself was a dead letter, and is none any more.
                 if let Some(dead_letter) = redriven
                     && let Err(fault) = desk.end_redrive_of_report(dead_letter).await

@@ -212,7 +212,7 @@ impl Reconciler {
         for (index, destination) in self.broker.destinations().iter().enumerate() {
             let Some(empty) = self.queues.empty(index) else { continue };
             let (marks, wall) = (empty.marks.clone(), empty.wall);
-            let found = self.desk.pending_published(destination.clone(), marks, LISTED).await?;
+            let found = self.desk.pending_published(destination.clone(), marks, wall, LISTED).await?;
             findings.push((Seen::Published, found));
             let found = self.desk.pending_redriven(destination.clone(), wall, LISTED).await?;
             findings.push((Seen::Redriving, found));

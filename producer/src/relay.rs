@@ -360,6 +360,7 @@ fn message(entry: &OutboxEntry) -> Message {
     Message {
         correlation_id: Some(entry.correlation_id.clone()),
         trace: Some(entry.trace),
+        takes_waits: true,
         ..Message::new(entry.event_id.0, OrderCreatedType::VALUE, entry.body.clone())
     }
 }

@@ -5,13 +5,13 @@ use common::{
     event::{self, Decoded, OrderCreated},
     order::OrderId,
     origin::Origin,
-    outcome::{Attempt, Outcome},
+    outcome::Attempt,
     word::Word,
 };
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{StoreFault, StoredOrder, fault::Fault, sql::Row};
+use crate::{DeliveryRecord, LedgerEntry, StoreFault, StoredOrder, fault::Fault, sql::Row};
 
 fn unreadable(text: impl Into<String>) -> StoreFault {
     StoreFault::Database(text.into())
@@ -25,7 +25,7 @@ pub(crate) fn parse_event(body: &[u8]) -> Result<OrderCreated, StoreFault> {
     }
 }
 
-pub(crate) fn parse_outcome(json: &str) -> Result<Outcome, StoreFault> {
+pub(crate) fn parse_entry(json: &str) -> Result<LedgerEntry, StoreFault> {
     // The parser's own message quotes what is stored.
     serde_json::from_str(json)
         .map_err(|fault| unreadable(format!("a stored outcome is {}", event::Unreadable::from(fault))))
@@ -107,8 +107,9 @@ impl Row<'_> {
         })
     }
 
-    pub(crate) fn outcome(&self, index: usize) -> Result<Outcome, Fault> {
-        Ok(parse_outcome(&self.get::<String>(index)?)?)
+    /// A delivery: what the ledger has of it, followed by whether it is pending.
+    pub(crate) fn delivery(&self, index: usize) -> Result<DeliveryRecord, Fault> {
+        Ok(DeliveryRecord { entry: parse_entry(&self.get::<String>(index)?)?, pending: self.get(index + 1)? })
     }
 
     /// Attempts: those that can be read.

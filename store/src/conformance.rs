@@ -6,6 +6,7 @@ pub(crate) mod lists;
 pub(crate) mod dead_letters;
 pub(crate) mod redrives;
 pub(crate) mod unreadable;
+pub(crate) mod waits;
 
 use common::{
     event::{EventId, OrderCreated, OrderCreatedType, now},
@@ -52,6 +53,14 @@ macro_rules! conforms {
             unreadable:
                 a_row_that_cannot_be_read_costs_its_neighbours_nothing
                 a_reason_of_a_newer_version_is_kept_everywhere;
+            waits:
+                a_delivery_shows_its_attempts_while_it_waits
+                a_wait_is_published_when_it_is_over_and_dies_with_its_delivery
+                a_wait_is_ended_by_request
+                what_waits_is_not_overdue_until_it_was_published_again
+                a_dead_letter_is_listed_with_its_report_and_once
+                a_redriven_dead_letter_is_listed_with_its_report_too
+                no_end_is_taken_back;
         }
     };
     ($scratch:expr; $($area:ident: $($name:ident)*;)*) => {

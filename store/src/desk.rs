@@ -9,6 +9,9 @@ mod pending;
 mod orders;
 mod order_lists;
 mod ledger;
+mod waits;
+mod steer;
+mod listing;
 mod collect;
 mod dead_letters;
 mod redrives;
@@ -27,6 +30,7 @@ pub(crate) use self::order_lists::{CHANGES, LOOKED_AT, OUTCOMES};
 pub use self::upkeep::SweptOrders;
 pub(crate) use self::{
     dead_letters::FilterValues,
+    listing::{INSERT, Listed},
     order_lists::{Along, PAGE_BYTES},
 };
 use crate::{

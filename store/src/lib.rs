@@ -3,7 +3,8 @@
 //!
 //! In the order of the flow, from the contract down to the databases:
 //!
-//! - [`contract`]: what the store is given and what it returns. [`fault`]: why it did not.
+//! - [`contract`]: what the store is given and what it returns. [`fault`]: why it did not. [`fingerprint`]: what
+//!   makes a dead letter recognisable.
 //! - [`rules`]: what is decided without a database: what a repeated key means, which of two reports is true,
 //!   which dead letters a redrive takes.
 //! - [`open`]: a store over one of the databases.
@@ -17,6 +18,7 @@
 
 mod contract;
 mod fault;
+pub mod fingerprint;
 mod rules;
 mod open;
 mod writer;

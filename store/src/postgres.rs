@@ -20,6 +20,7 @@ mod pool;
 pub(crate) mod order_lists;
 pub(crate) mod dead_letters;
 pub(crate) mod redrives;
+mod waiting;
 #[cfg(test)]
 mod scratch;
 #[cfg(test)]
@@ -38,7 +39,7 @@ pub use address::PostgresAddress;
 #[cfg(test)]
 pub(crate) use scratch::PostgresScratch;
 
-use self::{accept::Orders, lease::Lease, reconnect::Reconnecting, record::Outcomes, session::Server};
+use self::{accept::Orders, lease::Lease, reconnect::Reconnecting, record::Lines, session::Server};
 pub(crate) use self::{
     lease::Owner,
     notify::Notifier,
@@ -139,12 +140,12 @@ impl Backend for Postgres {
     const TICK: Option<Duration> = Some(lease::TICK);
 
     async fn commit(&mut self, batch: &Batch) -> Result<Vec<Acceptance>, StoreFault> {
-        if batch.orders.is_empty() && batch.outcomes.is_empty() && batch.published_up_to.is_none() {
+        if batch.orders.is_empty() && batch.records_nothing() && batch.published_up_to.is_none() {
             return Ok(Vec::new());
         }
         let orders = Orders::new(&batch.orders);
-        let outcomes = Outcomes::new(&batch.outcomes);
-        let committing = self.commit_in_time(batch, &orders, &outcomes);
+        let lines = Lines::new(batch.lines());
+        let committing = self.commit_in_time(batch, &orders, &lines);
         match timeout(COMMIT_WITHIN, committing).await {
             Ok(committed) => committed,
             Err(_) => {

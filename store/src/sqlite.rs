@@ -10,6 +10,7 @@ mod thread;
 pub(crate) mod order_lists;
 pub(crate) mod dead_letters;
 pub(crate) mod redrives;
+mod waiting;
 
 use std::{path::Path, time::Duration};
 
@@ -21,10 +22,11 @@ pub(crate) use self::{connection::Connection, thread::Thread};
 use crate::{Acceptance, Backend, Batch, StoreFault};
 
 /// The schema, as steps from one version to the next. A released step is never changed.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("sqlite/0001_orders.sql"),
     include_str!("sqlite/0002_answers.sql"),
     include_str!("sqlite/0003_lanes.sql"),
+    include_str!("sqlite/0004_waiting.sql"),
 ];
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -109,7 +111,8 @@ impl Backend for Sqlite {
         for placed in &batch.orders {
             acceptances.push(accept(&transaction, placed, &self.destinations, &mut numbers)?);
         }
-        record(&transaction, &batch.outcomes, &mut numbers)?;
+        let died = record(&transaction, &batch.lines(), &mut numbers)?;
+        dead_letters::list(&transaction, died)?;
         transaction.commit()?;
         Ok(acceptances)
     }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use common::{order::OrderId, outcome::Outcome};
+use common::{order::OrderId, outcome::Report};
 use tokio::{
     sync::{mpsc, mpsc::error::TrySendError, oneshot},
     time::{Instant, sleep, timeout_at},
@@ -33,8 +33,8 @@ const LINGER: Duration = Duration::from_millis(20);
 /// At most this many orders per transaction, which bounds how long the first of them waits for the last.
 /// Orders that were placed together are never parted, and may exceed it.
 const MAX_ORDERS: usize = 512;
-/// Most outcomes in one transaction.
-const MAX_OUTCOMES: usize = 4_096;
+/// Most outcomes and waits in one transaction.
+const MAX_REPORTED: usize = 4_096;
 /// The pause after a failed transaction, before marks and outcomes are tried again.
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -49,7 +49,7 @@ enum Request {
     /// Orders that go into one transaction.
     AcceptAll(Vec<(Placed, Room, oneshot::Sender<Answer>)>),
     CommitMarks,
-    Record(Vec<Outcome>, oneshot::Sender<()>),
+    Record(Report, oneshot::Sender<()>),
 }
 
 /// What became of an order.
@@ -225,13 +225,13 @@ impl Writes {
         })
     }
 
-    /// Records outcomes, soon; the receiver is notified after the commit.
+    /// Records what a worker reports, soon; the receiver is notified after the commit.
     ///
     /// # Errors
     /// [`StoreFault::Ended`].
-    pub async fn record(&self, outcomes: Vec<Outcome>) -> Result<oneshot::Receiver<()>, StoreFault> {
+    pub async fn record(&self, report: Report) -> Result<oneshot::Receiver<()>, StoreFault> {
         let (sender, recorded) = oneshot::channel();
-        self.requests.send(Request::Record(outcomes, sender)).await.map_err(|_| StoreFault::Ended)?;
+        self.requests.send(Request::Record(report, sender)).await.map_err(|_| StoreFault::Ended)?;
         Ok(recorded)
     }
 }
@@ -275,8 +275,9 @@ impl Gathering {
                 return;
             }
             Request::CommitMarks => {}
-            Request::Record(outcomes, recorder) => {
+            Request::Record(Report { outcomes, progress }, recorder) => {
                 self.batch.outcomes.extend(outcomes);
+                self.batch.progress.extend(progress);
                 self.recorders.push(recorder);
             }
         }
@@ -293,6 +294,8 @@ impl Gathering {
     fn committed(self, acceptances: Vec<Acceptance>) -> Committed {
         let Self { batch, rooms, callers, recorders, due: _ } = self;
         drop(rooms);
+        let mut changed: Vec<_> = batch.changed().collect();
+        changed.dedup();
         let mut entries = Vec::with_capacity(acceptances.len());
         let mut answers = Vec::with_capacity(acceptances.len());
         for ((acceptance, placed), caller) in acceptances.into_iter().zip(batch.orders).zip(callers) {
@@ -306,8 +309,6 @@ impl Gathering {
             };
             answers.push((caller, answer));
         }
-        let mut changed: Vec<_> = batch.outcomes.iter().map(|outcome| outcome.order_id).collect();
-        changed.dedup();
         Committed {
             entries,
             answers,
@@ -332,7 +333,8 @@ impl Gathering {
     }
 
     fn full(&self) -> bool {
-        self.batch.orders.len() >= MAX_ORDERS || self.batch.outcomes.len() >= MAX_OUTCOMES
+        let reported = self.batch.outcomes.len() + self.batch.progress.len();
+        self.batch.orders.len() >= MAX_ORDERS || reported >= MAX_REPORTED
     }
 
     fn is_due(&self) -> bool {

@@ -17,6 +17,7 @@ mod images;
 // In the order of the flow, then faults, then the repository itself.
 mod journey;
 mod waiting;
+mod waits;
 mod events;
 mod lists;
 mod batch;

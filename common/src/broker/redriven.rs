@@ -11,7 +11,10 @@ use lapin::{
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::dead_letter::REDRIVEN;
+use super::{
+    dead_letter::REDRIVEN,
+    publisher::{RETRY_UNTIL, SPENT, TAKES_WAITS, UNANSWERED},
+};
 
 /// A message as it was, with the id of its dead letter.
 #[derive(Clone, Debug)]
@@ -26,11 +29,12 @@ pub struct RedrivenMessage {
     pub body: Bytes,
 }
 
-/// Whether a header is dropped: it records the history of the message, or it would route the message to
-/// further queues.
+/// Whether a header is dropped: it records the history of the message, or of an earlier delivery of it, or it
+/// would route the message to further queues.
 fn is_dropped(header: &str) -> bool {
     let listed = ["x-death", "x-delivery-count", "x-stream-offset", "CC", "BCC"].contains(&header);
-    listed || header.starts_with("x-first-death-") || header.starts_with("x-last-death-")
+    let earlier = [TAKES_WAITS, SPENT, UNANSWERED, RETRY_UNTIL].contains(&header);
+    listed || earlier || header.starts_with("x-first-death-") || header.starts_with("x-last-death-")
 }
 
 /// The AMQP properties to send. The user id is dropped, because the broker closes the channel of a
@@ -44,6 +48,7 @@ pub(super) fn properties(message: &RedrivenMessage) -> BasicProperties {
         }
     }
     headers.insert(REDRIVEN.into(), AMQPValue::LongString(message.dead_letter.to_string().into()));
+    headers.insert(TAKES_WAITS.into(), AMQPValue::LongString("1".into()));
     let mut properties = BasicProperties::default().with_headers(headers).with_delivery_mode(2);
     let text = |name: &str| {
         let text = message.properties.get(name)?.as_str()?;
@@ -154,7 +159,7 @@ mod tests {
             dead_letter: Uuid::from_u128(7),
             headers: map(json!({
                 "traceparent": "t", "mine": 7, "deep": {"list": [true, null, 1.5]}, "raw": {"$bytes": "AQI="},
-                "x-death": [], "x-first-death-queue": "q", "CC": ["elsewhere"], "BCC": ["elsewhere"], "x-delivery-count": 3
+                "x-death": [], "x-first-death-queue": "q", "CC": ["elsewhere"], "BCC": ["elsewhere"], "x-delivery-count": 3, SPENT: "4", RETRY_UNTIL: "2026-01-02T03:04:05Z"
             })),
             properties: map(json!({
                 "message_id": "m", "type": "OrderCreated", "content_type": "application/json", "correlation_id": "c",
@@ -165,7 +170,7 @@ mod tests {
         let properties = properties(&message);
         let headers = properties.headers().clone().unwrap_or_default();
         let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
-        assert_eq!(names, ["deep", "mine", "raw", "traceparent", REDRIVEN]);
+        assert_eq!(names, ["deep", "mine", "raw", "traceparent", REDRIVEN, TAKES_WAITS]);
         let named = headers.inner().get(REDRIVEN);
         assert_eq!(named, Some(&AMQPValue::LongString(Uuid::from_u128(7).to_string().into())));
         assert_eq!(headers.inner().get("raw"), Some(&AMQPValue::ByteArray(ByteArray::from(vec![1, 2]))));

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use common::{broker::Broker, health::Health, telemetry::metrics::Metrics};
 use store::{Desk, Writes};
 
-use crate::{outbox::Outbox, watch::Watch};
+use crate::{outbox::Outbox, waker::Begun, watch::Watch};
 
 /// What the parts of the producer are built from.
 #[derive(Clone)]
@@ -18,6 +18,7 @@ pub(crate) struct Context {
     pub writes: Writes,
     pub outbox: Arc<Outbox>,
     pub watch: Watch,
+    pub begun: Begun,
     pub health: Health,
     pub metrics: Metrics,
 }

@@ -14,6 +14,7 @@ mod list;
 mod streams;
 mod follow;
 mod feed;
+mod steer;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -39,6 +40,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(show::show_order))
         .routes(routes!(follow::order_events))
         .routes(routes!(feed::events))
+        .routes(routes!(steer::retry_delivery))
+        .routes(routes!(steer::cancel_delivery))
 }
 
 /// The order that goes to intake.

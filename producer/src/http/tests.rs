@@ -25,7 +25,7 @@ use common::{
     event::{self, Decoded, OrderCreated, now},
     health::{Health, Kind},
     order::{CorrelationId, OrderId},
-    outcome::{Attempt, Outcome},
+    outcome::{Attempt, Outcome, Report},
 };
 use serde_json::Value;
 use store::{
@@ -88,6 +88,7 @@ impl Bench {
             desk: desk.clone(),
             watch: watch.clone(),
             wake: Wake::default(),
+            begun: Begun::new(&[]),
             swept: Swept::default(),
             destinations,
             key_ttls: BTreeMap::new(),
@@ -104,7 +105,7 @@ impl Bench {
         let attempts =
             vec![Attempt { at: now(), duration_ms: 1, status_code: Some(200), error: None, answer: None, spent: None }];
         let outcome = Outcome { attempts, ..ended(&order, destination, delivered) };
-        self.writes.record(vec![outcome]).await.unwrap().await.unwrap();
+        self.writes.record(Report { outcomes: vec![outcome], progress: Vec::new() }).await.unwrap().await.unwrap();
     }
 
     /// Every accepted order, as it waits to be published.

@@ -1,12 +1,14 @@
 //! Publishing overdue deliveries again, each to the one queue of its destination, under its own key.
 
+use std::collections::HashSet;
+
 use common::{
     broker::{
         BrokerFault,
         publisher::{Message, Publisher, Target},
     },
     destination::Name,
-    event::OrderCreatedType,
+    event::{OrderCreatedType, now},
     order::OrderId,
 };
 use tokio::time::{Duration, Instant, timeout};
@@ -27,28 +29,35 @@ impl Reconciler {
     pub(super) async fn republish(&mut self, findings: &[(Seen, Found)]) -> Result<(), NotSwept> {
         let after = self.settings.after;
         self.republished.retain(|_, at| at.elapsed() < after);
-        let (mut orders, mut letters): (Vec<(OrderId, Name)>, Vec<Uuid>) = (Vec::new(), Vec::new());
+        let mut missing = Vec::new();
         let mut keys: Vec<Key> = Vec::new();
-        for (seen, found) in findings {
-            for overdue in &found.overdue {
-                let Some(key) = key(overdue).filter(|key| !self.republished.contains_key(key)) else { continue };
-                if keys.len() == AT_A_TIME {
-                    break;
-                }
-                match (seen, overdue.order_id, overdue.dead_letter) {
-                    (Seen::Published, Some(order_id), None) => orders.push((order_id, overdue.destination.clone())),
-                    (Seen::Redriving, _, Some(dead_letter)) => letters.push(dead_letter),
-                    _ => continue,
-                }
-                keys.push(key);
+        for overdue in findings.iter().filter(|(seen, _)| *seen != Seen::Outbox).flat_map(|(_, found)| &found.overdue) {
+            let Some(key) = key(overdue).filter(|key| !self.republished.contains_key(key)) else { continue };
+            if keys.len() == AT_A_TIME {
+                break;
             }
+            missing.push(overdue);
+            keys.push(key);
         }
         if keys.is_empty() {
             return Ok(());
         }
         // Not again before the bound has passed, whatever comes of it now.
         self.republished.extend(keys.into_iter().map(|key| (key, Instant::now())));
-        let mut count = letters.len();
+        // What has waited in the store is published from there, with what is known of it.
+        let deliveries = missing.iter().filter_map(|overdue| Some((overdue.order_id?, overdue.destination.clone())));
+        let waited: HashSet<_> = self.desk.wait_again(deliveries.collect(), now()).await?.into_iter().collect();
+        let (mut orders, mut letters): (Vec<(OrderId, Name)>, Vec<Uuid>) = (Vec::new(), Vec::new());
+        for overdue in missing {
+            let delivery = overdue.order_id.map(|order_id| (order_id, overdue.destination.clone()));
+            match (delivery, overdue.dead_letter) {
+                (Some(delivery), _) if waited.contains(&delivery) => {}
+                (_, Some(dead_letter)) => letters.push(dead_letter),
+                (Some(delivery), None) => orders.push(delivery),
+                (None, None) => {}
+            }
+        }
+        let mut count = letters.len() + waited.len();
         if !letters.is_empty() {
             self.desk.send_redriven_again(letters).await?;
             self.wake.wake();
@@ -69,6 +78,7 @@ impl Reconciler {
             let message = Message {
                 correlation_id: Some(entry.correlation_id.clone()),
                 trace: Some(entry.trace),
+                takes_waits: true,
                 ..Message::new(entry.event_id.0, OrderCreatedType::VALUE, entry.body.clone())
             };
             publisher.publish(&Target::Queue(self.broker.names().queue(destination)), message, ());

@@ -7,16 +7,16 @@ use common::{
     order::Items,
     status::{DeliveryStatus, OrderStatus},
 };
-use store::{DeliveryRecord, OrderRecord, Receipt};
+use store::{DeliveryRecord, LedgerEntry, OrderRecord, Receipt};
 
-/// The order with its deliveries: those that nothing was recorded of are pending.
+/// The order with its deliveries: those that nothing was reported of are pending.
 pub(crate) fn order(known: OrderRecord) -> Order {
     let status = known.status().into();
-    let OrderRecord { event, destinations, outcomes } = known;
+    let OrderRecord { event, destinations, recorded } = known;
     let mut deliveries: BTreeMap<_, _> =
         destinations.into_iter().map(|name| (name.to_string(), Delivery::pending())).collect();
-    for recorded in outcomes {
-        deliveries.insert(recorded.outcome.destination.to_string(), delivery(recorded));
+    for record in recorded {
+        deliveries.insert(record.entry.destination.to_string(), delivery(record));
     }
     Order {
         order_id: event.order_id.to_string(),
@@ -36,15 +36,17 @@ pub(crate) fn items(items: &Items) -> Vec<Item> {
 }
 
 /// A delivery as the ledger has it.
-pub(crate) fn delivery(recorded: DeliveryRecord) -> Delivery {
-    let status = recorded.status();
-    let outcome = recorded.outcome;
+pub(crate) fn delivery(record: DeliveryRecord) -> Delivery {
+    let status = record.status();
+    let LedgerEntry { reason, attempts, omitted, settled_at, next_attempt_at, .. } = record.entry;
     let ended = status != DeliveryStatus::Pending;
     Delivery {
         status: status.into(),
-        reason: outcome.reason.filter(|_| ended),
-        attempts: outcome.attempts,
-        settled_at: ended.then_some(outcome.settled_at),
+        reason: reason.filter(|_| ended),
+        attempts,
+        attempts_omitted: omitted.count,
+        next_attempt_at: next_attempt_at.filter(|_| !ended),
+        settled_at: settled_at.filter(|_| ended),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Archiving, Collected, Collection, Content, Filter};
+use crate::{Archiving, Collected, Collection, Content, Filter, LedgerEntry};
 
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -26,19 +26,27 @@ fn identity(order: &OrderCreated) -> Identity {
 
 /// A dead letter of an order that says nothing by itself, at second 0; its report is waited for until second 5.
 pub(super) fn letter(order: Option<&OrderCreated>, destination: &str) -> Collected {
+    letter_again(order, destination, None)
+}
+
+/// The same, of one that was sent again.
+pub(super) fn letter_again(order: Option<&OrderCreated>, destination: &str, parent: Option<Uuid>) -> Collected {
+    let origin = destination.parse().unwrap();
+    let body = order.map_or(vec![0, 159, 255], |order| order.encode().unwrap());
+    let ours = |order: &OrderCreated| crate::fingerprint::of_ours(&origin, order.event_id.0, parent, &body);
     Collected {
-        fingerprint: fingerprint(),
+        fingerprint: order.map_or_else(fingerprint, ours),
         otherwise: None,
-        origin: destination.parse().unwrap(),
+        origin,
         identity: order.map(identity),
         reason: None,
         error: None,
         died_at: time(0),
         accepted_at: order.map(|order| order.occurred_at),
-        parent: None,
+        parent,
         report_by: time(5),
         content: Content {
-            body: vec![0, 159, 255],
+            body,
             headers: json!({"a": {"$bytes": "AA=="}}).as_object().unwrap().clone(),
             properties: json!({"message_id": "m"}).as_object().unwrap().clone(),
             deaths: vec![json!({"reason": "rejected", "count": 1})],
@@ -69,10 +77,10 @@ pub(super) async fn order(backend: &mut impl Backend) -> OrderCreated {
     order
 }
 
-/// The outcome of a delivery in the ledger.
-async fn known(desk: &Desk, order: &OrderCreated, destination: &str) -> Option<Outcome> {
+/// What the ledger has of a delivery.
+pub(super) async fn known(desk: &Desk, order: &OrderCreated, destination: &str) -> Option<LedgerEntry> {
     let known = desk.order(order.order_id).await.unwrap().unwrap();
-    known.outcomes.into_iter().map(|delivery| delivery.outcome).find(|outcome| outcome.destination == destination)
+    known.recorded.into_iter().map(|delivery| delivery.entry).find(|entry| entry.destination == destination)
 }
 
 /// A dead letter without a report ends its delivery, once.
@@ -88,8 +96,9 @@ pub(crate) async fn a_dead_letter_is_stored_once_and_ends_its_delivery(backend: 
     assert_eq!(collect(desk, &[&limit], 9).await, [Collection::Known]);
 
     let outcome = known(desk, &order, "north").await.unwrap();
-    assert_eq!((outcome.status, outcome.reason), (OutcomeStatus::DeadLettered, Some(Reason::DeliveryLimit.into())));
-    assert_eq!(outcome.settled_at, time(0));
+    let dead = (Some(OutcomeStatus::DeadLettered), Some(Reason::DeliveryLimit.into()));
+    assert_eq!((outcome.status, outcome.reason), dead);
+    assert_eq!(outcome.settled_at, Some(time(0)));
     let opened = desk.dead_letter(id).await.unwrap().unwrap();
     assert_eq!(opened.content, limit.content);
     let letter = opened.letter;
@@ -123,7 +132,7 @@ pub(crate) async fn a_report_is_waited_for_and_corrects_when_it_comes_late(backe
     late.settled_at = time(-1);
     late.attempts[0].error = Some("no stock".to_owned());
     backend.commit(&Batch { outcomes: vec![late.clone()], ..Batch::default() }).await.unwrap();
-    assert_eq!(known(desk, &order, "north").await, Some(late.clone()));
+    assert_eq!(known(desk, &order, "north").await, Some((&late).into()));
     let letter = desk.dead_letter(id).await.unwrap().unwrap().letter;
     assert_eq!(
         (letter.state, letter.reason, letter.status_code),
@@ -159,10 +168,11 @@ pub(crate) async fn a_dead_letter_shows_what_the_ledger_knows(backend: &mut impl
     assert_eq!(listed(desk, Filter { order_id: Some(order.order_id), ..Filter::default() }).await, [id]);
 
     // A body that cannot be read is not what was delivered, whatever order it names.
-    let stranger = Collected { reason: Some(Reason::Unreadable), ..letter(Some(&order), "south") };
+    let unreadable = Some(Reason::Unreadable);
+    let stranger = Collected { fingerprint: fingerprint(), reason: unreadable, ..letter(Some(&order), "south") };
     let stranger = stored(desk, &stranger).await;
     assert!(listed(desk, Filter::default()).await.contains(&stranger));
-    assert_eq!(known(desk, &order, "south").await.unwrap().status, OutcomeStatus::Delivered);
+    assert_eq!(known(desk, &order, "south").await.unwrap().status, Some(OutcomeStatus::Delivered));
 }
 
 /// A dead letter that names no order is kept too; twins are distinguished if possible.

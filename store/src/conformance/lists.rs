@@ -41,7 +41,7 @@ async fn place_all(backend: &mut impl Backend, desk: &Desk) -> Vec<OrderRecord> 
 
 /// No store promises an order of the deliveries.
 fn sorted(mut known: OrderRecord) -> OrderRecord {
-    known.outcomes.sort_by(|one, other| one.outcome.destination.cmp(&other.outcome.destination));
+    known.recorded.sort_by(|one, other| one.entry.destination.cmp(&other.entry.destination));
     known
 }
 
@@ -149,8 +149,8 @@ pub(crate) async fn the_feed_is_in_the_order_of_commits(backend: &mut impl Backe
         let read: Vec<_> = changes
             .iter()
             .map(|it| {
-                let outcome = it.delivery.as_ref().unwrap().outcome.clone();
-                (short(outcome.order_id), outcome.destination, it.settled)
+                let entry = it.delivery.as_ref().unwrap().entry.clone();
+                (short(entry.order_id), entry.destination, it.settled)
             })
             .collect();
         (read, changes.last().map(|last| last.change))
@@ -228,5 +228,5 @@ pub(crate) async fn only_old_orders_that_are_delivered_everywhere_are_removed(ba
     assert_eq!(left.iter().map(|order| order.event.order_id).collect::<Vec<_>>(), wanted);
     // Their deliveries are gone with them: the feed has what is left.
     let read = desk.changes(Change::default(), 1_000).await.unwrap();
-    assert!(read.iter().all(|change| wanted.contains(&change.delivery.as_ref().unwrap().outcome.order_id)));
+    assert!(read.iter().all(|change| wanted.contains(&change.delivery.as_ref().unwrap().entry.order_id)));
 }

@@ -105,14 +105,14 @@ pub(crate) async fn the_ledger_keeps_one_truth_per_delivery(backend: &mut impl B
         backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
         assert_eq!(super::status(desk, &order).await, status, "an order is settled with its last delivery");
     }
-    let OrderRecord { event, destinations, mut outcomes } = desk.order(order.order_id).await.unwrap().unwrap();
+    let OrderRecord { event, destinations, mut recorded } = desk.order(order.order_id).await.unwrap().unwrap();
     assert_eq!(event, order);
     assert_eq!(destinations, ["north", "south"]);
-    outcomes.sort_by(|a, b| a.outcome.destination.cmp(&b.outcome.destination));
-    assert_eq!(outcomes.len(), 2);
-    let north = &outcomes[0].outcome;
-    assert_eq!((north.status, north.attempts.len()), (OutcomeStatus::Delivered, 2));
-    assert_eq!(outcomes[1], DeliveryRecord { outcome: south, redriving: false });
+    recorded.sort_by(|a, b| a.entry.destination.cmp(&b.entry.destination));
+    assert_eq!(recorded.len(), 2);
+    let north = &recorded[0].entry;
+    assert_eq!((north.status, north.attempts.len()), (Some(OutcomeStatus::Delivered), 2));
+    assert_eq!(recorded[1], DeliveryRecord { entry: (&south).into(), pending: false });
     assert_eq!(desk.order(OrderId::new()).await.unwrap(), None);
 }
 

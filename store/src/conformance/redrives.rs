@@ -7,9 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{dead_letters as letters, *};
-use crate::{
-    Collected, Control, Controlled, Created, Filter, Plan, Redrive, RedriveRequest, RedriveTerms, Refused, Selection,
-};
+use crate::{Control, Controlled, Created, Filter, Plan, Redrive, RedriveRequest, RedriveTerms, Refused, Selection};
 
 fn request(selection: Selection) -> RedriveRequest {
     let origins = ["north", "south"].map(|name| (name.parse().unwrap(), None)).into();
@@ -66,7 +64,7 @@ async fn end(
 
 async fn redriving(desk: &Desk, order: &OrderCreated) -> bool {
     let known = desk.order(order.order_id).await.unwrap().unwrap();
-    known.outcomes.iter().any(|delivery| delivery.outcome.destination == "north" && delivery.redriving)
+    known.recorded.iter().any(|delivery| delivery.entry.destination == "north" && delivery.pending)
 }
 
 /// A redrive has what was dead when it was created, each dead letter is in one redrive at a time, and what was
@@ -91,7 +89,7 @@ pub(crate) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_w
     let taken = desk.take_redrive(redrive.id, 2).await.unwrap();
     let mut ids: Vec<_> = taken.iter().map(|sending| sending.dead_letter).collect();
     assert_eq!(ids, [dead_letters[0].1, dead_letters[1].1]);
-    assert_eq!(&taken[0].body[..], [0, 159, 255]);
+    assert_eq!(taken[0].body, dead_letters[0].0.encode().unwrap());
     let unconfirmed = desk.unconfirmed_redrives(None, 10).await.unwrap();
     assert_eq!(unconfirmed.iter().map(|sending| sending.dead_letter).collect::<Vec<_>>(), ids);
     assert!(redriving(desk, &dead_letters[0].0).await && !redriving(desk, &dead_letters[2].0).await);
@@ -109,7 +107,7 @@ pub(crate) async fn a_redrive_sends_what_was_dead_when_it_was_created_and_ends_w
     desk.sent_redrives(vec![ids[1]]).await.unwrap();
     let progress = job(desk, redrive.id).await.progress;
     assert_eq!((progress.delivered, progress.dead_lettered, progress.queued, progress.sent), (1, 1, 1, 0));
-    let again = Collected { parent: Some(ids[1]), ..letters::letter(Some(&dead_letters[1].0), "north") };
+    let again = letters::letter_again(Some(&dead_letters[1].0), "north", Some(ids[1]));
     let again = desk.dead_letter(letters::stored(desk, &again).await).await.unwrap().unwrap();
     assert_eq!((again.letter.redrives, again.lineage.len()), (1, 2));
     assert_eq!(again.letter.attempts.len(), 2, "{:?}", again.letter.attempts);
@@ -176,7 +174,7 @@ pub(crate) async fn pending_deliveries_are_found_by_where_they_were_seen_last(ba
     let order = letters::order(backend).await;
     let later = now() + jiff::SignedDuration::from_secs(60);
     let marks = desk.published_marks().await.unwrap();
-    assert_eq!(desk.pending_published("north".parse().unwrap(), marks, 9).await.unwrap().total, 0);
+    assert_eq!(desk.pending_published("north".parse().unwrap(), marks, later, 9).await.unwrap().total, 0);
     let oldest = async || desk.oldest_pending("north".parse().unwrap()).await.unwrap();
     assert_eq!(oldest().await, Some(order.occurred_at));
     let unpublished = desk.pending_unpublished(later, 9).await.unwrap();
@@ -185,12 +183,12 @@ pub(crate) async fn pending_deliveries_are_found_by_where_they_were_seen_last(ba
     backend.commit(&Batch { published_up_to: Some(position), ..Batch::default() }).await.unwrap();
     assert_eq!(desk.pending_unpublished(later, 9).await.unwrap().total, 0);
     let marks = desk.published_marks().await.unwrap();
-    let found = desk.pending_published("north".parse().unwrap(), marks.clone(), 9).await.unwrap();
+    let found = desk.pending_published("north".parse().unwrap(), marks.clone(), later, 9).await.unwrap();
     assert_eq!((found.total, found.overdue[0].order_id), (1, Some(order.order_id)));
     let entries = desk.events_of(vec![order.order_id, OrderId::new()]).await.unwrap();
     assert_eq!((entries.len(), entries[0].event_id), (1, order.event_id));
     end(backend, desk, &order, OutcomeStatus::DeadLettered, None).await;
-    assert_eq!(desk.pending_published("north".parse().unwrap(), marks.clone(), 9).await.unwrap().total, 0);
+    assert_eq!(desk.pending_published("north".parse().unwrap(), marks.clone(), later, 9).await.unwrap().total, 0);
     assert_eq!(oldest().await, None);
     assert_eq!(desk.oldest_pending("south".parse().unwrap()).await.unwrap(), Some(order.occurred_at));
 
@@ -198,7 +196,7 @@ pub(crate) async fn pending_deliveries_are_found_by_where_they_were_seen_last(ba
     let id = letters::stored(desk, &letters::letter(Some(&order), "north")).await;
     let redrive = create(desk, everything()).await;
     desk.take_redrive(redrive.id, 9).await.unwrap();
-    assert_eq!(desk.pending_published("north".parse().unwrap(), marks, 9).await.unwrap().total, 0);
+    assert_eq!(desk.pending_published("north".parse().unwrap(), marks, later, 9).await.unwrap().total, 0);
     assert_eq!(oldest().await, None);
     desk.sent_redrives(vec![id]).await.unwrap();
     let found = desk.pending_redriven("north".parse().unwrap(), later, 9).await.unwrap();

@@ -4,7 +4,7 @@ use common::word::Word;
 
 use super::{dead_letters as letters, *};
 use crate::{
-    Change, Collected, Filter, OrderFilter,
+    Change, Filter, OrderFilter,
     sql::Text,
     testing::{ended, order},
 };
@@ -17,10 +17,10 @@ pub(crate) async fn a_row_that_cannot_be_read_costs_its_neighbours_nothing(backe
     backend.commit(&Batch { orders: placed, ..Batch::default() }).await.unwrap();
     let mut ids = Vec::new();
     for order in &orders {
-        let outcomes = vec![ended(order, "north", false)];
-        backend.commit(&Batch { outcomes, ..Batch::default() }).await.unwrap();
-        let letter = Collected { error: Some(format!("{}", ids.len())), ..letters::letter(Some(order), "north") };
-        ids.push(letters::stored(desk, &letter).await);
+        let mut end = ended(order, "north", false);
+        end.attempts[0].error = Some(format!("{}", ids.len()));
+        backend.commit(&Batch { outcomes: vec![end], ..Batch::default() }).await.unwrap();
+        ids.push(letters::stored(desk, &letters::letter(Some(order), "north")).await);
     }
     assert_eq!(desk.unreadable(), 0);
     for (text, id) in [
@@ -48,7 +48,7 @@ pub(crate) async fn a_row_that_cannot_be_read_costs_its_neighbours_nothing(backe
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
         let page = desk.orders(OrderFilter::default(), after, 1).await.unwrap();
-        listed.extend(page.orders.iter().map(|order| (order.event.order_id, order.outcomes.len())));
+        listed.extend(page.orders.iter().map(|order| (order.event.order_id, order.recorded.len())));
         after = page.next;
         if after.is_none() {
             break;
@@ -86,7 +86,7 @@ pub(crate) async fn a_reason_of_a_newer_version_is_kept_everywhere(backend: &mut
     let end = Outcome { reason: Some(reason.clone()), ..ended(&order, "north", false) };
     backend.commit(&Batch { outcomes: vec![end], ..Batch::default() }).await.unwrap();
     let known = desk.order(order.order_id).await.unwrap().unwrap();
-    assert_eq!(known.outcomes[0].outcome.reason, Some(reason.clone()));
+    assert_eq!(known.recorded[0].entry.reason, Some(reason.clone()));
     let id = letters::stored(desk, &letters::letter(Some(&order), "north")).await;
     let filter = Filter { reason: Some(reason.clone()), ..Filter::default() };
     let listed = desk.dead_letters(filter.clone(), None, 9).await.unwrap();

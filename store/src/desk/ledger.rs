@@ -3,14 +3,21 @@
 use common::outcome::{Outcome, OutcomeStatus};
 use uuid::Uuid;
 
-use crate::{RedriveItem, fault::Fault, postgres, sql::Sql, sqlite};
+use crate::{
+    RedriveItem,
+    fault::Fault,
+    postgres,
+    rules::{Died, Line},
+    sql::Sql,
+    sqlite,
+};
 
 impl Sql<'_> {
-    /// Records the outcome of a delivery.
-    pub(super) async fn record(self, outcome: &Outcome) -> Result<(), Fault> {
+    /// Records the outcome of a delivery. Returns its dead letter, if it becomes one, for the caller to list.
+    pub(super) async fn record(self, outcome: &Outcome) -> Result<Vec<Died>, Fault> {
         match self {
             Self::Sqlite(connection) => Ok(sqlite::record::record_one(&connection.inner(), outcome)?),
-            Self::Postgres(session) => postgres::record::record(session, std::slice::from_ref(outcome)).await,
+            Self::Postgres(session) => postgres::record::record(session, &[Line::Ended(outcome)]).await,
         }
     }
 

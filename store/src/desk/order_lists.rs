@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Desk;
 use crate::{
-    Change, Changed, DeliveryRecord, OrderFilter, OrderPage, OrderRecord, StoreFault,
+    Change, Changed, OrderFilter, OrderPage, OrderRecord, StoreFault,
     columns::signed,
     fault::Fault,
     postgres,
@@ -122,14 +122,8 @@ fn changed(row: &Row<'_>, unreadable: &Unreadable) -> Result<Changed, Fault> {
     let (settled, delivered, dead): (bool, bool, bool) = (row.get(4)?, row.get(5)?, row.get(6)?);
     let statuses = [(delivered, DeliveryStatus::Delivered), (dead, DeliveryStatus::DeadLettered)];
     let status = fold(statuses.into_iter().filter_map(|(exists, status)| exists.then_some(status)));
-    Ok(Changed {
-        change: change(row)?,
-        delivery: unreadable
-            .left_out(row.outcome(2))
-            .map(|outcome| Ok::<_, Fault>(DeliveryRecord { outcome, redriving: row.get(3)? }))
-            .transpose()?,
-        settled: settled.then_some(status),
-    })
+    let delivery = unreadable.left_out(row.delivery(2));
+    Ok(Changed { change: change(row)?, delivery, settled: settled.then_some(status) })
 }
 
 /// The index that a list is read along.
@@ -184,22 +178,21 @@ async fn page(
             postgres::order_lists::page(session, filter, along, (low, high), limit, unreadable).await?
         }
     };
-    add_outcomes(sql, &mut page.orders, unreadable).await?;
+    add_deliveries(sql, &mut page.orders, unreadable).await?;
     Ok(page)
 }
 
-/// Adds the outcomes of all these orders, by one statement.
-async fn add_outcomes(sql: Sql<'_>, orders: &mut [OrderRecord], unreadable: &Unreadable) -> Result<(), Fault> {
+/// Adds the deliveries of all these orders, by one statement.
+async fn add_deliveries(sql: Sql<'_>, orders: &mut [OrderRecord], unreadable: &Unreadable) -> Result<(), Fault> {
     if orders.is_empty() {
         return Ok(());
     }
     let ids: Vec<Uuid> = orders.iter().map(|order| order.event.order_id.0).collect();
     let indexes: HashMap<_, _> = ids.iter().copied().enumerate().map(|(index, id)| (id, index)).collect();
-    let read =
-        |row: &Row<'_>| Ok((row.get::<Uuid>(0)?, DeliveryRecord { outcome: row.outcome(1)?, redriving: row.get(2)? }));
+    let read = |row: &Row<'_>| Ok((row.get::<Uuid>(0)?, row.delivery(1)?));
     for (order_id, delivery) in sql.readable(OUTCOMES, &[&Array(&ids)], unreadable, read).await? {
         if let Some(order) = indexes.get(&order_id).and_then(|index| orders.get_mut(*index)) {
-            order.outcomes.push(delivery);
+            order.recorded.push(delivery);
         }
     }
     Ok(())

@@ -25,13 +25,16 @@ const MARKS: Text = Text {
     WHERE place IS NOT NULL AND NOT EXISTS (SELECT FROM lines WHERE lines.owner = pending.owner)
     GROUP BY owner",
 };
-/// Published and pending; `instr` finds a name in a list of names.
+/// Published and pending; `instr` finds a name in a list of names. What is being sent again, waits, or was published
+/// again too late is looked for elsewhere, or not yet.
 macro_rules! published {
     () => {
         "FROM pending
         WHERE place <= (SELECT value FROM json_each($2)) AND instr(',' || open || ',', ',' || $3 || ',') > 0
             AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.order_id = pending.order_id
-                AND destination = $3 AND status = 'pending')"
+                AND destination = $3 AND status = 'pending' AND dead_letter IS NOT NULL)
+            AND NOT EXISTS (SELECT 1 FROM waiting WHERE waiting.order_id = pending.order_id
+                AND destination = $3 AND (released_at IS NULL OR released_at >= $5))"
     };
 }
 
@@ -59,8 +62,11 @@ const PUBLISHED: Text = Text {
     SELECT order_id, created_at, NULL::uuid, count(*) OVER (), $3
     FROM pending JOIN orders USING (order_id)
         JOIN unnest($1::uuid[], $2::bigint[]) AS mark (owner, up_to) ON mark.owner = pending.owner AND place <= up_to
-    WHERE $3 = ANY(open) AND NOT EXISTS (
-        SELECT FROM deliveries WHERE deliveries.order_id = pending.order_id AND destination = $3 AND status = 'pending')
+    WHERE $3 = ANY(open)
+        AND NOT EXISTS (SELECT FROM deliveries WHERE deliveries.order_id = pending.order_id
+            AND destination = $3 AND status = 'pending' AND dead_letter IS NOT NULL)
+        AND NOT EXISTS (SELECT FROM waiting WHERE waiting.order_id = pending.order_id
+            AND destination = $3 AND (released_at IS NULL OR released_at >= $5))
     ORDER BY created_at LIMIT $4",
 };
 const UNPUBLISHED: Text = Text {
@@ -81,8 +87,11 @@ const UNPUBLISHED: Text = Text {
 const REDRIVEN: Text = Text::of(
     "
     SELECT order_id, sent_at, dead_letter, count(*) OVER (), destination
-    FROM redrive_items JOIN dead_letters ON dead_letters.id = dead_letter
-    WHERE redrive_items.state = 'sent' AND sent_at < $1 AND destination = $2 ORDER BY sent_at LIMIT $3",
+    FROM redrive_items AS item JOIN dead_letters AS letter ON letter.id = item.dead_letter
+    WHERE item.state = 'sent' AND sent_at < $1 AND destination = $2
+        AND NOT EXISTS (SELECT 1 FROM waiting WHERE waiting.order_id = letter.order_id
+            AND waiting.destination = $2 AND (released_at IS NULL OR released_at >= $1))
+    ORDER BY sent_at LIMIT $3",
 );
 const EVENTS: Text = ids!("SELECT order_id, created_at, event, traceparent FROM orders WHERE order_id", "$1", "");
 const AGAIN: Text = ids!("UPDATE redrive_items SET state = 'sending' WHERE dead_letter", "$1", " AND state = 'sent'");
@@ -102,17 +111,19 @@ impl Desk {
     }
 
     /// Deliveries to this destination that are pending, not being sent again, and published according to these
-    /// marks.
+    /// marks; those that have waited in the store, if they were published again before this time.
     pub async fn pending_published(
         &self,
         destination: Name,
         marks: Vec<Mark>,
+        released_before: Timestamp,
         limit: u32,
     ) -> Result<Found, StoreFault> {
         let (owners, up_to): (Vec<Uuid>, Vec<i64>) = marks.iter().map(|mark| (mark.owner, signed(mark.up_to))).unzip();
         let find = async move |sql: Sql<'_>| {
             let (owners, up_to, limit) = (Array(&owners), Array(&up_to), i64::from(limit));
-            found(sql.all(PUBLISHED, &[&owners, &up_to, &destination.as_str(), &limit], overdue).await?)
+            let (destination, before) = (destination.as_str(), released_before.as_microsecond());
+            found(sql.all(PUBLISHED, &[&owners, &up_to, &destination, &limit, &before], overdue).await?)
         };
         self.operators.read(find).await
     }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::{
     BEGIN, Postgres, TRIES,
     accept::Orders,
-    lease,
-    record::{self, Outcomes},
+    dead_letters, lease,
+    record::{self, Lines},
     session,
 };
 use crate::{
@@ -47,12 +47,12 @@ impl Postgres {
         &mut self,
         batch: &Batch,
         orders: &Orders<'_>,
-        outcomes: &Outcomes<'_>,
+        lines: &Lines<'_>,
     ) -> Result<Vec<Acceptance>, StoreFault> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_commit(batch, orders, outcomes).await {
+            match self.try_commit(batch, orders, lines).await {
                 Ok(acceptances) => return Ok(acceptances),
                 Err(Failed { fault, in_doubt }) => {
                     let remedy = fault.remedy;
@@ -73,42 +73,43 @@ impl Postgres {
         &mut self,
         batch: &Batch,
         orders: &Orders<'_>,
-        outcomes: &Outcomes<'_>,
+        lines: &Lines<'_>,
     ) -> Result<Vec<Acceptance>, Failed> {
         let session = self.connection.session().await?;
         let owner = self.lease.owner(session).await?;
         let before = self.lease.take(batch.orders.len());
         let last = self.lease.last();
         let published_up_to = batch.published_up_to.map_or(0, signed);
-        let marks = batch.orders.is_empty() && batch.outcomes.is_empty();
+        let marks = batch.orders.is_empty() && batch.records_nothing();
         let advance: session::Parameters<'_> = &[&owner, &last, &published_up_to, &lease::LEASE];
         let ((), renewed, taken, inserted) = tokio::try_join!(
             biased;
             session.batch(if marks { BEGIN_MARKS } else { BEGIN }),
             session.query_first(lease::ADVANCE, advance),
             orders.take_keys(session),
-            outcomes.insert(session),
+            lines.insert(session),
         )?;
         let Some(renewed) = renewed else {
             self.lease.lose();
             return Err(Fault::new(Remedy::Repeat, "another producer took this one's outbox over").into());
         };
         let others: bool = renewed.try_get(0).map_err(Fault::from)?;
-        let (earlier, ended, ()) = tokio::try_join!(
+        let (earlier, recorded, ()) = tokio::try_join!(
             biased;
             orders.earlier(session, taken),
-            outcomes.merge(session, inserted),
+            lines.merge(session, inserted),
             lease::advance_lanes(session, owner, &batch.lanes),
         )?;
         let acceptances = orders.judge(earlier, before);
-        let ((), ()) = tokio::try_join!(
+        let ((), (), ()) = tokio::try_join!(
             biased;
             orders.insert(session, &acceptances, &self.destinations, owner, before),
-            record::close(session, &ended),
+            record::close(session, &recorded.ended),
+            dead_letters::list(session, recorded.died),
         )?;
         session.commit().await.map_err(|fault| Failed { in_doubt: fault.remedy == Remedy::Reconnect, fault })?;
         self.renewed(others);
-        self.notifier.notify(batch.outcomes.iter().map(|outcome| outcome.order_id));
+        self.notifier.notify(batch.changed());
         Ok(acceptances)
     }
 

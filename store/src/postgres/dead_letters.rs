@@ -1,15 +1,17 @@
 //! Lists and groups of dead letters. A part of a filter that is not given is null.
 
-use common::{outcome::Outcome, word::Word};
+use common::word::Word;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::session::Session;
 use crate::{
-    Filter,
+    Filter, LedgerEntry,
     columns::json,
-    desk::FilterValues,
+    desk::{FilterValues, INSERT, Listed},
     fault::Fault,
-    rules::{corrected_state, last_answer, last_error, last_status},
+    rules::{Died, corrected_state, last_answer, last_error, last_status},
     sql::{Row, Sql, Text, Value},
 };
 
@@ -58,8 +60,8 @@ const CAUSE: Text = Text::of(
 pub(super) const CORRECT: &str = "
     UPDATE dead_letters
     SET state = new.state, reason = coalesce(new.reason, dead_letters.reason), status_code = new.status_code,
-        error = coalesce(new.error, dead_letters.error), failed_at = new.failed_at, attempts = new.attempts,
-        answer = new.answer
+        error = coalesce(new.error, dead_letters.error), failed_at = coalesce(new.failed_at, dead_letters.failed_at),
+        attempts = new.attempts, answer = new.answer
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::bigint[], $8::text[],
         $9::text[])
         AS new (order_id, destination, state, reason, status_code, error, failed_at, attempts, answer)
@@ -100,18 +102,38 @@ pub(crate) async fn groups<T>(
 }
 
 /// A report that came after its dead letter says more than could be known then.
-pub(super) async fn correct(session: &Session, truths: &[Outcome]) -> Result<(), Fault> {
+pub(super) async fn correct(session: &Session, truths: &[LedgerEntry]) -> Result<(), Fault> {
     let order_ids: Vec<_> = truths.iter().map(|truth| truth.order_id.0).collect();
     let destinations: Vec<_> = truths.iter().map(|truth| truth.destination.as_str()).collect();
     let states: Vec<_> = truths.iter().map(|truth| corrected_state(truth).as_str()).collect();
     let reasons: Vec<_> = truths.iter().map(|truth| truth.reason.as_ref().map(Word::as_str)).collect();
     let codes: Vec<_> = truths.iter().map(|truth| last_status(&truth.attempts)).collect();
     let errors: Vec<_> = truths.iter().map(|truth| last_error(&truth.attempts)).collect();
-    let times: Vec<_> = truths.iter().map(|truth| truth.settled_at.as_microsecond()).collect();
+    let times: Vec<_> = truths.iter().map(|truth| truth.settled_at.map(Timestamp::as_microsecond)).collect();
     let attempts: Vec<_> = truths.iter().map(|truth| json(&truth.attempts)).collect::<Result<_, _>>()?;
     let answers: Vec<_> = truths.iter().map(|truth| last_answer(&truth.attempts)).collect();
     session
         .execute(CORRECT, &[&order_ids, &destinations, &states, &reasons, &codes, &errors, &times, &attempts, &answers])
         .await?;
+    Ok(())
+}
+
+/// Lists what has become a dead letter. One that its queue has brought already is not listed again.
+pub(super) async fn list(session: &Session, died: Vec<Died>) -> Result<(), Fault> {
+    if died.is_empty() {
+        return Ok(());
+    }
+    let sql = Sql::Postgres(session);
+    // Polled together, they go over the wire together.
+    let found = try_join_all(died.iter().map(async |died| {
+        let (text, id) = died.question();
+        sql.first(text, &[&id], |row| died.read(row)).await
+    }));
+    let found = found.await?;
+    let mut listed = Vec::with_capacity(died.len());
+    for (died, found) in died.into_iter().zip(found) {
+        listed.extend(Listed::died(died, found)?);
+    }
+    try_join_all(listed.iter().map(async |listed| sql.execute(INSERT, &listed.values()).await)).await?;
     Ok(())
 }

@@ -4,8 +4,12 @@ use super::session::Session;
 use crate::{StoreFault, fault::Fault};
 
 /// The schema, as steps from one version to the next. A released step is never changed.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("0001_orders.sql"), include_str!("0002_answers.sql"), include_str!("0003_lanes.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("0001_orders.sql"),
+    include_str!("0002_answers.sql"),
+    include_str!("0003_lanes.sql"),
+    include_str!("0004_waiting.sql"),
+];
 /// The holder of this lock migrates; the number is arbitrary.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7310579621944)";
 

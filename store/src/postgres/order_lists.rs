@@ -105,7 +105,7 @@ fn fits(status: Option<OrderStatus>, destination: bool) -> String {
     }
 }
 
-/// A page of the orders with ids from `low` to before `high`, without their outcomes.
+/// A page of the orders with ids from `low` to before `high`, without their deliveries.
 pub(crate) async fn page(
     session: &Session,
     filter: &OrderFilter,
@@ -140,5 +140,5 @@ pub(crate) async fn page(
 
 fn order(row: &Row) -> Result<OrderRecord, Fault> {
     let (event, destinations) = (parse_event(row.try_get(1)?)?, parse_names(row.try_get(2)?)?);
-    Ok(OrderRecord { event, destinations, outcomes: Vec::new() })
+    Ok(OrderRecord { event, destinations, recorded: Vec::new() })
 }

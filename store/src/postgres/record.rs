@@ -1,17 +1,17 @@
-//! Recording outcomes: the ledger, and the orders that are no longer pending. A whole group with each
+//! Recording what is reported: the ledger, what waits, and the orders that are no longer pending. A whole group with each
 //! statement, in the transaction of the caller.
 
 use std::collections::BTreeMap;
 
-use common::outcome::Outcome;
+use common::outcome::OutcomeStatus;
 use uuid::Uuid;
 
-use super::{dead_letters, redrives, session::Session};
+use super::{dead_letters, redrives, session::Session, waiting};
 use crate::{
     StoreFault,
-    columns::{json, parse_outcome},
+    columns::{json, parse_entry},
     fault::Fault,
-    rules::{ends, merge_stored, redrive_ends},
+    rules::{Delivery, Died, Line, Taken, Wait, redrive_ends},
 };
 
 /// In the order of orders and destinations, so that two producers with the same ones wait for each
@@ -54,37 +54,63 @@ const CLOSE_PART: &str = "
 const REMOVE: &str = "DELETE FROM pending WHERE order_id = ANY($1::uuid[]) AND open = '{}'";
 
 /// What the writer's session prepares.
-pub(super) const STATEMENTS: &[&str] = &[INSERT, KNOWN, UPDATE, dead_letters::CORRECT, CLOSE, CLOSE_PART, REMOVE];
+pub(super) const STATEMENTS: &[&str] =
+    &[INSERT, KNOWN, UPDATE, dead_letters::CORRECT, waiting::BEGIN, waiting::END, CLOSE, CLOSE_PART, REMOVE];
 
-/// Outcomes of a batch: of each delivery the first report, in the order of the table, and all others.
-pub(super) struct Outcomes<'a> {
-    first: Vec<&'a Outcome>,
+/// Lines of reports: of each delivery the first, in the order of the table, and all others.
+pub(super) struct Lines<'a> {
+    first: Vec<Line<'a>>,
     /// In the order in which they came.
-    further: Vec<&'a Outcome>,
+    further: Vec<Line<'a>>,
 }
 
-/// The reports of each delivery.
-type ByDelivery<'a> = BTreeMap<(Uuid, &'a str), Vec<&'a Outcome>>;
+/// What lines have made of deliveries, in the order of the table.
+#[derive(Default)]
+pub(super) struct Recorded<'a> {
+    /// Those that have ended with this transaction.
+    pub(super) ended: Vec<(Uuid, &'a str)>,
+    /// Those of them that have become dead letters, for the caller to list.
+    pub(super) died: Vec<Died>,
+    waits: Vec<Wait<'a>>,
+}
 
-/// Records outcomes in the caller's transaction.
+/// The lines of each delivery.
+type ByDelivery<'a> = BTreeMap<(Uuid, &'a str), Vec<Line<'a>>>;
+
+/// Records lines in the caller's transaction. Returns which deliveries have become dead letters, for the caller to
+/// list.
 ///
 /// After the commit, a caller at the desk notifies those who wait for the orders, here and at other
 /// producers.
-pub(crate) async fn record(session: &Session, outcomes: &[Outcome]) -> Result<(), Fault> {
-    let outcomes = Outcomes::new(outcomes);
-    let inserted = outcomes.insert(session).await?;
-    let ended = outcomes.merge(session, inserted).await?;
-    close(session, &ended).await
+pub(crate) async fn record(session: &Session, lines: &[Line<'_>]) -> Result<Vec<Died>, Fault> {
+    let lines = Lines::new(lines.to_vec());
+    let inserted = lines.insert(session).await?;
+    let recorded = lines.merge(session, inserted).await?;
+    close(session, &recorded.ended).await?;
+    Ok(recorded.died)
 }
 
-impl<'a> Outcomes<'a> {
-    pub(super) fn new(outcomes: &'a [Outcome]) -> Self {
-        let mut first: Vec<_> = outcomes.iter().collect();
-        // Stable: of reports of the same delivery, the first stays the first.
-        first.sort_by(|a, b| delivery(a).cmp(&delivery(b)));
+impl<'a> Recorded<'a> {
+    /// What a line has made of a delivery.
+    fn add(&mut self, delivery: &Delivery, taken: Taken<'a>) {
+        match taken {
+            Taken::Noted => {}
+            Taken::Ended(outcome) => {
+                self.ended.push(Line::Ended(outcome).delivery());
+                self.died.extend(Died::of(delivery, outcome));
+            }
+            Taken::HandedOver(wait) => self.waits.push(wait),
+        }
+    }
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(mut first: Vec<Line<'a>>) -> Self {
+        // Stable: of lines of the same delivery, the first stays the first.
+        first.sort_by(|a, b| a.delivery().cmp(&b.delivery()));
         let mut further = Vec::new();
         first.dedup_by(|later, first| {
-            let again = delivery(later) == delivery(first);
+            let again = later.delivery() == first.delivery();
             if again {
                 further.push(*later);
             }
@@ -98,60 +124,95 @@ impl<'a> Outcomes<'a> {
         if self.first.is_empty() {
             return Ok(0);
         }
-        let columns = Columns::of(self.first.iter().copied())?;
+        let mut columns = Columns::with_capacity(self.first.len());
+        for line in &self.first {
+            match line {
+                Line::Ended(outcome) => columns.push(*line, outcome.status.as_str(), json(outcome)?),
+                Line::Waits(_) => {
+                    let (delivery, _) = Delivery::begin(*line);
+                    columns.push(*line, delivery.status(), json(&delivery.entry)?);
+                }
+            }
+        }
         columns.run(session, INSERT).await
     }
 
-    /// Merges those that were reported before. Returns which deliveries have ended with this transaction.
-    pub(super) async fn merge(&self, session: &Session, inserted: u64) -> Result<Vec<(Uuid, &'a str)>, Fault> {
-        redrives::end(session, redrive_ends(self.first.iter().chain(&self.further).copied())).await?;
+    /// Merges those that were reported before.
+    pub(super) async fn merge(&self, session: &Session, inserted: u64) -> Result<Recorded<'a>, Fault> {
+        let lines = || self.first.iter().chain(&self.further);
+        redrives::end(session, redrive_ends(lines())).await?;
+        let mut recorded = Recorded::default();
         let all_new = usize::try_from(inserted).ok() == Some(self.first.len());
         if all_new && self.further.is_empty() {
-            return Ok(self.first.iter().map(|outcome| delivery(outcome)).collect());
+            for line in &self.first {
+                match line {
+                    // The usual case needs no copy of the outcome.
+                    Line::Ended(outcome) if outcome.status == OutcomeStatus::Delivered => {
+                        recorded.ended.push(line.delivery());
+                    }
+                    line => {
+                        let (delivery, taken) = Delivery::begin(*line);
+                        recorded.add(&delivery, taken);
+                    }
+                }
+            }
+        } else {
+            self.merge_known(session, &mut recorded).await?;
         }
+        waiting::begin(session, &recorded.waits).await?;
+        Ok(recorded)
+    }
+
+    async fn merge_known(&self, session: &Session, recorded: &mut Recorded<'a>) -> Result<(), Fault> {
         let mut reported = ByDelivery::new();
-        for outcome in self.first.iter().chain(&self.further) {
-            reported.entry(delivery(outcome)).or_default().push(outcome);
+        for line in self.first.iter().chain(&self.further) {
+            reported.entry(line.delivery()).or_default().push(*line);
         }
-        let order_ids: Vec<_> = self.first.iter().map(|outcome| outcome.order_id.0).collect();
-        let mut ended = Vec::with_capacity(self.first.len());
-        let mut truths = Vec::new();
+        let order_ids: Vec<_> = self.first.iter().map(|line| line.delivery().0).collect();
+        let mut known = Vec::new();
         for row in session.query(KNOWN, &[&order_ids]).await? {
             let (order_id, destination): (Uuid, &str) = (row.try_get(0)?, row.try_get(1)?);
-            let Some(reports) = reported.get(&(order_id, destination)) else { continue };
+            let Some(lines) = reported.get(&(order_id, destination)) else { continue };
             let new: bool = row.try_get(3)?;
-            if new {
-                ended.extend(reports.first().map(|outcome| delivery(outcome)));
-            }
-            // The first report of a new row is the row.
-            let further = &reports[usize::from(new)..];
-            if further.is_empty() {
-                continue;
-            }
-            let (mut pending, redriven): (bool, Option<Uuid>) = (row.try_get(4)?, row.try_get(5)?);
-            let mut truth = parse_outcome(row.try_get(2)?);
-            for outcome in further {
-                if pending && ends(redriven, outcome) {
-                    pending = false;
-                    ended.push(delivery(outcome));
+            // The first line of a new row is the row.
+            let (mut delivery, mut taken, further) = match lines.split_first() {
+                Some((first, further)) if new => {
+                    let (delivery, taken) = Delivery::begin(*first);
+                    (delivery, taken, further)
                 }
-                truth = Ok(merge_stored(truth, outcome));
-            }
-            truths.push((truth?, pending));
-        }
-        if !truths.is_empty() {
-            let mut columns = Columns::of(truths.iter().map(|(truth, _)| truth))?;
-            for (status, (_, pending)) in columns.statuses.iter_mut().zip(&truths) {
-                if *pending {
-                    *status = "pending";
+                _ => {
+                    let stored =
+                        Delivery::stored(parse_entry(row.try_get(2)?), row.try_get(4)?, row.try_get(5)?, lines);
+                    let Some(delivery) = stored else { continue };
+                    (delivery, Taken::Noted, lines.as_slice())
+                }
+            };
+            for line in further {
+                match delivery.take(*line) {
+                    Taken::Noted => {}
+                    // Of a delivery that has ended, later lines say nothing more.
+                    now => taken = now,
                 }
             }
-            columns.run(session, UPDATE).await?;
-            let ended_truths: Vec<_> =
-                truths.into_iter().filter(|(_, pending)| !pending).map(|(truth, _)| truth).collect();
-            dead_letters::correct(session, &ended_truths).await?;
+            recorded.add(&delivery, taken);
+            if !further.is_empty() {
+                known.push(delivery);
+            }
         }
-        Ok(ended)
+        if known.is_empty() {
+            return Ok(());
+        }
+        let mut columns = Columns::with_capacity(known.len());
+        for delivery in &known {
+            columns.push_entry(delivery)?;
+        }
+        columns.run(session, UPDATE).await?;
+        let ended: Vec<_> = known.into_iter().filter(|delivery| !delivery.pending).map(|known| known.entry).collect();
+        if !ended.is_empty() {
+            dead_letters::correct(session, &ended).await?;
+            waiting::end(session, &ended).await?;
+        }
+        Ok(())
     }
 }
 
@@ -191,37 +252,41 @@ pub(super) async fn close(session: &Session, ended: &[(Uuid, &str)]) -> Result<(
     Ok(())
 }
 
-fn delivery(outcome: &Outcome) -> (Uuid, &str) {
-    (outcome.order_id.0, outcome.destination.as_str())
-}
-
-/// Outcomes as the columns of a statement.
+/// Rows of the ledger as the columns of a statement.
 struct Columns<'a> {
     order_ids: Vec<Uuid>,
     destinations: Vec<&'a str>,
     statuses: Vec<&'static str>,
-    outcomes: Vec<String>,
+    entries: Vec<String>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(outcomes: impl ExactSizeIterator<Item = &'a Outcome>) -> Result<Self, StoreFault> {
-        let count = outcomes.len();
-        let mut columns = Self {
+    fn with_capacity(count: usize) -> Self {
+        Self {
             order_ids: Vec::with_capacity(count),
             destinations: Vec::with_capacity(count),
             statuses: Vec::with_capacity(count),
-            outcomes: Vec::with_capacity(count),
-        };
-        for outcome in outcomes {
-            columns.order_ids.push(outcome.order_id.0);
-            columns.destinations.push(outcome.destination.as_str());
-            columns.statuses.push(outcome.status.as_str());
-            columns.outcomes.push(json(outcome)?);
+            entries: Vec::with_capacity(count),
         }
-        Ok(columns)
+    }
+
+    fn push(&mut self, line: Line<'a>, status: &'static str, entry: String) {
+        let (order_id, destination) = line.delivery();
+        self.order_ids.push(order_id);
+        self.destinations.push(destination);
+        self.statuses.push(status);
+        self.entries.push(entry);
+    }
+
+    fn push_entry(&mut self, delivery: &'a Delivery) -> Result<(), StoreFault> {
+        self.order_ids.push(delivery.entry.order_id.0);
+        self.destinations.push(delivery.entry.destination.as_str());
+        self.statuses.push(delivery.status());
+        self.entries.push(json(&delivery.entry)?);
+        Ok(())
     }
 
     async fn run(&self, session: &Session, text: &'static str) -> Result<u64, Fault> {
-        session.execute(text, &[&self.order_ids, &self.destinations, &self.statuses, &self.outcomes]).await
+        session.execute(text, &[&self.order_ids, &self.destinations, &self.statuses, &self.entries]).await
     }
 }

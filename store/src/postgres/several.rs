@@ -101,7 +101,7 @@ async fn what_a_producer_published_is_found_overdue_even_after_its_end() {
     let marks = desk.published_marks().await.unwrap();
     // What is accepted after the marks were read may be unpublished.
     accept(&mut scratch.open_another().await, orders(1)).await;
-    let found = desk.pending_published("north".parse().unwrap(), marks, 10).await.unwrap();
+    let found = desk.pending_published("north".parse().unwrap(), marks, jiff::Timestamp::now(), 10).await.unwrap();
     assert_eq!(found.total, 2);
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::last_answer;
-use crate::{Collected, StoreFault, columns::json};
+use crate::{Collected, LedgerEntry, StoreFault, columns::json};
 
 /// Longest error that is stored, in characters: it is part of indexes, and may come from anywhere.
 const MAX_ERROR_CHARS: usize = 300;
@@ -28,8 +28,8 @@ pub(crate) enum Ending {
 pub(crate) struct End {
     pub(crate) state: DeadLetterState,
     pub(crate) reason: Word<Reason>,
-    /// The outcome in the ledger, if the dead letter is a delivery.
-    pub(crate) outcome: Option<Outcome>,
+    /// What the ledger has of the delivery, if the dead letter is one.
+    pub(crate) entry: Option<Box<LedgerEntry>>,
     /// Whether it was recorded just now.
     pub(crate) changed: bool,
 }
@@ -39,20 +39,20 @@ pub(crate) fn order_of(letter: &Collected) -> Option<Uuid> {
     letter.origin.destination().and(letter.identity.as_ref()).map(|identity| identity.order_id.0)
 }
 
-/// The end of a dead letter's delivery; `ledger` is the outcome in the ledger, if the delivery has ended there.
-pub(crate) fn ending(letter: &Collected, ledger: Option<Outcome>, now: Timestamp) -> Ending {
+/// The end of a dead letter's delivery; `ledger` is what the ledger has, if the delivery has ended there.
+pub(crate) fn ending(letter: &Collected, ledger: Option<LedgerEntry>, now: Timestamp) -> Ending {
     let (Some(identity), Some(destination)) = (&letter.identity, letter.origin.destination()) else {
         // No report can name it.
         let reason = letter.reason.unwrap_or(Reason::Unreported).into();
-        return Ending::Known(End { state: DeadLetterState::Dead, reason, outcome: None, changed: false });
+        return Ending::Known(End { state: DeadLetterState::Dead, reason, entry: None, changed: false });
     };
-    if let Some(outcome) = ledger {
+    if let Some(entry) = ledger {
         // A body that cannot be read is not what was delivered, whatever order it names.
         let unreadable = letter.reason.filter(|reason| *reason == Reason::Unreadable);
-        let state = if unreadable.is_some() { DeadLetterState::Dead } else { corrected_state(&outcome) };
-        let known = unreadable.map(Word::from).or_else(|| outcome.reason.clone());
+        let state = if unreadable.is_some() { DeadLetterState::Dead } else { corrected_state(&entry) };
+        let known = unreadable.map(Word::from).or_else(|| entry.reason.clone());
         let reason = known.unwrap_or_else(|| letter.reason.unwrap_or(Reason::Unreported).into());
-        return Ending::Known(End { state, reason, outcome: Some(outcome), changed: false });
+        return Ending::Known(End { state, reason, entry: Some(Box::new(entry)), changed: false });
     }
     let reason = match letter.reason {
         Some(reason) => reason,
@@ -73,11 +73,11 @@ pub(crate) fn ending(letter: &Collected, ledger: Option<Outcome>, now: Timestamp
     Ending::New(reason, Box::new(outcome))
 }
 
-/// The state of a dead letter whose delivery has this outcome.
-pub(crate) fn corrected_state(outcome: &Outcome) -> DeadLetterState {
-    match outcome.status {
-        OutcomeStatus::Delivered => DeadLetterState::Delivered,
-        OutcomeStatus::DeadLettered => DeadLetterState::Dead,
+/// The state of a dead letter whose delivery has ended like this.
+pub(crate) fn corrected_state(entry: &LedgerEntry) -> DeadLetterState {
+    match entry.status {
+        Some(OutcomeStatus::Delivered) => DeadLetterState::Delivered,
+        Some(OutcomeStatus::DeadLettered) | None => DeadLetterState::Dead,
     }
 }
 
@@ -106,10 +106,10 @@ pub(crate) struct DeadLetterColumns {
 impl DeadLetterColumns {
     /// A parent that is not stored is not one.
     pub(crate) fn of(letter: &Collected, end: &End, parent: Option<Parent>) -> Result<Self, StoreFault> {
-        let attempts = end.outcome.as_ref().map(|outcome| outcome.attempts.as_slice()).unwrap_or_default();
+        let attempts = end.entry.as_ref().map(|entry| entry.attempts.as_slice()).unwrap_or_default();
         let first = attempts.first().map(|attempt| attempt.at).or(letter.accepted_at).map(Timestamp::as_microsecond);
         let used = parent.as_ref().and_then(|parent| parent.key_used_at);
-        let failed_at = end.outcome.as_ref().map_or(letter.died_at, |outcome| outcome.settled_at);
+        let failed_at = end.entry.as_ref().and_then(|entry| entry.settled_at).unwrap_or(letter.died_at);
         Ok(Self {
             order_id: letter.identity.as_ref().map(|identity| identity.order_id.0),
             status_code: last_status(attempts),
@@ -185,7 +185,7 @@ mod tests {
         let order = testing::order("c-1", 0).event();
         let state = |reason, delivered| {
             let letter = Collected { reason, ..letter(&order) };
-            match ending(&letter, Some(testing::ended(&order, "north", delivered)), at(4)) {
+            match ending(&letter, Some((&testing::ended(&order, "north", delivered)).into()), at(4)) {
                 Ending::Known(End { state, reason, changed: false, .. }) => (state, reason),
                 _ => panic!("not known"),
             }
@@ -203,7 +203,7 @@ mod tests {
         for letter in [report, stranger] {
             assert_eq!(order_of(&letter), None);
             let Ending::Known(end) = ending(&letter, None, at(0)) else { panic!("not known") };
-            assert_eq!((end.state, end.reason, end.outcome), (DeadLetterState::Dead, Reason::Unreported.into(), None));
+            assert_eq!((end.state, end.reason, end.entry), (DeadLetterState::Dead, Reason::Unreported.into(), None));
         }
     }
 
@@ -211,7 +211,8 @@ mod tests {
     fn a_key_is_as_old_as_its_first_use_over_the_lineage() {
         let order = testing::order("c-1", 0).event();
         let Ending::New(reason, outcome) = ending(&letter(&order), None, at(5)) else { panic!("not recorded") };
-        let end = End { state: DeadLetterState::Dead, reason: reason.into(), outcome: Some(*outcome), changed: true };
+        let entry = Some(Box::new((&*outcome).into()));
+        let end = End { state: DeadLetterState::Dead, reason: reason.into(), entry, changed: true };
         let again = Collected { parent: Some(Uuid::nil()), ..letter(&order) };
         let parent = Parent { key_used_at: Some(-7), redrives: 2 };
         let columns = DeadLetterColumns::of(&again, &end, Some(parent)).unwrap();

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use common::{
-    outcome::{Outcome, OutcomeStatus},
+    outcome::OutcomeStatus,
     status::{DeadLetterState, RedriveStatus},
 };
 use uuid::Uuid;
 
+use super::Line;
 use crate::{Control, Progress};
 
 impl Control {
@@ -41,10 +42,12 @@ impl Progress {
 
 /// How the dead letters that were sent again have ended, in ascending order. One that was delivered has been,
 /// whatever else was reported.
-pub(crate) fn redrive_ends<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> BTreeMap<Uuid, OutcomeStatus> {
+pub(crate) fn redrive_ends<'a, 'l: 'a>(lines: impl IntoIterator<Item = &'a Line<'l>>) -> BTreeMap<Uuid, OutcomeStatus> {
     let mut ends = BTreeMap::new();
-    for outcome in outcomes {
-        if let Some(dead_letter) = outcome.dead_letter {
+    for line in lines {
+        if let Line::Ended(outcome) = line
+            && let Some(dead_letter) = outcome.dead_letter
+        {
             let end = ends.entry(dead_letter).or_insert(outcome.status);
             if outcome.status == OutcomeStatus::Delivered {
                 *end = outcome.status;
@@ -65,6 +68,8 @@ pub(crate) fn state_after(end: OutcomeStatus) -> DeadLetterState {
 
 #[cfg(test)]
 mod tests {
+    use common::outcome::Outcome;
+
     use super::*;
     use crate::testing;
 
@@ -102,7 +107,7 @@ mod tests {
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let end = |dead_letter, delivered| Outcome { dead_letter, ..testing::ended(&order, "north", delivered) };
         let outcomes = [end(Some(two), false), end(Some(one), true), end(Some(one), false), end(None, true)];
-        let ends: Vec<_> = redrive_ends(&outcomes).into_iter().collect();
+        let ends: Vec<_> = redrive_ends(&outcomes.iter().map(Line::Ended).collect::<Vec<_>>()).into_iter().collect();
         assert_eq!(ends, [(one, OutcomeStatus::Delivered), (two, OutcomeStatus::DeadLettered)]);
         assert_eq!(state_after(OutcomeStatus::Delivered), DeadLetterState::Delivered);
         assert_eq!(state_after(OutcomeStatus::DeadLettered), DeadLetterState::Redriven);

@@ -38,26 +38,39 @@ impl Connection {
         &self,
         text: &str,
         values: &[&dyn Value],
-        mut each: impl FnMut(&Row<'_>) -> Result<ControlFlow<()>, Fault>,
+        each: impl FnMut(&Row<'_>) -> Result<ControlFlow<()>, Fault>,
     ) -> Result<(), Fault> {
-        let connection = self.inner();
-        let mut statement = connection.prepare_cached(text)?;
-        bind(&mut statement, values)?;
-        let mut rows = statement.raw_query();
-        while let Some(row) = rows.next()? {
-            if each(&Row::Sqlite(row))?.is_break() {
-                break;
-            }
-        }
-        Ok(())
+        self::each(&self.inner(), text, values, each)
     }
 
     pub(crate) fn execute(&self, text: &str, values: &[&dyn Value]) -> Result<u64, Fault> {
-        let connection = self.inner();
-        let mut statement = connection.prepare_cached(text)?;
-        bind(&mut statement, values)?;
-        Ok(statement.raw_execute()? as u64)
+        self::execute(&self.inner(), text, values)
     }
+}
+
+/// Reads the rows of a statement until `each` breaks off.
+pub(super) fn each(
+    connection: &Inner,
+    text: &str,
+    values: &[&dyn Value],
+    mut each: impl FnMut(&Row<'_>) -> Result<ControlFlow<()>, Fault>,
+) -> Result<(), Fault> {
+    let mut statement = connection.prepare_cached(text)?;
+    bind(&mut statement, values)?;
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        if each(&Row::Sqlite(row))?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a statement without rows. Returns how many rows of a table it changed.
+pub(super) fn execute(connection: &Inner, text: &str, values: &[&dyn Value]) -> Result<u64, Fault> {
+    let mut statement = connection.prepare_cached(text)?;
+    bind(&mut statement, values)?;
+    Ok(statement.raw_execute()? as u64)
 }
 
 /// A parameter has its number in its name, as `$2` and `$2::text` have; one without a name is the next.

@@ -2,17 +2,21 @@
 
 use std::ops::ControlFlow;
 
-use common::{outcome::Outcome, word::Word};
+use common::word::Word;
+use jiff::Timestamp;
 use rusqlite::params;
 use uuid::Uuid;
 
-use super::Connection;
+use super::{
+    Connection,
+    connection::{each, execute},
+};
 use crate::{
-    Filter, StoreFault,
+    Filter, LedgerEntry, StoreFault,
     columns::json,
-    desk::FilterValues,
+    desk::{FilterValues, INSERT, Listed},
     fault::Fault,
-    rules::{corrected_state, last_answer, last_error, last_status},
+    rules::{Died, corrected_state, last_answer, last_error, last_status},
     sql::{Row, Value},
 };
 
@@ -128,11 +132,11 @@ fn all<T>(
 }
 
 /// A report that came after its dead letter says more than could be known then.
-pub(super) fn correct(connection: &rusqlite::Connection, truth: &Outcome) -> Result<(), StoreFault> {
+pub(super) fn correct(connection: &rusqlite::Connection, truth: &LedgerEntry) -> Result<(), StoreFault> {
     connection
         .prepare_cached(
             "UPDATE dead_letters SET state = ?3, reason = ifnull(?4, reason), status_code = ?5, error = ifnull(?6, error),
-                 failed_at = ?7, attempts = ?8, answer = ?9
+                 failed_at = ifnull(?7, failed_at), attempts = ?8, answer = ?9
              WHERE order_id = ?1 AND destination = ?2 AND state = 'dead' AND reason <> 'unreadable'",
         )?
         .execute(params![
@@ -142,10 +146,26 @@ pub(super) fn correct(connection: &rusqlite::Connection, truth: &Outcome) -> Res
             truth.reason.as_ref().map(Word::as_str),
             last_status(&truth.attempts),
             last_error(&truth.attempts),
-            truth.settled_at.as_microsecond(),
+            truth.settled_at.map(Timestamp::as_microsecond),
             json(&truth.attempts)?,
             last_answer(&truth.attempts),
         ])?;
+    Ok(())
+}
+
+/// Lists what has become a dead letter. One that its queue has brought already is not listed again.
+pub(super) fn list(connection: &rusqlite::Connection, died: Vec<Died>) -> Result<(), Fault> {
+    for died in died {
+        let (text, id) = died.question();
+        let mut found = None;
+        each(connection, text.sqlite, &[&id], |row| {
+            found = Some(died.read(row)?);
+            Ok(ControlFlow::Break(()))
+        })?;
+        if let Some(listed) = Listed::died(died, found)? {
+            execute(connection, INSERT.sqlite, &listed.values())?;
+        }
+    }
     Ok(())
 }
 

@@ -13,7 +13,8 @@ pub(super) struct Numbers {
 impl Numbers {
     /// Sets aside as many as the batch can need, and notes how far the outbox is published.
     pub(super) fn take(connection: &Connection, batch: &Batch) -> Result<Self, StoreFault> {
-        Self::reserve(connection, batch.orders.len(), batch.outcomes.len(), batch.published_up_to.map_or(0, signed))
+        let changes = batch.outcomes.len() + batch.progress.len();
+        Self::reserve(connection, batch.orders.len(), changes, batch.published_up_to.map_or(0, signed))
     }
 
     pub(super) fn reserve(

@@ -95,7 +95,7 @@ fn statement(filter: &OrderFilter, along: Along) -> String {
     )
 }
 
-/// A page of the orders with ids from `low` to before `high`, without their outcomes.
+/// A page of the orders with ids from `low` to before `high`, without their deliveries.
 pub(crate) fn page(
     connection: &Connection,
     filter: &OrderFilter,
@@ -136,7 +136,7 @@ pub(crate) fn page(
 
 fn order(event: &[u8], row: &Row<'_>) -> Result<OrderRecord, Fault> {
     let destinations = parse_names(&row.get::<String>(2)?)?;
-    Ok(OrderRecord { event: parse_event(event)?, destinations, outcomes: Vec::new() })
+    Ok(OrderRecord { event: parse_event(event)?, destinations, recorded: Vec::new() })
 }
 
 #[cfg(test)]

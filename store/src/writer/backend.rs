@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use common::outcome::Outcome;
+use common::{
+    order::OrderId,
+    outcome::{Outcome, Progress},
+};
 
-use crate::{Adopted, LaneMark, Placed, Position, Receipt, StoreFault};
+use crate::{Adopted, LaneMark, Placed, Position, Receipt, StoreFault, rules::Line};
 
 /// What goes into one transaction.
 #[derive(Debug, Default)]
@@ -17,6 +20,26 @@ pub struct Batch {
     pub lanes: Vec<LaneMark>,
     /// Outcomes for the ledger.
     pub outcomes: Vec<Outcome>,
+    /// What is known of deliveries that wait.
+    pub progress: Vec<Progress>,
+}
+
+impl Batch {
+    /// The orders that something is recorded of; one may come several times.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = OrderId> {
+        let outcomes = self.outcomes.iter().map(|outcome| outcome.order_id);
+        outcomes.chain(self.progress.iter().map(|progress| progress.order_id))
+    }
+
+    /// Whether nothing is recorded of any delivery.
+    pub(crate) fn records_nothing(&self) -> bool {
+        self.outcomes.is_empty() && self.progress.is_empty()
+    }
+
+    /// Everything that is recorded of deliveries. What a worker reports of one together, ends it last.
+    pub(crate) fn lines(&self) -> Vec<Line<'_>> {
+        self.progress.iter().map(Line::Waits).chain(self.outcomes.iter().map(Line::Ended)).collect()
+    }
 }
 
 /// What became of an order in a transaction that was committed.

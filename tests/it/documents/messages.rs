@@ -57,11 +57,20 @@ fn the_event_and_the_report_that_are_shown_are_complete_and_valid() -> Result<()
     let report: Report = serde_json::from_value(shown.clone())?;
     assert_eq!(serde_json::to_value(&report)?, shown);
     // Every field that may be absent is there at least once.
-    let outcomes = report.outcomes;
+    let outcomes = &report.outcomes;
     assert!(outcomes.iter().any(|outcome| outcome.reason.is_some() && outcome.dead_letter.is_some()));
-    let mut attempts = outcomes.iter().flat_map(|outcome| &outcome.attempts);
-    assert!(attempts.clone().any(|attempt| attempt.status_code.is_some()));
-    assert!(attempts.any(|attempt| attempt.error.is_some()));
+    let waits = &report.progress[0];
+    assert!(waits.dead_letter.is_some());
+    assert!(
+        waits.handover.as_ref().is_some_and(|handover| {
+            handover.traceparent.is_some() && handover.spent.is_some() && handover.unanswered
+        })
+    );
+    let attempts = || outcomes.iter().flat_map(|outcome| &outcome.attempts).chain(&waits.attempts);
+    assert!(attempts().any(|attempt| attempt.status_code.is_some()));
+    assert!(attempts().any(|attempt| attempt.error.is_some()));
+    assert!(attempts().any(|attempt| attempt.answer.is_some()));
+    assert!(attempts().any(|attempt| attempt.spent == Some(false)));
     Ok(())
 }
 
@@ -97,6 +106,7 @@ async fn the_properties_of_an_event_are_those_that_are_documented() -> Result<()
     system.place(&Order::healthy()).await?;
     let mut found = names(&probe.next(&system).await?.properties);
     found.insert(format!("header {REDRIVEN}"));
+    found.extend(["spent", "unanswered", "retry-until"].map(|name| format!("header x-tandem-{name}")));
     let documented: BTreeSet<_> = page()?.column("properties", 0)?.into_iter().collect();
     assert_eq!(found, documented);
     Ok(())

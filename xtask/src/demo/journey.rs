@@ -108,7 +108,7 @@ fn logged(line: &Line) -> Option<String> {
     let field = |name: &str| line.json.as_ref()?.get(name);
     Some(match line.field("message")? {
         "published" => "published, confirmed by the broker for both queues".to_owned(),
-        "attempt failed, waiting" => {
+        "attempt failed, backing off" => {
             let delay: SignedDuration = line.field("delay")?.parse().ok()?;
             style(format!("waiting {}", took(delay.unsigned_abs()))).yellow().to_string()
         }

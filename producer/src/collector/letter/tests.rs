@@ -1,5 +1,6 @@
 use common::event::now;
-use serde_json::json;
+use serde_json::{Map, json};
+use uuid::Uuid;
 
 use super::*;
 

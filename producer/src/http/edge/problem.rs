@@ -80,6 +80,16 @@ problem_types! {
     UNKNOWN_ORDER = "unknown-order" NOT_FOUND:
         "No order has this id",
         "The id of an order is the UUID that was returned when the order was accepted.";
+    UNKNOWN_DELIVERY = "unknown-delivery" NOT_FOUND:
+        "The order is not delivered to this destination",
+        "The deliveries of an order are shown with it, by the name of their destination.";
+    DELIVERY_ENDED = "delivery-ended" CONFLICT:
+        "The delivery has ended",
+        "Only a delivery that is pending can be attempted or cancelled. A dead letter can be sent again by a redrive.";
+    DELIVERY_UNDER_WAY = "delivery-under-way" CONFLICT retry "10":
+        "The delivery is under way",
+        "It is in its queue or with a worker, which may be calling the API. Only a delivery that waits in the store can \
+         be cancelled: try again after the time in Retry-After, when it may wait again or have ended.";
     UNKNOWN_DEAD_LETTER = "unknown-dead-letter" NOT_FOUND:
         "No dead letter has this id",
         "The id of a dead letter is a UUID; GET /v1/dead-letters lists them.";
@@ -312,7 +322,8 @@ mod tests {
         assert_eq!(names.len(), PROBLEM_TYPES.len());
         for kind in PROBLEM_TYPES {
             assert!(kind.status.is_client_error() || kind.status.is_server_error(), "{}", kind.name);
-            assert_eq!(kind.retry_after.is_some(), kind.status == StatusCode::SERVICE_UNAVAILABLE, "{}", kind.name);
+            let passes = kind.status == StatusCode::SERVICE_UNAVAILABLE || kind.name == DELIVERY_UNDER_WAY.name;
+            assert_eq!(kind.retry_after.is_some(), passes, "{}", kind.name);
         }
     }
 

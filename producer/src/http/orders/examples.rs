@@ -32,6 +32,21 @@ fn accepted_order() -> api::Accepted {
     views::order::accepted(&receipt, deliveries.into())
 }
 
+/// The answer to a request to attempt a delivery now.
+pub(in crate::http) fn retried() -> Value {
+    steered("its wait is over: it is attempted as soon as a worker takes it")
+}
+
+/// The answer to a request to cancel a delivery.
+pub(in crate::http) fn cancelled() -> Value {
+    steered(super::steer::CANCELLED)
+}
+
+fn steered(detail: &str) -> Value {
+    let (order_id, destination) = (sample::order_id().to_string(), "inventory".to_owned());
+    sample::json(&api::Steered { order_id, destination, detail: detail.to_owned() })
+}
+
 /// The same order, accepted by one destination and rejected by the other.
 pub(in crate::http) fn shown() -> Value {
     sample::json(&shown_order())
@@ -50,7 +65,7 @@ pub(in crate::http) fn shown_order() -> Order {
             spent: None,
         }];
         let settled_at = Some(at + SignedDuration::from_millis(12));
-        Delivery { status: status.into(), reason: reason.map(Into::into), attempts, settled_at }
+        Delivery { status: status.into(), reason: reason.map(Into::into), attempts, settled_at, ..Delivery::pending() }
     };
     let deliveries = BTreeMap::from([
         ("fulfillment".to_owned(), settled(DeliveryStatus::Delivered, None, 200)),

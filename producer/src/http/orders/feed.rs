@@ -39,7 +39,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// A stream of the same events as for one order, for all orders, in the order in which they were stored;
 /// it does not end. Without `Last-Event-ID` it starts now. A client that is cut off continues with
 /// `Last-Event-ID`, however long ago that was. Each event comes at least once; when a delivery changes
-/// again, all of its attempts come again with its new end.
+/// again, all of its attempts come again.
 #[utoipa::path(
     get,
     path = "/v1/events",
@@ -190,17 +190,20 @@ impl Cursor {
             return;
         };
         let data = OrderEvent {
-            order_id: delivery.outcome.order_id.to_string(),
-            correlation_id: delivery.outcome.correlation_id.to_string(),
-            destination: Some(delivery.outcome.destination.to_string()),
+            order_id: delivery.entry.order_id.to_string(),
+            correlation_id: delivery.entry.correlation_id.to_string(),
+            destination: Some(delivery.entry.destination.to_string()),
             ..OrderEvent::default()
         };
         let delivery = views::order::delivery(delivery);
         let mut all: Vec<_> = Vec::with_capacity(delivery.attempts.len() + 2);
-        // A delivery that is being sent again is pending: its attempts came with its end.
-        if delivery.status != DeliveryStatus::Pending {
+        let ended = delivery.status != DeliveryStatus::Pending;
+        // A delivery of which only a dead letter is being sent again has made no attempt since.
+        if ended || delivery.next_attempt_at.is_some() {
             let attempts = delivery.attempts.iter().cloned();
             all.extend(attempts.map(|attempt| ("attempt", OrderEvent { attempt: Some(attempt), ..data.clone() })));
+        }
+        if ended {
             all.push((delivery.status.as_str(), OrderEvent { delivery: Some(delivery.clone()), ..data.clone() }));
         }
         if let Some(status) = settled {
@@ -239,7 +242,7 @@ mod tests {
             dead_letter: None,
             settled_at: order.created_at,
         };
-        let delivery = DeliveryRecord { outcome, redriving: false };
+        let delivery = DeliveryRecord { entry: (&outcome).into(), pending: false };
         Changed { change, delivery: Some(delivery), settled: Some(OrderStatus::PartiallyDelivered) }
     }
 

@@ -175,8 +175,9 @@ impl Cursor {
         };
         for (name, delivery) in &order.deliveries {
             let mut received = self.deliveries.get(name).copied().unwrap_or_default();
-            for attempt in delivery.attempts.iter().skip(received.attempts) {
-                received.attempts += 1;
+            let after = received.attempts;
+            for (number, attempt) in delivery.numbered_attempts().skip_while(|(number, _)| *number < after) {
+                received.attempts = number + 1;
                 self.advance(name, received);
                 let (destination, attempt) = (Some(name.clone()), Some(attempt.clone()));
                 let data = OrderEvent { destination, attempt, ..data.clone() };
@@ -247,6 +248,7 @@ mod tests {
                 })
                 .collect(),
             settled_at: Some(at(attempts + 1)),
+            ..Delivery::pending()
         }
     }
 

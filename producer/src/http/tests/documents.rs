@@ -41,6 +41,8 @@ async fn the_document_lists_every_path_with_its_methods_and_statuses() {
             "get /v1/redrives: 200 400 500 503",
             "post /v1/dead-letters/{id}/archive: 200 400 404 408 409 413 415 422 500 503",
             "post /v1/dead-letters/{id}/unarchive: 200 400 404 408 409 413 415 422 500 503",
+            "post /v1/orders/{order_id}/deliveries/{destination}/cancel: 202 400 404 409 500 503",
+            "post /v1/orders/{order_id}/deliveries/{destination}/retry: 202 400 404 409 500 503",
             "post /v1/orders: 200 202 400 408 413 415 422 500 503",
             "post /v1/orders:batch: 207 400 408 413 415 422 500 503",
             "post /v1/redrives/{redrive_id}/cancel: 200 400 404 409 500 503",
