@@ -127,6 +127,8 @@ mod tests {
             "tandem order get 1 2",
             "tandem order list --status pending --destination inventory --customer-id c --from 2h --all",
             "tandem order watch 1",
+            "tandem order retry 1",
+            "tandem order cancel 1 --destination inventory",
             "tandem dead list --destination inventory --reason rejected --status-code 422 --error refused --limit 7",
             "tandem dead groups --from 2026-11-24T06:00:00Z --to 5m",
             "tandem dead show 1",

@@ -3,6 +3,7 @@
 mod place;
 mod list;
 mod watch;
+mod steer;
 mod view;
 
 use std::time::Duration;
@@ -11,7 +12,7 @@ use clap::Subcommand;
 use common::config::positive_duration;
 
 pub(crate) use self::view::attempt;
-use self::{list::ListArgs, place::PlaceArgs};
+use self::{list::ListArgs, place::PlaceArgs, steer::SteerArgs};
 use crate::{
     client::{Client, Request},
     exit::{Exit, Failure},
@@ -31,6 +32,10 @@ pub(crate) enum Command {
     },
     /// List orders, newest first
     List(ListArgs),
+    /// Attempt deliveries of an order now, without waiting for their time
+    Retry(SteerArgs),
+    /// End deliveries of an order that wait for their next attempt, as dead letters
+    Cancel(SteerArgs),
     /// Follow an order until every destination has an outcome
     Watch {
         /// The order's id
@@ -50,6 +55,8 @@ pub(crate) async fn run(command: Command, client: &Client, screen: Screen) -> Re
         Command::Place(arguments) => place::run(arguments, client, screen).await,
         Command::Get { ids } => get(&ids, client, screen).await,
         Command::List(arguments) => list::run(&arguments, client, screen).await,
+        Command::Retry(arguments) => steer::run(&arguments, "retry", client, screen).await,
+        Command::Cancel(arguments) => steer::run(&arguments, "cancel", client, screen).await,
         Command::Watch { id, wait } => watch::run(&id, wait, client, screen).await,
     }
 }

@@ -61,13 +61,21 @@ fn deliveries(deliveries: &BTreeMap<String, Delivery>, screen: Screen) -> io::Re
     for (destination, delivery) in deliveries {
         let mut status = screen.paint(paint_of(delivery.status.as_str()), &clean(&delivery_status(delivery)));
         if !delivery.attempts.is_empty() {
-            let attempts = format!("({})", count(delivery.attempts.len() as u64, "attempt"));
+            let made = delivery.attempts.len() as u64 + u64::from(delivery.attempts_omitted);
+            let attempts = format!("({})", count(made, "attempt"));
             status = format!("{status} {}", screen.paint(Paint::Dim, &attempts));
         }
         screen.line("")?;
         screen.field(&clean(destination), status)?;
         for one in &delivery.attempts {
             screen.field("", attempt(one, screen))?;
+        }
+        if delivery.attempts_omitted > 0 {
+            let omitted = count(delivery.attempts_omitted.into(), "attempt");
+            screen.field("", format_args!("{omitted} in between not shown"))?;
+        }
+        if let Some(next_attempt_at) = delivery.next_attempt_at {
+            screen.field("", format_args!("next attempt {}", screen.moment(next_attempt_at)))?;
         }
         if let Some(settled_at) = delivery.settled_at {
             screen.field("", format_args!("settled {}", screen.moment(settled_at)))?;
