@@ -335,9 +335,10 @@ impl<D: Destination> Pipeline<D> {
         let Some(delivery) = self.deliveries.get_mut(id) else { return };
         let now = now();
         let at = later(now, delay).min(delivery.retry_until.max(now));
+        let delay = Duration::try_from(at.duration_since(now)).unwrap_or_default();
         tracing::debug!(
             order_id = %delivery.order.order_id, correlation_id = %delivery.order.correlation_id,
-            attempts = delivery.attempts.len(), next_attempt_at = %at, "attempt failed, waiting"
+            attempts = delivery.attempts.len(), ?delay, "attempt failed, waiting"
         );
         let takes_waits = delivery.takes_waits && !delivery.unsettled.is_empty();
         if takes_waits && (self.stopping || delay > SHORT_WAIT || !self.has_room()) {
@@ -347,8 +348,7 @@ impl<D: Destination> Pipeline<D> {
         let Some(delivery) = self.deliveries.get_mut(id) else { return };
         let progress = progress(&self.name, id, delivery, at, None);
         reporter.push(Known::Waits(Box::new(progress)), Vec::new());
-        let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-        self.deliveries.wait(id, Instant::now() + wait);
+        self.deliveries.wait(id, Instant::now() + delay);
     }
 
     /// Reports that a delivery waits in the store from now on. `spent` is how many of its attempts count, if this
