@@ -23,26 +23,44 @@ struct ByDestination {
     destination: String,
 }
 
-/// The age of the oldest pending delivery of each destination.
+/// The age of the oldest pending delivery of each destination, and how many wait in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct PendingGauges {
-    destinations: Arc<[(Name, Gauge<f64, AtomicU64>)]>,
+    destinations: Arc<[Behind]>,
     asked_at: Arc<Mutex<Option<Instant>>>,
+}
+
+/// How far one destination is behind.
+#[derive(Debug)]
+struct Behind {
+    name: Name,
+    oldest: Gauge<f64, AtomicU64>,
+    waiting: Gauge,
 }
 
 impl PendingGauges {
     /// Registers them, at zero for each of these destinations.
     pub(crate) fn register(metrics: &Metrics, destinations: &[Name]) -> Self {
-        let family = Family::<ByDestination, Gauge<f64, AtomicU64>>::default();
+        let oldest = Family::<ByDestination, Gauge<f64, AtomicU64>>::default();
+        let waiting = Family::<ByDestination, Gauge>::default();
         metrics.register(|registry| {
             registry.register(
                 "oldest_pending_seconds",
                 "Age of the oldest order that is not delivered to a destination, redrives left out",
-                family.clone(),
+                oldest.clone(),
+            );
+            registry.register(
+                "deliveries_waiting",
+                "Deliveries that wait in the store for their next attempt, by destination",
+                waiting.clone(),
             );
         });
-        let gauge = |name: &Name| family.get_or_create_owned(&ByDestination { destination: name.to_string() });
-        let destinations = destinations.iter().map(|name| (name.clone(), gauge(name))).collect();
+        let behind = |name: &Name| {
+            let labels = ByDestination { destination: name.to_string() };
+            let (oldest, waiting) = (oldest.get_or_create_owned(&labels), waiting.get_or_create_owned(&labels));
+            Behind { name: name.clone(), oldest, waiting }
+        };
+        let destinations = destinations.iter().map(behind).collect();
         Self { destinations, asked_at: Arc::default() }
     }
 
@@ -51,12 +69,15 @@ impl PendingGauges {
         if !self.is_due() {
             return;
         }
-        for (name, gauge) in self.destinations.iter() {
+        for Behind { name, oldest, waiting } in self.destinations.iter() {
             // What is not known stays as it was.
-            if let Ok(oldest) = desk.oldest_pending(name.clone()).await {
-                let age = oldest.map_or(0, |at| now().as_microsecond() - at.as_microsecond());
+            if let Ok(accepted_at) = desk.oldest_pending(name.clone()).await {
+                let age = accepted_at.map_or(0, |at| now().as_microsecond() - at.as_microsecond());
                 #[expect(clippy::cast_precision_loss, reason = "an age in microseconds is far below 2^52")]
-                gauge.set(age.max(0) as f64 / 1e6);
+                oldest.set(age.max(0) as f64 / 1e6);
+            }
+            if let Ok(count) = desk.waiting(name.clone()).await {
+                waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
             }
         }
     }

@@ -57,6 +57,7 @@ macro_rules! conforms {
                 a_delivery_shows_its_attempts_while_it_waits
                 a_wait_is_published_when_it_is_over_and_dies_with_its_delivery
                 a_wait_is_ended_by_request
+                many_that_are_due_together_are_paced_and_keep_nobody_waiting
                 what_waits_is_not_overdue_until_it_was_published_again
                 a_dead_letter_is_listed_with_its_report_and_once
                 a_redriven_dead_letter_is_listed_with_its_report_too

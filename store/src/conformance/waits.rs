@@ -103,6 +103,7 @@ pub(crate) async fn a_wait_is_published_when_it_is_over_and_dies_with_its_delive
     report(backend, waits.clone(), vec![]).await;
     let waiting = due(desk, 9, 9).await;
     assert_eq!((waiting.due.len(), waiting.under_way, waiting.next), (0, 0, Some(time(10))));
+    assert_eq!(desk.waiting("north".parse().unwrap()).await, Ok(2));
     let waiting = due(desk, 30, 1).await;
     assert_eq!(
         (waiting.due.len(), waiting.next),
@@ -177,6 +178,38 @@ pub(crate) async fn a_wait_is_ended_by_request(backend: &mut impl Backend, desk:
     for steered in [retry(&second, "north").await, cancel(&second, "north").await] {
         assert_eq!(steered, Steered::Ended(OutcomeStatus::DeadLettered));
     }
+}
+
+/// However many waits are over at once, only so many are under way, and fresh orders go on as if there were none.
+pub(crate) async fn many_that_are_due_together_are_paced_and_keep_nobody_waiting(
+    backend: &mut impl Backend,
+    desk: &Desk,
+) {
+    let mut orders = Vec::new();
+    for _ in 0..5 {
+        let placed: Vec<_> = (0..200).map(|_| placed(None)).collect();
+        let events: Vec<_> = placed.iter().map(Placed::event).collect();
+        accept(backend, placed).await;
+        report(backend, events.iter().map(|order| handed_over(order, &[1], 10, Some(1))).collect(), vec![]).await;
+        orders.extend(events);
+    }
+    let mut published = std::collections::HashSet::new();
+    while published.len() < orders.len() {
+        let page = due(desk, 20, 256).await;
+        assert!(page.due.len() + page.under_way as usize <= 256 && !page.due.is_empty());
+        release(desk, &page.due, 20).await;
+        assert_eq!(due(desk, 20, 256).await.due.len(), 0, "no more until some have ended");
+        let fresh = placed(None);
+        let event = fresh.event();
+        accept(backend, vec![fresh]).await;
+        report(backend, vec![], vec![outcome(&event, "north", OutcomeStatus::Delivered)]).await;
+        let of = |wait: &DueWait| orders.iter().find(|order| order.order_id == wait.order_id).unwrap();
+        let ends = page.due.iter().map(|wait| outcome(of(wait), "north", OutcomeStatus::Delivered)).collect();
+        report(backend, vec![], ends).await;
+        published.extend(page.due.iter().map(|wait| wait.order_id));
+    }
+    assert_eq!(due(desk, 20, 256).await.next, None);
+    assert_eq!(desk.waiting("north".parse().unwrap()).await, Ok(0));
 }
 
 /// What waits is not missing. What was published again is found if that is long ago, and is published once more.

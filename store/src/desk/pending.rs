@@ -28,7 +28,15 @@ const OLDEST: Text = Text {
         ORDER BY order_id LIMIT 1)",
 };
 
+const WAITING: Text = Text::of("SELECT count(*) FROM waiting WHERE destination = $1 AND released_at IS NULL");
+
 impl Desk {
+    /// How many deliveries to this destination wait in the store for their next attempt.
+    pub async fn waiting(&self, destination: Name) -> Result<u64, StoreFault> {
+        let read = async move |sql: Sql<'_>| sql.first(WAITING, &[&destination.as_str()], |row| row.count(0)).await;
+        Ok(self.operators.read(read).await?.unwrap_or(0))
+    }
+
     /// When the oldest order was accepted whose delivery to this destination is pending, and is not of a dead letter
     /// that is sent again.
     pub async fn oldest_pending(&self, destination: Name) -> Result<Option<Timestamp>, StoreFault> {
