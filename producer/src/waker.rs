@@ -148,22 +148,19 @@ impl Waker {
                 () = shutdown.cancelled() => return None,
                 looked = self.look() => looked,
             };
-            let (pause, full) = match looked {
-                Ok(Look::Due(due)) => {
+            match &looked {
+                Ok(_) => {
                     self.fault = None;
-                    return Some(due);
+                    component.up();
                 }
+                Err(fault) => self.store_failed(fault, component),
+            }
+            let (pause, full) = match looked {
+                Ok(Look::Due(due)) => return Some(due),
                 Ok(Look::Full) => (LOOK, true),
                 Ok(Look::Nothing(next)) => (next.map_or(LOOK, pause_until), false),
-                Err(fault) => {
-                    self.store_failed(fault, component);
-                    (PAUSE, false)
-                }
+                Err(_) => (PAUSE, false),
             };
-            if pause != PAUSE {
-                self.fault = None;
-                component.up();
-            }
             if until.is_some_and(|until| until <= Instant::now()) {
                 return None;
             }
@@ -177,12 +174,12 @@ impl Waker {
         }
     }
 
-    fn store_failed(&mut self, fault: StoreFault, component: &Component) {
-        if self.fault.as_ref() != Some(&fault) {
+    fn store_failed(&mut self, fault: &StoreFault, component: &Component) {
+        if self.fault.as_ref() != Some(fault) {
             tracing::error!(%fault, destination = %self.destination, "waits cannot be read, trying again");
         }
         component.down(format!("the store fails: {fault}"));
-        self.fault = Some(fault);
+        self.fault = Some(fault.clone());
     }
 
     async fn work(&mut self, component: &Component, shutdown: &CancellationToken) -> Result<(), BrokerFault> {
