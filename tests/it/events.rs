@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, ensure};
 use api::{OrderEvent, OrderStatus, Problem, Word};
+use common::event::now;
+use jiff::SignedDuration;
 use tests::{
     order::Order,
     process::Process,
@@ -16,6 +18,7 @@ use crate::{
     exit::Exit,
     orders,
     stores::{Store, over_both_stores},
+    waits,
 };
 
 /// An event as a client reads it.
@@ -92,8 +95,30 @@ pub(crate) async fn settled_since(producer: &Process, last_id: &str, count: usiz
 
 over_both_stores!(
     an_order_is_followed_live_until_it_is_settled,
+    attempts_are_shown_live_while_the_delivery_is_pending,
     the_feed_loses_nothing_when_its_reader_or_the_producer_is_cut_off,
 );
+
+async fn attempts_are_shown_live_while_the_delivery_is_pending(store: &Store) -> Result<()> {
+    let system = store.builder().without_workers().start().await?;
+    let placed = system.place(&Order::healthy()).await?;
+    let mut order = Stream::open(system.producer()?, &format!("{}/events", placed.location), "").await?;
+    let mut feed = Stream::open(system.producer()?, "/v1/events", "").await?;
+    let (message, event) = waits::next_event(&system).await?;
+    for number in 1..=2 {
+        let wait = waits::waits(&event, &message.body, now() + SignedDuration::from_hours(1))?;
+        waits::report(&system, vec![], vec![wait]).await?;
+        let live = timeout(PATIENCE, order.next()).await??.context("an attempt")?;
+        assert_eq!((live.kind.as_str(), live.data.destination.as_deref()), ("attempt", Some("inventory")));
+        assert!(live.data.attempt.is_some_and(|attempt| attempt.answer.is_some()));
+        // In the feed all attempts of a delivery come with each change of it.
+        for _ in 0..number {
+            let live = timeout(PATIENCE, feed.next()).await??.context("an attempt")?;
+            assert_eq!((live.kind.as_str(), &live.data.order_id), ("attempt", &placed.order_id));
+        }
+    }
+    Ok(())
+}
 
 async fn an_order_is_followed_live_until_it_is_settled(store: &Store) -> Result<()> {
     let mut system = store.builder().without_workers().with_quick_retries().start().await?;

@@ -31,7 +31,7 @@ over_both_stores!(
 );
 
 /// The event that is next in the queue of the inventory API.
-async fn next_event(system: &System) -> Result<(Message, OrderCreated)> {
+pub(crate) async fn next_event(system: &System) -> Result<(Message, OrderCreated)> {
     let message = system.queues().await?.next(&system.names.inventory()).await?;
     let Decoded::OrderCreated(event) = decode(&message.body)? else { anyhow::bail!("no order: {message:?}") };
     Ok((message, *event))
@@ -43,7 +43,7 @@ fn header(message: &Message, name: &str) -> Option<String> {
 }
 
 /// Reports as a worker does.
-async fn report(system: &System, outcomes: Vec<Outcome>, progress: Vec<Progress>) -> Result<()> {
+pub(crate) async fn report(system: &System, outcomes: Vec<Outcome>, progress: Vec<Progress>) -> Result<()> {
     let body = serde_json::to_vec(&Report { outcomes, progress })?;
     let properties = BasicProperties::default().with_delivery_mode(2);
     system.queues().await?.publish("", &system.names.outcomes(), &body, properties).await
@@ -55,7 +55,7 @@ fn attempt() -> Attempt {
 }
 
 /// A delivery that has made an attempt, and waits in the store until `at`.
-fn waits(event: &OrderCreated, body: &[u8], at: Timestamp) -> Result<Progress> {
+pub(crate) fn waits(event: &OrderCreated, body: &[u8], at: Timestamp) -> Result<Progress> {
     Ok(Progress {
         event_id: event.event_id,
         order_id: event.order_id,
