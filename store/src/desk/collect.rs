@@ -71,7 +71,8 @@ async fn one(sql: Sql<'_>, letter: &Collected, now: Timestamp) -> Result<Collect
         Found::Open => return Ok(Collection::Waiting),
         Found::Elsewhere => return Ok(Collection::Known),
     };
-    let Some(id) = insert(sql, fingerprint, letter, &end).await? else { return Ok(Collection::Known) };
+    // Its report may have been recorded at this moment.
+    let Some(id) = insert(sql, fingerprint, letter, &end).await? else { return witnessed(sql, letter).await };
     if let Some(parent) = letter.parent {
         sql.end_redriven(parent, OutcomeStatus::DeadLettered).await?;
     }
