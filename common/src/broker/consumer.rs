@@ -71,6 +71,12 @@ impl Consumer {
         self.prefetch
     }
 
+    /// How many deliveries were taken and are not settled, give or take those that were settled out of turn.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.window.len()
+    }
+
     /// Changes the prefetch. It is fixed for a consumer of a quorum queue, so this takes another one, on the
     /// same channel: nothing goes back to the queue, and what was delivered can be settled.
     ///

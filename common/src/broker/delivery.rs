@@ -117,6 +117,11 @@ impl Window {
         }
     }
 
+    /// How many deliveries there are from the oldest unsettled one on.
+    pub(super) fn len(&self) -> usize {
+        self.states.len()
+    }
+
     /// How many deliveries wait for their acknowledgement.
     pub(super) fn waiting(&self) -> usize {
         self.ready

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Where an adaptive limit starts.
-const START: usize = 32;
+const START: usize = 64;
 /// The highest limit.
 pub(super) const HIGHEST: usize = 1_000;
 /// The shortest round. A longer call makes its round as long as itself.
@@ -179,7 +179,7 @@ mod tests {
     fn it_does_not_fill_the_queue_of_a_destination() {
         let (mut limit, mut now) = (Limit::new(None), Instant::now());
         run(&mut limit, 40, true, 200, &mut now);
-        assert!((20..=240).contains(&limit.get()), "{}", limit.get());
+        assert!((20..=320).contains(&limit.get()), "{}", limit.get());
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl<D: Destination> Pipeline<D> {
             self.gauge();
             let hungry = self.may_call(now) && !self.deliveries.has_ready() && self.has_room();
             let wake_at = [reporter.due(), consumer.flush_at(), self.wakes_at(now)].into_iter().flatten().min();
-            if hungry && let Some(prefetch) = self.better_prefetch(consumer.prefetch().into()) {
+            if hungry && let Some(prefetch) = self.better_prefetch(consumer) {
                 consumer.set_prefetch(prefetch).await?;
             }
             tokio::select! {
@@ -159,11 +159,11 @@ impl<D: Destination> Pipeline<D> {
     }
 
     /// Another prefetch, if the present one keeps calls from being made, or takes far more from the queue, and
-    /// from other workers, than is called.
-    fn better_prefetch(&self, present: usize) -> Option<u16> {
-        let (in_hand, limit) = (self.deliveries.len(), self.limit.get());
-        let wanted = prefetch(in_hand.max(limit));
-        let scarce = 4 * in_hand > 3 * present;
+    /// from other workers, than is called. What is being reported counts, too.
+    fn better_prefetch(&self, consumer: &Consumer) -> Option<u16> {
+        let (present, unsettled) = (usize::from(consumer.prefetch()), consumer.unsettled());
+        let wanted = prefetch(unsettled.max(self.limit.get()));
+        let scarce = 4 * unsettled > 3 * present;
         let lavish = 4 * usize::from(wanted) <= present;
         ((scarce || lavish) && usize::from(wanted) != present).then_some(wanted)
     }
